@@ -1,0 +1,79 @@
+# Thin: each target is one or two commands that can be typed by hand. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+TARGET  := x86_64-unknown-linux-gnu
+STATIC  := CARGO_TARGET_$(shell echo $(TARGET) | tr a-z- A-Z_)_RUSTFLAGS="-C target-feature=+crt-static"
+BINS    := catalyst-operator catalyst-proxy catalyst-lab catalyst-demo
+IMAGES  := catalyst-operator catalyst-proxy
+LAB     := target/release/catalyst-lab
+export CATALYST_VERSION := $(VERSION)
+
+.PHONY: help demo demo-down test lint fmt generate images release web setup bench unit e2e
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: images ## build everything, start the lab, install the operator, apply an example, print the URL (cold about 20 min, warm under 1 min)
+	target/release/catalyst-demo up
+
+demo-down: ## remove everything that `make demo` made on the machine (build caches stay)
+	@if [ -x target/release/catalyst-demo ]; then target/release/catalyst-demo down; else echo "nothing to remove: the demo was not built here"; fi
+
+test: images unit e2e ## everything: web, unit, golden, real API server, real sshd, real CLI, cluster, browser
+
+unit: setup web ## all but the cluster and browser tests
+	cd web && npm test && cd ..
+	cargo build --locked -p catalyst-lab --bin catalyst-lab
+	target/debug/catalyst-lab build
+	cargo test --locked --workspace --exclude catalyst-e2e
+
+e2e: images ## the cluster and browser tests, on a lab of their own that is taken down afterwards
+	trap '$(LAB) down --name e2e' EXIT
+	cargo test --locked -p catalyst-e2e -- --test-threads=1
+
+lint: web ## rustfmt, clippy (warnings are errors), licences and duplicates, web checks, shell scripts
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --offline check licenses bans sources
+	cd web && npm run check
+	git ls-files '*.sh' .ci/run | xargs shellcheck
+
+fmt: ## format all code
+	cargo fmt --all
+
+generate: ## write crds/ and docs/ from the code
+	cargo build --locked -p catalyst-operator
+	target/debug/catalyst-operator crds > crds/catalystinstances.yaml
+	target/debug/catalyst-operator docs > docs/reference.md
+	target/debug/catalyst-operator reasons > docs/reasons.md
+
+bench: release ## measurements against peers, as ratios (bench/README.md)
+	bench/run
+
+images: release ## both container images, as archives in target/images
+	mkdir -p target/images
+	for image in $(IMAGES); do
+	  archive=target/images/$$image.tar
+	  if [ $$archive -nt target/release/$$image ] && [ $$archive -nt Dockerfile.$${image#catalyst-} ]; then continue; fi
+	  rm -f $$archive
+	  buildah bud -q --isolation chroot --format docker -f Dockerfile.$${image#catalyst-} -t docker.io/library/$$image:$(VERSION) . >/dev/null
+	  buildah push -q docker.io/library/$$image:$(VERSION) docker-archive:$$archive:docker.io/library/$$image:$(VERSION)
+	  echo "$$archive: $$(du -h $$archive | cut -f1)"
+	done
+
+release: setup web ## static release binaries in target/release
+	$(STATIC) cargo build --locked --release --target $(TARGET) $(addprefix --bin ,$(BINS))
+	for bin in $(BINS); do cp -u --preserve=timestamps target/$(TARGET)/release/$$bin target/release/$$bin; done
+
+web: web/dist/index.html ## the browser UI, in web/dist
+
+web/dist/index.html: web/package-lock.json web/index.html web/vite.config.ts $(shell find web/src web/public -type f 2>/dev/null)
+	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run build
+
+setup: ## check the tools that are needed, and install from Debian's packages what is missing
+	@.ci/setup

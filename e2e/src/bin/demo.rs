@@ -1,0 +1,148 @@
+//! `catalyst-demo up`: from nothing to a URL that works, on a lab on this machine. `catalyst-demo down` removes all of it.
+//!
+//! What it does is what a user does on a cluster of their own: `kubectl apply -k config`, apply a manifest of a dozen lines, put the line that status shows
+//! into the VM's authorized_keys, wait for Ready. It says each step with the time it took.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use catalyst_e2e::eventually::eventually;
+use catalyst_e2e::stage::Stage;
+use catalyst_lab::{Lab, Progress};
+use clap::Parser;
+
+const LAB: &str = "demo";
+const NAMESPACE: &str = "catalyst";
+
+/// The demo of Catalyst Operator on a one-node Kubernetes of this machine's own.
+#[derive(Parser)]
+#[command(name = "catalyst-demo", version)]
+enum Command {
+    /// Start the lab, install the operator, apply an example and print the URL. Safe to run again.
+    Up,
+    /// Remove everything that `up` made; build caches stay.
+    Down,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Command::parse() {
+        Command::Up => up().await,
+        Command::Down => {
+            Lab::named(LAB)?.down().await?;
+            println!("The demo is gone. Build caches stay in ~/.cache/catalyst-lab and target/.");
+            Ok(())
+        }
+    }
+}
+
+async fn up() -> Result<()> {
+    let start = Instant::now();
+    let progress = Progress::to_stdout();
+    let stage = Stage::up(LAB, &progress).await?;
+    let manifest = manifest(stage.lab());
+    let url = url(stage.lab());
+
+    if stage.kubectl(&["get", "namespace", NAMESPACE]).await.is_err() {
+        stage.kubectl(&["create", "namespace", NAMESPACE]).await?;
+    }
+    progress.step("kubectl apply", async { stage.apply(&manifest).await.map(drop) }).await?;
+    progress.step("authorize the key on the dev-VM", authorize(&stage)).await?;
+    progress.step("wait for Ready", wait_for_ready(&stage)).await?;
+    progress.step("open the URL through the ingress", answers(&stage, &url)).await?;
+
+    let table = stage.kubectl(&["-n", NAMESPACE, "get", "cati"]).await?;
+    let read_secret = format!("kubectl -n {NAMESPACE} get secret catalyst-secrets -o go-template='{{{{.data.CATALYST_SECRET | base64decode}}}}'");
+    let secret = stage
+        .kubectl(&["-n", NAMESPACE, "get", "secret", "catalyst-secrets", "-o", "go-template={{.data.CATALYST_SECRET | base64decode}}"])
+        .await?;
+    println!(
+        "\n{manifest}\n{table}
+Ready after {:.0} s. Open   {url}
+      and sign in with   {secret}
+      (which is read by  {read_secret})
+
+  export KUBECONFIG={}
+  export PATH={}:$PATH      # the kubectl of the lab's version
+
+What to try next
+  · Capture an idea, chat about it, switch to Build and let it write a file. {}
+  · Close the browser in mid-answer, `kubectl -n {NAMESPACE} delete pod --all`, open it again: the whole answer is there.
+  · See what is wrong when something is: `catalyst-lab vm cut` cuts the VM's network; then `kubectl -n {NAMESPACE} get cati -w`; `catalyst-lab vm mend`.
+  · `kubectl -n {NAMESPACE} delete service catalyst`: it is back at once. `kubectl explain cati.spec` shows every field.
+  · `catalyst-lab status` shows the parts of the cluster and their logs; `make demo-down` removes everything.",
+        start.elapsed().as_secs_f64(),
+        stage.lab().kubeconfig().display(),
+        stage.lab().tools().display(),
+        stage.lab().vm().model(),
+    );
+    Ok(())
+}
+
+fn url(lab: &Lab) -> String {
+    format!("http://{NAMESPACE}.localhost:{}", lab.ingress_addr().port())
+}
+
+fn manifest(lab: &Lab) -> String {
+    format!(
+        "apiVersion: catalyst.dev/v1alpha1
+kind: CatalystInstance
+metadata:
+  name: catalyst
+  namespace: {NAMESPACE}
+spec:
+  ssh:
+    host: {}
+    user: {}
+  ingress:
+    className: nginx
+    host: {NAMESPACE}.localhost
+  publicUrl: {}   # the lab forwards this port of the machine to the ingress
+",
+        lab.vm().address(),
+        lab.vm().user(),
+        url(lab),
+    )
+}
+
+async fn field(stage: &Stage, path: &str) -> Result<String> {
+    stage.kubectl(&["-n", NAMESPACE, "get", "cati", "catalyst", "-o", &format!("jsonpath={{{path}}}")]).await
+}
+
+async fn authorize(stage: &Stage) -> Result<()> {
+    let (line, _) = eventually("the line for authorized_keys in status", Duration::from_secs(60), || async {
+        let line = field(stage, ".status.sshAuthorizedKey").await?;
+        ensure!(!line.is_empty(), "no line yet");
+        anyhow::Ok(line)
+    })
+    .await?;
+    stage.lab().vm().authorize(&line).await
+}
+
+async fn wait_for_ready(stage: &Stage) -> Result<()> {
+    let waited = stage.kubectl(&["-n", NAMESPACE, "wait", "--for=condition=Ready", "cati/catalyst", "--timeout=120s"]).await;
+    if waited.is_err() {
+        let message = field(stage, r#".status.conditions[?(@.type=="Ready")].message"#).await?;
+        return Err(waited.err().context("no error")?.context(message));
+    }
+    Ok(())
+}
+
+async fn answers(stage: &Stage, url: &str) -> Result<()> {
+    let address = stage.lab().ingress_addr();
+    let client = reqwest::Client::builder()
+        .resolve(&format!("{NAMESPACE}.localhost"), address)
+        .timeout(Duration::from_secs(10))
+        .build()?;
+    eventually("an answer through the ingress", Duration::from_secs(30), || async {
+        let health = client.get(format!("{url}/api/health")).send().await?;
+        let status = health.status();
+        let body = health.text().await?;
+        ensure!(status == 200 && body.contains(r#""ok""#), "{status} {body}");
+        let page = client.get(url).send().await?.error_for_status()?.text().await?;
+        ensure!(page.contains("<script"), "no page: {page}");
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}

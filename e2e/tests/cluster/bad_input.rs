@@ -1,0 +1,69 @@
+//! What users get wrong: each mistake is answered by a message that names the field or the part and what to do, and never by a crash loop.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use catalyst_e2e::browser::Browser;
+use catalyst_e2e::instance::Instance;
+use serde_json::json;
+
+use crate::stage;
+
+#[tokio::test]
+async fn a_manifest_with_a_wrong_field_is_refused_with_its_name() -> Result<()> {
+    let stage = stage().await;
+    for (field, spec) in [
+        ("spec.ssh.host", r#"{"ssh": {"user": "dev"}}"#),
+        ("spec.ssh.user", r#"{"ssh": {"host": "10.0.0.1"}}"#),
+        ("spec.ssh.port", r#"{"ssh": {"host": "10.0.0.1", "user": "dev", "port": 70000}}"#),
+        ("spec.networkPolicy.sshEgressCidr", r#"{"ssh": {"host": "10.0.0.1", "user": "dev"}, "networkPolicy": {"sshEgressCidr": "10.0.0.0/33"}}"#),
+        ("spec.ingress.host", r#"{"ssh": {"host": "10.0.0.1", "user": "dev"}, "ingress": {"host": "Not A Host"}}"#),
+        ("spec.replcias", r#"{"ssh": {"host": "10.0.0.1", "user": "dev"}, "replcias": 2}"#),
+    ] {
+        let manifest = format!(r#"{{"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "metadata": {{"name": "wrong", "namespace": "default"}}, "spec": {spec}}}"#);
+        let refused = stage.apply(&manifest).await.err().map(|error| error.to_string()).unwrap_or_else(|| "was accepted".to_owned());
+        ensure!(refused.contains(field), "{field} is not named: {refused}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_that_the_vm_does_not_know_is_a_reason_in_status_and_no_crash_loop() -> Result<()> {
+    let instance = Instance::apply(stage().await, "wrong-key", json!({})).await?;
+    let (message, _) = instance.await_condition("Stalled", "True", Some("SSHAuthRejected"), Duration::from_secs(60)).await?;
+    ensure!(message.contains("authorized_keys"), "no remedy: {message}");
+    ensure!(instance.pods().await?.iter().all(|(_, restarts)| *restarts == 0), "{:?}", instance.pods().await?);
+    instance.authorize().await?;
+    instance.await_ready(Duration::from_secs(90)).await?;
+    instance.delete().await
+}
+
+#[tokio::test]
+async fn a_vm_that_is_not_there_is_a_reason_in_status_and_no_crash_loop() -> Result<()> {
+    let stage = stage().await;
+    // An address of the lab's own network that nobody has.
+    let nobody = stage.lab().vm().address().to_string().rsplit_once('.').map(|(net, _)| format!("{net}.99")).unwrap_or_default();
+    let instance = Instance::apply(stage, "no-vm", json!({"ssh": {"host": nobody}})).await?;
+    let (message, _) = instance.await_condition("Ready", "False", Some("HostUnreachable"), Duration::from_secs(60)).await?;
+    ensure!(message.contains(&nobody), "the host is not named: {message}");
+    ensure!(instance.pods().await?.iter().all(|(_, restarts)| *restarts == 0), "{:?}", instance.pods().await?);
+    instance.delete().await
+}
+
+#[tokio::test]
+async fn the_browser_is_told_what_is_wrong() -> Result<()> {
+    let instance = Instance::ready(stage().await, "told", json!({})).await?;
+    let browser = Browser::start().await?;
+    browser.open(&instance.url()).await?;
+    browser.type_into("sign-in-secret", "not the secret").await?;
+    browser.click("sign-in-submit").await?;
+    let error = browser.find("sign-in-error").await?.text().await?;
+    ensure!(!error.is_empty(), "no words in the error");
+    browser.screenshot("6-wrong-secret").await?;
+    browser.sign_in(&instance.url(), &instance.secret().await?).await?;
+    browser.open(&format!("{}/ideas/no-such-idea", instance.url())).await?;
+    browser.await_text("not found", Duration::from_secs(10)).await?;
+    browser.screenshot("7-unknown-idea").await?;
+    browser.close().await?;
+    instance.delete().await
+}

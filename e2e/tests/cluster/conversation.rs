@@ -1,0 +1,153 @@
+//! What a person does in the browser: Chromium → ingress → Service → pod → SSH → the real claude CLI, and back.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
+use catalyst_e2e::browser::Browser;
+use catalyst_e2e::eventually::eventually;
+use catalyst_e2e::instance::Instance;
+use serde_json::json;
+
+use crate::stage;
+
+const TURN: Duration = Duration::from_secs(60);
+const ANSWER: &str = "[data-testid='message'][data-role='assistant'] [data-testid='assistant-text']";
+
+/// The numbers n of "tick n" in what the assistant has said so far.
+async fn ticks(browser: &Browser) -> Result<Vec<u32>> {
+    let said = browser.texts(ANSWER).await?.join(" ");
+    let words: Vec<&str> = said.split_whitespace().collect();
+    Ok(words.windows(2).filter(|pair| pair[0] == "tick").filter_map(|pair| pair[1].parse().ok()).collect())
+}
+
+async fn ticks_reach(browser: &Browser, count: usize) -> Result<Vec<u32>> {
+    let (ticks, _) = eventually(&format!("{count} ticks"), TURN, || async {
+        let ticks = ticks(browser).await?;
+        if ticks.len() >= count { Ok(ticks) } else { Err(anyhow!("{} ticks; page: {}", ticks.len(), browser.text().await?)) }
+    })
+    .await?;
+    Ok(ticks)
+}
+
+async fn results_reach(browser: &Browser, count: usize) -> Result<()> {
+    eventually(&format!("{count} ended turns"), TURN, || async {
+        let ended = browser.count("[data-testid='run-result']").await?;
+        if ended >= count { Ok(()) } else { Err(anyhow!("{ended}; page: {}", browser.text().await?)) }
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_person_signs_in_captures_an_idea_chats_sees_text_arrive_in_pieces_and_tool_calls() -> Result<()> {
+    let stage = stage().await;
+    let instance = Instance::ready(stage, "conversation", json!({})).await?;
+    let browser = Browser::start().await?;
+    browser.open(&instance.url()).await?;
+    browser.find("sign-in-secret").await?;
+    browser.screenshot("1-sign-in").await?;
+    browser.sign_in(&instance.url(), &instance.secret().await?).await?;
+    browser.new_idea("A garden of forking paths", "A small page that tells a story with choices.").await?;
+
+    // The stand-in paces SLOW: between the first tick and the last the page must have shown less than all of them.
+    browser.say("SLOW 30").await?;
+    let early = ticks_reach(&browser, 3).await?;
+    ensure!(early.len() < 30, "all 30 ticks came at once");
+    results_reach(&browser, 1).await?;
+    ensure!(ticks(&browser).await? == (0..30).collect::<Vec<_>>(), "{:?}", ticks(&browser).await?);
+
+    browser.say("Please read the idea and list what is there").await?;
+    results_reach(&browser, 2).await?;
+    ensure!(browser.count("[data-testid='tool-call']").await? >= 1, "no tool call: {}", browser.text().await?);
+    browser.screenshot("2-chat").await?;
+
+    browser.click("mode-build").await?;
+    browser.say("Build a first version").await?;
+    eventually("the build ends", TURN, || async {
+        // Whatever the build asks permission for, this person allows.
+        if browser.count("[data-testid='permission-allow']").await? > 0 {
+            browser.click("permission-allow").await?;
+        }
+        if browser.count("[data-testid='run-result']").await? >= 3 { Ok(()) } else { Err(anyhow!("{}", browser.text().await?)) }
+    })
+    .await?;
+    browser.screenshot("3-build").await?;
+    let project = stage.lab().vm().home().join("conversation/ideas/a-garden-of-forking-paths/project");
+    ensure!(std::fs::read_dir(&project)?.count() > 0, "the build wrote nothing into {}", project.display());
+
+    browser.resize(390, 844).await?;
+    browser.screenshot("4-phone").await?;
+    browser.close().await?;
+    instance.delete().await
+}
+
+#[tokio::test]
+async fn a_closed_browser_and_a_deleted_pod_lose_nothing_of_an_answer() -> Result<()> {
+    let stage = stage().await;
+    let instance = Instance::ready(stage, "resume", json!({})).await?;
+    let secret = instance.secret().await?;
+    let browser = Browser::start().await?;
+    browser.sign_in(&instance.url(), &secret).await?;
+    browser.new_idea("Long story", "Told slowly.").await?;
+    browser.say("SLOW 60").await?;
+    ticks_reach(&browser, 5).await?;
+    browser.close().await?;
+    instance.kubectl(&["delete", "pod", "--all", "--wait=true"]).await?;
+    instance.kubectl(&["rollout", "status", "deployment/catalyst", "--timeout=90s"]).await?;
+
+    let browser = Browser::start().await?;
+    eventually("a page through the ingress", Duration::from_secs(30), || async {
+        let (status, body) = instance.http_get("/api/health").await?;
+        if status == 200 { Ok(()) } else { Err(anyhow!("{status} {body}")) }
+    })
+    .await?;
+    browser.sign_in(&instance.url(), &secret).await?;
+    browser.css("[data-testid='idea-item'][data-slug='long-story']").await?.click().await?;
+    results_reach(&browser, 1).await?;
+    let all: Vec<u32> = (0..60).collect();
+    ensure!(ticks(&browser).await? == all, "not once, whole and in order: {:?}", ticks(&browser).await?);
+    browser.screenshot("5-resumed").await?;
+
+    // A reload shows the same again, from the log alone.
+    browser.reload().await?;
+    results_reach(&browser, 1).await?;
+    ensure!(ticks(&browser).await? == all, "after a reload: {:?}", ticks(&browser).await?);
+    browser.close().await?;
+    instance.delete().await
+}
+
+#[tokio::test]
+async fn a_pod_deleted_under_an_open_page_is_invisible_but_for_a_moment() -> Result<()> {
+    let stage = stage().await;
+    let instance = Instance::ready(stage, "rollout", json!({})).await?;
+    let browser = Browser::start().await?;
+    browser.sign_in(&instance.url(), &instance.secret().await?).await?;
+    browser.new_idea("Stay open", "The page stays open while the pod goes.").await?;
+    browser.say("SLOW 60").await?;
+    ticks_reach(&browser, 5).await?;
+    instance.kubectl(&["delete", "pod", "--all", "--wait=false"]).await?;
+    results_reach(&browser, 1).await?;
+    ensure!(ticks(&browser).await? == (0..60).collect::<Vec<_>>(), "{:?}", ticks(&browser).await?);
+    browser.close().await?;
+    instance.delete().await
+}
+
+#[tokio::test]
+async fn stop_ends_a_turn_and_the_next_message_is_answered() -> Result<()> {
+    let stage = stage().await;
+    let instance = Instance::ready(stage, "stopping", json!({})).await?;
+    let browser = Browser::start().await?;
+    browser.sign_in(&instance.url(), &instance.secret().await?).await?;
+    browser.new_idea("Stop me", "An answer too long to wait for.").await?;
+    browser.say("SLOW 600").await?;
+    ticks_reach(&browser, 3).await?;
+    browser.click("stop").await?;
+    results_reach(&browser, 1).await?;
+    let said = ticks(&browser).await?.len();
+    ensure!(said < 600, "it was not stopped");
+    browser.say("SLOW 3").await?;
+    results_reach(&browser, 2).await?;
+    ensure!(ticks(&browser).await?.len() == said + 3, "{:?}", ticks(&browser).await?);
+    browser.close().await?;
+    instance.delete().await
+}

@@ -1,0 +1,92 @@
+//! The VM goes away in three ways: health says so with a reason, the pod leaves the Service, comes back, and is not restarted for it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, ensure};
+use catalyst_e2e::eventually::eventually;
+use catalyst_e2e::instance::Instance;
+use catalyst_lab::DevVm;
+use serde_json::json;
+
+use crate::stage;
+
+/// What the issue of a lost VM may take to be seen in the Service, and so may its return.
+const SEEN: Duration = Duration::from_secs(20);
+
+async fn leaves(instance: &Instance<'_>, how: &str) -> Result<String> {
+    let start = Instant::now();
+    let (health, _) = eventually(&format!("{how}: health is degraded"), SEEN, || async {
+        let health = instance.health().await?;
+        if health["status"] == "degraded" { Ok(health) } else { Err(anyhow!("{health}")) }
+    })
+    .await?;
+    eventually(&format!("{how}: the pod leaves the Service"), SEEN.saturating_sub(start.elapsed()), || async {
+        match instance.ready_endpoints().await? {
+            0 => Ok(()),
+            ready => Err(anyhow!("{ready} ready")),
+        }
+    })
+    .await?;
+    println!("{how}: left the Service after {:.1} s, {health}", start.elapsed().as_secs_f64());
+    ensure!(instance.http_get("/api/health").await?.0 == 503, "the ingress must have nobody to ask");
+    health["reason"].as_str().map(str::to_owned).ok_or_else(|| anyhow!("no reason: {health}"))
+}
+
+async fn returns(instance: &Instance<'_>, how: &str) -> Result<()> {
+    let ((), took) = eventually(&format!("{how} undone: the pod is back"), SEEN, || async {
+        match instance.ready_endpoints().await? {
+            0 => Err(anyhow!("not ready: {}", instance.health().await?)),
+            _ => Ok(()),
+        }
+    })
+    .await?;
+    println!("{how} undone: back after {:.1} s", took.as_secs_f64());
+    Ok(())
+}
+
+/// Whatever a case did to the VM is undone for the next one.
+async fn mend(vm: &DevVm) -> Result<()> {
+    vm.thaw().await?;
+    vm.mend().await?;
+    vm.start_sshd().await
+}
+
+#[tokio::test]
+async fn a_lost_vm_takes_the_pod_out_of_the_service_with_a_reason_and_back_without_a_restart() -> Result<()> {
+    let stage = stage().await;
+    let vm = stage.lab().vm();
+    let instance = Instance::ready(stage, "faults", json!({})).await?;
+    let outcome = async {
+        vm.stop_sshd().await?;
+        let reason = leaves(&instance, "sshd stopped").await?;
+        ensure!(reason == "ConnectionRefused", "{reason}");
+        // The operator says so too, with what to do.
+        let (message, _) = instance.await_condition("Ready", "False", Some("HostUnreachable"), Duration::from_secs(60)).await?;
+        ensure!(message.contains(&vm.address().to_string()), "the host is not named: {message}");
+        vm.start_sshd().await?;
+        returns(&instance, "sshd stopped").await?;
+
+        vm.freeze().await?;
+        let reason = leaves(&instance, "sshd frozen").await?;
+        ensure!(reason == "TimedOut", "{reason}");
+        vm.thaw().await?;
+        returns(&instance, "sshd frozen").await?;
+
+        // The network is cut for five minutes: longer than anything that restarts a pod too eagerly would wait.
+        let cut = Instant::now();
+        vm.cut().await?;
+        let reason = leaves(&instance, "network cut").await?;
+        ensure!(["TimedOut", "HostUnreachable"].contains(&reason.as_str()), "{reason}");
+        tokio::time::sleep(Duration::from_secs(300).saturating_sub(cut.elapsed())).await;
+        for (pod, restarts) in instance.pods().await? {
+            ensure!(restarts == 0, "{pod} was restarted {restarts} times in the first five minutes");
+        }
+        vm.mend().await?;
+        returns(&instance, "network cut").await?;
+        instance.await_ready(Duration::from_secs(60)).await.map(drop)
+    }
+    .await;
+    mend(&vm).await?;
+    outcome?;
+    instance.delete().await
+}

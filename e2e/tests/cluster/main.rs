@@ -1,0 +1,17 @@
+//! The whole product on a real cluster. One lab serves all cases: run them with `--test-threads=1`, or `make e2e`, which takes the lab down afterwards.
+
+mod bad_input;
+mod conversation;
+mod faults;
+mod ownership;
+mod seed_page;
+
+use catalyst_e2e::stage::Stage;
+use catalyst_lab::Progress;
+use tokio::sync::OnceCell;
+
+/// The lab of the tests, with the operator in it.
+async fn stage() -> &'static Stage {
+    static STAGE: OnceCell<Stage> = OnceCell::const_new();
+    STAGE.get_or_init(|| async { Stage::up("e2e", &Progress::to_stdout()).await.expect("the stage") }).await
+}

@@ -1,0 +1,132 @@
+//! What the operator owns it keeps, what it does not own it leaves alone, and at rest it writes nothing.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
+use catalyst_e2e::eventually::eventually;
+use catalyst_e2e::instance::Instance;
+use serde_json::{Value, json};
+
+use crate::stage;
+
+const REPAIR: Duration = Duration::from_secs(10);
+const OWNED: [&str; 8] = [
+    "deployment/catalyst",
+    "service/catalyst",
+    "ingress/catalyst",
+    "configmap/catalyst-config",
+    "configmap/catalyst-known-hosts",
+    "networkpolicy/catalyst-policy",
+    "secret/catalyst-secrets",
+    "secret/catalyst-ssh-key",
+];
+
+#[tokio::test]
+async fn a_deleted_object_of_any_kind_is_back_at_once() -> Result<()> {
+    let instance = Instance::ready(stage().await, "deleted", json!({})).await?;
+    for object in OWNED {
+        let before = instance.get(object).await?["metadata"]["uid"].clone();
+        instance.kubectl(&["delete", object, "--wait=false"]).await?;
+        let ((), took) = eventually(&format!("{object} is back"), REPAIR, || async {
+            match instance.get(object).await {
+                Ok(now) if now["metadata"]["uid"] != before => Ok(()),
+                Ok(_) => Err(anyhow!("still the old one")),
+                Err(error) => Err(error),
+            }
+        })
+        .await?;
+        println!("{object}: back after {} ms", took.as_millis());
+    }
+    // The lost key cannot come back: an event says so and shows the new line to authorise.
+    let (events, _) = eventually("an event of the new key", REPAIR, || async {
+        let events = instance.kubectl(&["get", "events", "-o", "jsonpath={range .items[*]}{.reason} {.message}{\"\\n\"}{end}"]).await?;
+        if events.contains("ssh-ed25519 ") { Ok(events) } else { Err(anyhow!(events)) }
+    })
+    .await?;
+    println!("{events}");
+    instance.authorize().await?;
+    instance.await_ready(Duration::from_secs(90)).await?;
+    instance.delete().await
+}
+
+#[tokio::test]
+async fn our_fields_return_and_foreign_ones_stay() -> Result<()> {
+    let instance = Instance::ready(stage().await, "changed", json!({})).await?;
+    let foreign = r#"{"metadata":{"annotations":{"example.com/note":"mine"},"labels":{"example.com/team":"a"}}}"#;
+    let ours: [(&str, &str, &str, Value); 6] = [
+        ("deployment/catalyst", r#"{"spec":{"template":{"spec":{"containers":[{"name":"catalyst","image":"evil:1"}]}}}}"#, "/spec/template/spec/containers/0/image", Value::Null),
+        ("service/catalyst", r#"{"spec":{"ports":[{"port":80,"targetPort":9}]}}"#, "/spec/ports/0/targetPort", Value::Null),
+        ("ingress/catalyst", r#"{"metadata":{"annotations":{"nginx.ingress.kubernetes.io/proxy-read-timeout":"1"}}}"#, "/metadata/annotations/nginx.ingress.kubernetes.io~1proxy-read-timeout", json!("3600")),
+        ("configmap/catalyst-config", r#"{"data":{"SSH_USER":"root"}}"#, "/data/SSH_USER", Value::Null),
+        ("configmap/catalyst-known-hosts", r#"{"data":{"known_hosts":""}}"#, "/data/known_hosts", Value::Null),
+        ("networkpolicy/catalyst-policy", r#"{"spec":{"policyTypes":["Ingress"]}}"#, "/spec/policyTypes", Value::Null),
+    ];
+    for (object, patch, path, expected) in ours {
+        let before = instance.get(object).await?.pointer(path).cloned().ok_or_else(|| anyhow!("{object} has no {path}"))?;
+        ensure!(expected.is_null() || before == expected, "{object} {path} is {before}");
+        instance.kubectl(&["patch", object, "--type=strategic", "-p", foreign]).await?;
+        instance.kubectl(&["patch", object, "--type=strategic", "-p", patch]).await?;
+        eventually(&format!("{object} {path} is {before} again"), REPAIR, || async {
+            let now = instance.get(object).await?;
+            let field = now.pointer(path).cloned().unwrap_or_default();
+            if field == before { Ok(()) } else { Err(anyhow!("{field}")) }
+        })
+        .await?;
+        let now = instance.get(object).await?;
+        ensure!(now["metadata"]["annotations"]["example.com/note"] == "mine", "{object} lost a foreign annotation");
+        ensure!(now["metadata"]["labels"]["example.com/team"] == "a", "{object} lost a foreign label");
+    }
+    instance.kubectl(&["rollout", "restart", "deployment/catalyst"]).await?;
+    instance.kubectl(&["rollout", "status", "deployment/catalyst", "--timeout=90s"]).await?;
+    let restarted = instance.get("deployment/catalyst").await?;
+    ensure!(
+        restarted.pointer("/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt").is_some(),
+        "the restart was undone"
+    );
+    instance.delete().await
+}
+
+#[tokio::test]
+async fn at_rest_the_operator_writes_nothing_but_its_lease() -> Result<()> {
+    let stage = stage().await;
+    let instance = Instance::ready(stage, "rest", json!({})).await?;
+    let operator = |writes: Vec<catalyst_lab::Write>| -> Vec<String> {
+        writes
+            .into_iter()
+            .filter(|write| write.user == "system:serviceaccount:catalyst-system:catalyst-operator" && write.resource != "leases")
+            .map(|write| format!("{} {} {}/{}", write.verb, write.resource, write.namespace, write.name))
+            .collect()
+    };
+    // The rollout's last pod events may still be told; rest begins when the generation that is observed is Ready and nothing was written for 5 s.
+    let mut seen = operator(stage.lab().writes()?).len();
+    eventually("the operator comes to rest", Duration::from_secs(60), || async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let now = operator(stage.lab().writes()?).len();
+        if std::mem::replace(&mut seen, now) == now { Ok(()) } else { Err(anyhow!("{now} writes")) }
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let writes = operator(stage.lab().writes()?);
+    ensure!(seen > 0, "the audit log shows no write of the operator at all: the test looks at the wrong account");
+    ensure!(writes.len() == seen, "in 60 s of rest: {:?}", &writes[seen..]);
+    instance.delete().await
+}
+
+#[tokio::test]
+async fn deleting_an_instance_removes_all_that_it_owns_and_nothing_else() -> Result<()> {
+    let stage = stage().await;
+    let instance = Instance::ready(stage, "deletion", json!({})).await?;
+    instance.kubectl(&["create", "configmap", "bystander", "--from-literal=a=b"]).await?;
+    instance.kubectl(&["create", "secret", "generic", "catalyst-other", "--from-literal=a=b"]).await?;
+    instance.kubectl(&["delete", "cati", "catalyst", "--wait=true"]).await?;
+    eventually("all that it owned is gone", Duration::from_secs(60), || async {
+        let left = instance
+            .kubectl(&["get", "deployment,replicaset,pod,service,ingress,configmap,secret,networkpolicy", "-o", "name"])
+            .await?;
+        let mut left: Vec<&str> = left.lines().filter(|name| *name != "configmap/kube-root-ca.crt").collect();
+        left.sort_unstable();
+        if left == ["configmap/bystander", "secret/catalyst-other"] { Ok(()) } else { Err(anyhow!("{left:?}")) }
+    })
+    .await?;
+    instance.delete().await
+}
