@@ -1,0 +1,177 @@
+// One opened idea: joins its conversation, the connection and what is kept in the browser. Re-subscribes after the
+// last frame it has, resends what the server has not confirmed, and gathers a burst of frames into one change.
+
+import type { Connection } from "./connection";
+import { type Conversation, type Action, emptyConversation, reduce } from "./conversation";
+import { drafts } from "./drafts";
+import type { Decision, Incoming, LogFrame, Mode } from "./protocol";
+import { Store } from "./store";
+
+/** A failed subscription (the VM is away) is tried again this often. */
+const RESUBSCRIBE_MS = 4_000;
+
+export class IdeaSession {
+  readonly conversation: Store<Conversation>;
+  readonly paging = new Store(false);
+  /** Tells that a turn ended or began, so that the idea's status is read again. */
+  onTurn: () => void = () => {};
+  private gathered: LogFrame[] = [];
+  private flushing: ReturnType<typeof setTimeout> | number | undefined;
+  private resubscribe: ReturnType<typeof setTimeout> | undefined;
+  private leave: () => void = () => {};
+
+  constructor(
+    private readonly connection: Connection,
+    readonly slug: string,
+  ) {
+    this.conversation = new Store<Conversation>({ ...emptyConversation, pending: drafts.loadOutbox(slug) });
+  }
+
+  open(): void {
+    this.leave = this.connection.listen(this.slug, {
+      connected: () => this.subscribe(),
+      disconnected: () => {
+        this.flush();
+        clearTimeout(this.resubscribe);
+        this.paging.set(false);
+        this.dispatch({ type: "disconnected" });
+      },
+      incoming: (message) => this.incoming(message),
+    });
+  }
+
+  close(): void {
+    this.leave();
+    clearTimeout(this.resubscribe);
+    this.cancelFlush();
+  }
+
+  send(mode: Mode, text: string): void {
+    const messageId = newId();
+    this.dispatch({ type: "compose", message: { messageId, mode, text, state: "waiting" } });
+    this.transmitWaiting();
+  }
+
+  /** Another try of a message that failed is another message: the first one's id is spent. */
+  sendAgain(messageId: string): void {
+    const message = this.conversation.get().pending.find((each) => each.messageId === messageId);
+    if (!message) return;
+    this.discard(messageId);
+    this.send(message.mode, message.text);
+  }
+
+  discard(messageId: string): void {
+    this.dispatch({ type: "discard", messageId });
+  }
+
+  stop(): void {
+    this.connection.send({ type: "cancel", ideaId: this.slug });
+  }
+
+  answer(requestId: string, decision: Decision): void {
+    this.dispatch({ type: "answer", requestId, decision });
+    this.connection.send({ type: "answer", ideaId: this.slug, requestId, decision });
+  }
+
+  loadEarlier(): void {
+    const { before } = this.conversation.get();
+    if (!before || this.paging.get()) return;
+    if (this.connection.send({ type: "page", ideaId: this.slug, before })) this.paging.set(true);
+  }
+
+  dismissNotice(): void {
+    this.dispatch({ type: "dismiss" });
+  }
+
+  private subscribe(): void {
+    clearTimeout(this.resubscribe);
+    const { last } = this.conversation.get();
+    this.connection.send({ type: "subscribe", ideaId: this.slug, ...(last && { run: last.run, after: last.seq }) });
+  }
+
+  private incoming(message: Incoming): void {
+    if (message.kind === "log") {
+      this.gathered.push(message.frame);
+      this.flushing ??= nextFrame(() => this.flush());
+      return;
+    }
+    if (message.kind !== "notice") return;
+    // What was said before the notice is taken before it.
+    this.flush();
+    const { notice } = message;
+    this.dispatch({ type: "notice", notice });
+    if (notice.type === "subscribed") {
+      this.transmitWaiting();
+      this.transmitAnswers();
+    }
+    if (notice.type === "history") this.paging.set(false);
+    if (notice.type === "accepted") this.onTurn();
+    if (notice.type === "claude:error") {
+      this.paging.set(false);
+      if (!this.conversation.get().subscribed) {
+        clearTimeout(this.resubscribe);
+        this.resubscribe = setTimeout(() => this.subscribe(), RESUBSCRIBE_MS);
+      }
+    }
+  }
+
+  private flush(): void {
+    this.cancelFlush();
+    if (this.gathered.length === 0) return;
+    const frames = this.gathered;
+    this.gathered = [];
+    const wasOpen = this.conversation.get().turnOpen;
+    this.dispatch({ type: "frames", frames });
+    if (this.conversation.get().turnOpen !== wasOpen) this.onTurn();
+  }
+
+  private cancelFlush(): void {
+    if (this.flushing !== undefined) cancelFrame(this.flushing);
+    this.flushing = undefined;
+  }
+
+  private transmitWaiting(): void {
+    if (!this.conversation.get().subscribed) return;
+    for (const { messageId, mode, text, state } of this.conversation.get().pending) {
+      if (state !== "waiting") continue;
+      const sent = this.connection.send(
+        mode === "chat"
+          ? { type: "chat", ideaId: this.slug, message: text, messageId }
+          : { type: "build", ideaId: this.slug, instructions: text, messageId },
+      );
+      if (sent) this.dispatch({ type: "sent", messageId });
+    }
+  }
+
+  private transmitAnswers(): void {
+    for (const [requestId, decision] of Object.entries(this.conversation.get().answers)) {
+      this.connection.send({ type: "answer", ideaId: this.slug, requestId, decision });
+    }
+  }
+
+  private dispatch(action: Action): void {
+    const before = this.conversation.get();
+    const after = reduce(before, action);
+    if (after.pending !== before.pending) drafts.saveOutbox(this.slug, after.pending);
+    this.conversation.set(after);
+  }
+}
+
+/** The next drawing; a hidden tab draws nothing, but must go on taking frames. */
+function nextFrame(run: () => void): number | ReturnType<typeof setTimeout> {
+  return document.visibilityState === "visible" ? requestAnimationFrame(run) : setTimeout(run, 100);
+}
+
+function cancelFrame(handle: number | ReturnType<typeof setTimeout>): void {
+  if (typeof handle === "number") cancelAnimationFrame(handle);
+  clearTimeout(handle);
+}
+
+/** A v4 UUID; crypto.randomUUID exists only where the page is secure, which plain http in a cluster is not. */
+function newId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

@@ -1,0 +1,58 @@
+// Addresses by the History API: every path can be reloaded, shared and gone back to.
+
+import type { ComponentChildren, JSX } from "preact";
+import { Store } from "./store";
+
+export type Route = { readonly screen: "ideas" } | { readonly screen: "new" } | { readonly screen: "idea"; readonly slug: string } | { readonly screen: "missing" };
+
+export function parseRoute(path: string): Route {
+  const trimmed = path.replace(/\/+$/, "");
+  if (trimmed === "") return { screen: "ideas" };
+  if (trimmed === "/ideas") return { screen: "ideas" };
+  if (trimmed === "/ideas/new") return { screen: "new" };
+  const slug = /^\/ideas\/([^/]+)$/.exec(trimmed)?.[1];
+  if (slug === undefined) return { screen: "missing" };
+  try {
+    return { screen: "idea", slug: decodeURIComponent(slug) };
+  } catch {
+    return { screen: "missing" };
+  }
+}
+
+export function ideaPath(slug: string): string {
+  return `/ideas/${encodeURIComponent(slug)}`;
+}
+
+export const route = new Store<Route>(parseRoute(location.pathname));
+
+export function navigate(path: string, how: "push" | "replace" = "push"): void {
+  if (how === "push") history.pushState(null, "", path);
+  else history.replaceState(null, "", path);
+  route.set(parseRoute(path));
+  scrollTo(0, 0);
+}
+
+addEventListener("popstate", () => route.set(parseRoute(location.pathname)));
+
+interface LinkProps extends JSX.HTMLAttributes<HTMLAnchorElement> {
+  readonly to: string;
+  readonly children: ComponentChildren;
+  readonly [data: `data-${string}`]: string | undefined;
+}
+
+/** An ordinary link: opening it in a new tab, copying it and the keyboard work as ever. */
+export function Link({ to, children, ...rest }: LinkProps) {
+  return (
+    <a
+      {...rest}
+      href={to}
+      onClick={(event) => {
+        if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+        event.preventDefault();
+        navigate(to);
+      }}
+    >
+      {children}
+    </a>
+  );
+}
