@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The lab: what the demo, the end-to-end tests and the benchmarks run on.
+
+pub mod claude;
+pub mod messages_api;
