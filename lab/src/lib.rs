@@ -2,3 +2,4 @@
 
 pub mod claude;
 pub mod messages_api;
+pub mod network;
