@@ -1,0 +1,143 @@
+//! The one SFTP session of the ideas: opened when first needed, opened anew when it breaks, each call with a deadline.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalyst_ssh::Sftp;
+use russh_sftp::client::error::Error as SftpError;
+use russh_sftp::protocol::{OpenFlags, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Mutex;
+
+use super::IdeasError;
+use crate::remote::Remote;
+
+/// Longer than any healthy VM needs, shorter than a person waits.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Files on the VM.
+pub struct Files {
+    remote: Arc<Remote>,
+    session: Mutex<Option<Arc<Sftp>>>,
+}
+
+/// How an attempt on an SFTP session ended.
+pub enum Attempt {
+    /// There is no such file or folder.
+    Missing,
+    /// The VM refused, and would again.
+    Refused(String),
+    /// The session is broken; another may work.
+    Broken(String),
+}
+
+impl From<SftpError> for Attempt {
+    fn from(error: SftpError) -> Self {
+        match error {
+            SftpError::Status(status) => match status.status_code {
+                StatusCode::NoSuchFile => Attempt::Missing,
+                StatusCode::ConnectionLost | StatusCode::NoConnection => Attempt::Broken(status.error_message),
+                StatusCode::PermissionDenied => Attempt::Refused("permission denied".to_owned()),
+                _ => Attempt::Refused(status.error_message),
+            },
+            other => Attempt::Broken(other.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Attempt {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Attempt::Missing,
+            std::io::ErrorKind::PermissionDenied => Attempt::Refused("permission denied".to_owned()),
+            _ => Attempt::Broken(error.to_string()),
+        }
+    }
+}
+
+impl Files {
+    /// Nothing is opened yet.
+    pub fn new(remote: Arc<Remote>) -> Files {
+        Files { remote, session: Mutex::new(None) }
+    }
+
+    /// Runs one operation that may be repeated safely; a broken session is replaced once.
+    ///
+    /// # Errors
+    /// When the VM cannot be reached, refuses, or does not answer in time. `Ok(None)` says that the file is missing.
+    pub async fn with<T, F, Fut>(&self, what: &str, operation: F) -> Result<Option<T>, IdeasError>
+    where
+        F: Fn(Arc<Sftp>) -> Fut,
+        Fut: Future<Output = Result<T, Attempt>>,
+    {
+        let mut last = String::new();
+        for _ in 0..2 {
+            let session = self.session().await?;
+            match tokio::time::timeout(DEADLINE, operation(session.clone())).await {
+                Ok(Ok(value)) => return Ok(Some(value)),
+                Ok(Err(Attempt::Missing)) => return Ok(None),
+                Ok(Err(Attempt::Refused(cause))) => return Err(IdeasError::refused(what, &cause)),
+                Ok(Err(Attempt::Broken(cause))) => {
+                    self.forget(&session).await;
+                    last = cause;
+                }
+                Err(_) => {
+                    self.forget(&session).await;
+                    return Err(IdeasError::TimedOut { what: what.to_owned() });
+                }
+            }
+        }
+        tracing::warn!(what, cause = last, "the SFTP session to the VM broke twice");
+        Err(IdeasError::Broken { what: what.to_owned() })
+    }
+
+    async fn session(&self) -> Result<Arc<Sftp>, IdeasError> {
+        let mut held = self.session.lock().await;
+        if let Some(session) = &*held {
+            return Ok(session.clone());
+        }
+        let session = Arc::new(
+            tokio::time::timeout(DEADLINE, self.remote.pool().sftp())
+                .await
+                .map_err(|_| IdeasError::TimedOut { what: "open an SFTP session".to_owned() })??,
+        );
+        *held = Some(session.clone());
+        Ok(session)
+    }
+
+    async fn forget(&self, broken: &Arc<Sftp>) {
+        let mut held = self.session.lock().await;
+        if held.as_ref().is_some_and(|session| Arc::ptr_eq(session, broken)) {
+            *held = None;
+        }
+    }
+}
+
+/// Reads a file of at most `limit` bytes.
+pub async fn read(sftp: &Sftp, path: &str, limit: u64) -> Result<Vec<u8>, Attempt> {
+    let file = sftp.open(path).await?;
+    let mut bytes = Vec::new();
+    let mut bounded = file.take(limit + 1);
+    bounded.read_to_end(&mut bytes).await?;
+    if bytes.len() as u64 > limit {
+        return Err(Attempt::Refused(format!("the file is over {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Writes a file that is not there yet, or one of our own temporary ones.
+pub async fn write(sftp: &Sftp, path: &str, bytes: &[u8]) -> Result<(), Attempt> {
+    let mut file = sftp.open_with_flags(path, OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::WRITE).await?;
+    let written: Result<(), Attempt> = async {
+        file.write_all(bytes).await?;
+        file.shutdown().await?;
+        Ok(())
+    }
+    .await;
+    // A full disk is reported as a plain failure: say what it most likely is.
+    written.map_err(|attempt| match attempt {
+        Attempt::Refused(cause) => Attempt::Refused(format!("{cause}; is the VM's disk full?")),
+        other => other,
+    })
+}
