@@ -1,0 +1,262 @@
+//! A command that runs on the VM: its input, its output and its end.
+//!
+//! Output that arrives while input is written is kept (up to a limit), so writing never deadlocks against a command
+//! that answers before it has read everything. Dropping an [`Exec`] closes its channel.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::time::timeout;
+
+use crate::connect::Connection;
+use crate::failure::{Failure, Reason};
+use crate::pool::Lease;
+
+/// Output kept while input is written; beyond it the writer waits for the reader, as a pipe does.
+const BACKLOG_BYTES: usize = 16 << 20;
+/// How long a dropped channel may take to be closed before its slot is given away all the same.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a running command gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Bytes of its standard output.
+    Stdout(Bytes),
+    /// Bytes of its standard error.
+    Stderr(Bytes),
+    /// Its exit status; after all output, and last.
+    Exit(u32),
+    /// The name of the signal that ended it, without SIG; after all output, and last.
+    Signal(String),
+}
+
+/// What a command that ended has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The exit status; none if a signal ended the command.
+    pub status: Option<u32>,
+    /// The name of that signal, without SIG.
+    pub signal: Option<String>,
+    /// Standard output, up to the limit.
+    pub stdout: Vec<u8>,
+    /// Standard error, up to the limit.
+    pub stderr: Vec<u8>,
+    /// Whether output beyond the limit was dropped.
+    pub truncated: bool,
+}
+
+/// A running command.
+pub struct Exec {
+    connection: Connection,
+    channel: Option<Halves>,
+    backlog: VecDeque<Output>,
+    backlog_bytes: usize,
+    verdict: Option<Output>,
+    ended: bool,
+    lease: Option<Lease>,
+}
+
+struct Halves {
+    reader: ChannelReadHalf,
+    writer: ChannelWriteHalf<Msg>,
+}
+
+impl std::fmt::Debug for Exec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exec").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl Exec {
+    pub(crate) fn new(connection: Connection, channel: Channel<Msg>) -> Exec {
+        let (reader, writer) = channel.split();
+        Exec {
+            connection,
+            channel: Some(Halves { reader, writer }),
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            verdict: None,
+            ended: false,
+            lease: None,
+        }
+    }
+
+    pub(crate) fn hold(&mut self, lease: Lease) {
+        self.lease = Some(lease);
+    }
+
+    /// Asks for the command and waits until the server says that it runs.
+    pub(crate) async fn start(&mut self, command: &str) -> Result<(), Failure> {
+        let Some(Halves { reader, writer }) = self.channel.as_mut() else { return Err(self.connection.lost()) };
+        writer.exec(true, command).await.map_err(|_| self.connection.lost())?;
+        loop {
+            match reader.wait().await {
+                Some(ChannelMsg::Success) => return Ok(()),
+                Some(ChannelMsg::Failure | ChannelMsg::Close) => {
+                    return Err(Failure::new(
+                        Reason::ChannelRefused,
+                        format!(
+                            "{} refuses to run commands for this user: see that the key's line in authorized_keys and \
+                             sshd_config allow it and that the user's shell exists.",
+                            self.connection.shared.endpoint
+                        ),
+                    ));
+                }
+                Some(message) => Self::keep(&mut self.backlog, &mut self.backlog_bytes, &mut self.verdict, message),
+                None => return Err(self.connection.lost()),
+            }
+        }
+    }
+
+    /// Writes to the command's standard input; returns when all is handed to the connection.
+    ///
+    /// What is written after the command has ended is dropped, as its exit status tells.
+    ///
+    /// # Errors
+    /// [`Reason::ConnectionLost`].
+    pub async fn write(&mut self, data: &[u8]) -> Result<(), Failure> {
+        let Some(Halves { reader, writer }) = self.channel.as_mut() else { return Err(self.connection.lost()) };
+        if self.ended {
+            return Ok(());
+        }
+        let writing = writer.data_bytes(Bytes::copy_from_slice(data));
+        tokio::pin!(writing);
+        loop {
+            tokio::select! {
+                biased;
+                written = &mut writing => return written.map_err(|_| self.connection.lost()),
+                message = reader.wait(), if self.backlog_bytes < BACKLOG_BYTES => match message {
+                    Some(ChannelMsg::Close) => {
+                        self.ended = true;
+                        return Ok(());
+                    }
+                    Some(message) => {
+                        Self::keep(&mut self.backlog, &mut self.backlog_bytes, &mut self.verdict, message);
+                    }
+                    None => {
+                        self.ended = true;
+                        return Err(self.connection.lost());
+                    }
+                },
+            }
+        }
+    }
+
+    /// Ends the command's standard input.
+    ///
+    /// # Errors
+    /// [`Reason::ConnectionLost`].
+    pub async fn close_stdin(&mut self) -> Result<(), Failure> {
+        match self.channel.as_ref() {
+            Some(halves) if !self.ended => halves.writer.eof().await.map_err(|_| self.connection.lost()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next piece of output, and at the end how the command ended.
+    ///
+    /// None without an [`Output::Exit`] or [`Output::Signal`] before it means that the connection was lost;
+    /// [`Exec::lost`] says why. Cancel safe.
+    pub async fn next(&mut self) -> Option<Output> {
+        loop {
+            if let Some(output) = self.backlog.pop_front() {
+                if let Output::Stdout(bytes) | Output::Stderr(bytes) = &output {
+                    self.backlog_bytes = self.backlog_bytes.saturating_sub(bytes.len());
+                }
+                return Some(output);
+            }
+            if self.ended {
+                return self.verdict.take();
+            }
+            match self.channel.as_mut()?.reader.wait().await {
+                Some(ChannelMsg::Close) => self.ended = true,
+                Some(message) => Self::keep(&mut self.backlog, &mut self.backlog_bytes, &mut self.verdict, message),
+                // The connection is gone; an exit status that arrived before still counts.
+                None => self.ended = true,
+            }
+        }
+    }
+
+    /// Why the connection was lost, for when [`Exec::next`] gave none without an end of the command.
+    pub fn lost(&self) -> Failure {
+        self.connection.lost()
+    }
+
+    /// Reads to the command's end, at most `limit_bytes` of each stream; what comes beyond is read and dropped.
+    ///
+    /// # Errors
+    /// [`Reason::ConnectionLost`] if the connection ended before the command.
+    pub async fn finish(mut self, limit_bytes: usize) -> Result<Finished, Failure> {
+        let mut finished =
+            Finished { status: None, signal: None, stdout: Vec::new(), stderr: Vec::new(), truncated: false };
+        while let Some(output) = self.next().await {
+            let (stream, bytes) = match output {
+                Output::Stdout(bytes) => (&mut finished.stdout, bytes),
+                Output::Stderr(bytes) => (&mut finished.stderr, bytes),
+                Output::Exit(status) => {
+                    finished.status = Some(status);
+                    continue;
+                }
+                Output::Signal(signal) => {
+                    finished.signal = Some(signal);
+                    continue;
+                }
+            };
+            let room = limit_bytes.saturating_sub(stream.len());
+            finished.truncated |= bytes.len() > room;
+            stream.extend(bytes.iter().take(room));
+        }
+        if finished.status.is_none() && finished.signal.is_none() {
+            return Err(self.lost());
+        }
+        Ok(finished)
+    }
+
+    fn keep(backlog: &mut VecDeque<Output>, bytes: &mut usize, verdict: &mut Option<Output>, message: ChannelMsg) {
+        match message {
+            ChannelMsg::Data { data } => {
+                *bytes += data.len();
+                backlog.push_back(Output::Stdout(data));
+            }
+            ChannelMsg::ExtendedData { data, ext: 1 } => {
+                *bytes += data.len();
+                backlog.push_back(Output::Stderr(data));
+            }
+            // The status may come before the last output; it is given out at the channel's end.
+            ChannelMsg::ExitStatus { exit_status } => *verdict = Some(Output::Exit(exit_status)),
+            ChannelMsg::ExitSignal { signal_name, .. } => *verdict = Some(Output::Signal(signal(signal_name))),
+            _ => {}
+        }
+    }
+}
+
+fn signal(signal: Sig) -> String {
+    match signal {
+        // A name of the server's own is untrusted text; real ones are short and upper case.
+        Sig::Custom(name) => name.chars().filter(char::is_ascii_alphanumeric).take(16).collect(),
+        known => format!("{known:?}"),
+    }
+}
+
+/// Closes the channel; its slot in a pool is free only when the server has taken note, or it would refuse the next one.
+impl Drop for Exec {
+    fn drop(&mut self) {
+        let (Some(halves), false) = (self.channel.take(), self.ended) else { return };
+        let (connection, lease) = (self.connection.clone(), self.lease.take());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            // Without a reader, what still comes is dropped and cannot hold up the connection.
+            drop(halves.reader);
+            let closed = async {
+                if halves.writer.close().await.is_ok() {
+                    let _ = connection.shared.handle.send_ping().await;
+                }
+            };
+            let _ = timeout(CLOSE_DEADLINE, closed).await;
+            drop(lease);
+        });
+    }
+}

@@ -1,0 +1,336 @@
+//! A few SSH connections to one VM, shared by many commands.
+//!
+//! Invariants: no connection carries more channels than its capacity (counted here, under sshd's MaxSessions); one dial
+//! at a time per lane; bulk transfers never share a connection with interactive work, which they would delay; a
+//! connection that shows any sign of death gets no new channel.
+
+mod lane;
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use russh::Channel;
+use russh::client::Msg;
+use russh::keys::PublicKey;
+use russh_sftp::client::SftpSession;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::connect::{Connection, Connector};
+use crate::exec::Exec;
+use crate::failure::{Failure, Reason};
+use lane::{Dial, LaneState};
+
+/// Connections tried for one channel. A server with a small MaxSessions refuses once for each connection it fills.
+const OPEN_ATTEMPTS: usize = 10;
+
+/// What a command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Somebody waits for each byte.
+    Interactive,
+    /// Much data; takes no connection from interactive work.
+    Bulk,
+}
+
+/// Makes the connector for each dial, so that a changed key or known_hosts file counts from the next connection on.
+pub type ConnectorSource = Arc<dyn Fn() -> Result<Connector, Failure> + Send + Sync>;
+
+/// The bounds of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Channels on one connection; sshd's MaxSessions is 10 by default, and two are left for what still closes.
+    pub channels_per_connection: usize,
+    /// Connections for interactive work.
+    pub interactive_connections: usize,
+    /// Connections for bulk work.
+    pub bulk_connections: usize,
+    /// How long a command waits for a free channel.
+    pub wait: Duration,
+    /// How long a connection without channels is kept if it is not its lane's last.
+    pub idle: Duration,
+    /// The pause after a failed dial; doubled for each further one.
+    pub backoff_first: Duration,
+    /// The longest pause between failed dials.
+    pub backoff_last: Duration,
+}
+
+impl Default for PoolLimits {
+    fn default() -> PoolLimits {
+        PoolLimits {
+            channels_per_connection: 8,
+            interactive_connections: 8,
+            bulk_connections: 2,
+            wait: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            backoff_first: Duration::from_millis(250),
+            backoff_last: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a pool has at the moment, and has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// The interactive lane.
+    pub interactive: LaneStats,
+    /// The bulk lane.
+    pub bulk: LaneStats,
+}
+
+/// One lane's share of [`PoolStats`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneStats {
+    /// Open connections.
+    pub connections: usize,
+    /// Channels in use on them.
+    pub channels: usize,
+    /// Dials that succeeded so far.
+    pub dialed: u64,
+    /// Dials that failed so far.
+    pub failed: u64,
+    /// The failure of the last dial, if it failed.
+    pub failure: Option<Failure>,
+}
+
+/// Connections to one VM, opened on demand.
+pub struct Pool {
+    source: ConnectorSource,
+    limits: PoolLimits,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    interactive: LaneState,
+    bulk: LaneState,
+    closed: bool,
+    /// The host key of this process's first connection, for sources that accept new host keys.
+    accepted: Option<PublicKey>,
+}
+
+impl State {
+    fn lane(&mut self, lane: Lane) -> &mut LaneState {
+        match lane {
+            Lane::Interactive => &mut self.interactive,
+            Lane::Bulk => &mut self.bulk,
+        }
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("limits", &self.limits).field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// A pool without connections; the first command opens one.
+    pub fn new(source: ConnectorSource, limits: PoolLimits) -> Arc<Pool> {
+        Arc::new(Pool { source, limits, state: Mutex::new(State::default()), changed: Notify::new() })
+    }
+
+    /// Runs a command; see [`Connection::exec`].
+    ///
+    /// # Errors
+    /// As [`Connection::exec`] and [`Connector::connect`]; [`Reason::TimedOut`] if no channel became free in time.
+    pub async fn exec(self: &Arc<Self>, lane: Lane, command: &str) -> Result<Exec, Failure> {
+        let (channel, lease) = self.open(lane).await?;
+        let mut exec =
+            lease.connection().start_exec(channel, command).await.inspect_err(|failure| lease.judge_start(failure))?;
+        exec.hold(lease);
+        Ok(exec)
+    }
+
+    /// Opens a file transfer session in the bulk lane; see [`Connection::sftp`].
+    ///
+    /// # Errors
+    /// As [`Pool::exec`].
+    pub async fn sftp(self: &Arc<Self>) -> Result<Sftp, Failure> {
+        let (channel, lease) = self.open(Lane::Bulk).await?;
+        let session = lease.connection().start_sftp(channel).await.inspect_err(|failure| lease.judge_start(failure))?;
+        Ok(Sftp { session, _lease: lease })
+    }
+
+    /// What the pool has at the moment.
+    pub fn stats(&self) -> PoolStats {
+        let state = self.lock();
+        PoolStats { interactive: state.interactive.stats(), bulk: state.bulk.stats() }
+    }
+
+    /// Closes all connections; commands in flight end, and no new ones start.
+    pub async fn close(&self) {
+        let connections = {
+            let mut state = self.lock();
+            state.closed = true;
+            let mut connections = state.interactive.take_all();
+            connections.extend(state.bulk.take_all());
+            connections
+        };
+        self.changed.notify_waiters();
+        futures::future::join_all(connections.iter().map(Connection::close)).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A channel with its slot. Opening one starts nothing on the VM, so it is tried again elsewhere when it fails.
+    async fn open(self: &Arc<Self>, lane: Lane) -> Result<(Channel<Msg>, Lease), Failure> {
+        let deadline = Instant::now() + self.limits.wait;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let lease = self.acquire(lane, deadline).await?;
+            let failure = match lease.connection().open_channel().await {
+                Ok(channel) => {
+                    self.lock().lane(lane).opened(lease.id);
+                    return Ok((channel, lease));
+                }
+                Err(failure) => failure,
+            };
+            let another = lease.judge(&failure);
+            drop(lease);
+            if !another || attempts >= OPEN_ATTEMPTS || Instant::now() >= deadline {
+                return Err(failure);
+            }
+        }
+    }
+
+    async fn acquire(self: &Arc<Self>, lane: Lane, deadline: Instant) -> Result<Lease, Failure> {
+        let failed_before = self.lock().lane(lane).stats().failed;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let wake = {
+                let mut state = self.lock();
+                if state.closed {
+                    return Err(Failure::new(Reason::ConnectionLost, "The server is shutting down."));
+                }
+                let lane_state = state.lane(lane);
+                if let Some((id, connection)) = lane_state.take_slot(self.limits.channels_per_connection) {
+                    return Ok(Lease { pool: self.clone(), lane, id, connection });
+                }
+                match lane_state.may_dial(self.connection_limit(lane), failed_before, Instant::now()) {
+                    Dial::Now => {
+                        let pool = self.clone();
+                        tokio::spawn(async move { pool.dial(lane).await });
+                        deadline
+                    }
+                    Dial::Later(until) => deadline.min(until),
+                    Dial::No => deadline,
+                    Dial::Failed(failure) => return Err(failure),
+                }
+            };
+            if timeout_at(wake, changed).await.is_err() && wake >= deadline {
+                return Err(Failure::new(
+                    Reason::TimedOut,
+                    format!(
+                        "No session to the VM became free within {} s: too many commands run there at once; try again.",
+                        self.limits.wait.as_secs()
+                    ),
+                ));
+            }
+        }
+    }
+
+    /// Runs in a task of its own, so that a caller that goes away does not break the dial that others wait for.
+    async fn dial(self: Arc<Self>, lane: Lane) {
+        let accepted = self.lock().accepted.clone();
+        let dialed = match (self.source)() {
+            Ok(connector) => connector.connect_after(accepted).await,
+            Err(failure) => Err(failure),
+        };
+        let mut late = None;
+        {
+            let mut state = self.lock();
+            if let Ok(connection) = &dialed {
+                state.accepted = connection.host_key().cloned();
+                if state.closed {
+                    late = Some(connection.clone());
+                }
+            }
+            let limits = &self.limits;
+            state.lane(lane).dialed(dialed, limits.backoff_first, limits.backoff_last);
+            if late.is_some() {
+                state.lane(lane).take_all();
+            }
+        }
+        self.changed.notify_waiters();
+        if let Some(connection) = late {
+            connection.close().await;
+        }
+    }
+
+    fn connection_limit(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Interactive => self.limits.interactive_connections,
+            Lane::Bulk => self.limits.bulk_connections,
+        }
+    }
+}
+
+/// One slot of one connection; free again when dropped.
+pub(crate) struct Lease {
+    pool: Arc<Pool>,
+    lane: Lane,
+    id: u64,
+    connection: Connection,
+}
+
+impl Lease {
+    fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Takes note of a failure on this connection; says whether another connection may do better.
+    fn judge(&self, failure: &Failure) -> bool {
+        let another = self.pool.lock().lane(self.lane).failed(self.id, failure.reason);
+        self.pool.changed.notify_waiters();
+        another
+    }
+
+    /// The same for what happens on an open channel, where a refusal is about the command and not about room.
+    fn judge_start(&self, failure: &Failure) {
+        if failure.reason != Reason::ChannelRefused {
+            self.judge(failure);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let idle = self.pool.lock().lane(self.lane).release(self.id);
+        self.pool.changed.notify_waiters();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if let Some(since) = idle {
+            let (pool, lane, id) = (Arc::downgrade(&self.pool), self.lane, self.id);
+            let wait = self.pool.limits.idle;
+            runtime.spawn(async move {
+                tokio::time::sleep(wait).await;
+                let Some(pool) = pool.upgrade() else { return };
+                let spare = pool.lock().lane(lane).take_spare(id, since);
+                if let Some(connection) = spare {
+                    connection.close().await;
+                }
+            });
+        }
+    }
+}
+
+/// A file transfer session that holds its slot in the pool.
+pub struct Sftp {
+    session: SftpSession,
+    _lease: Lease,
+}
+
+impl Deref for Sftp {
+    type Target = SftpSession;
+
+    fn deref(&self) -> &SftpSession {
+        &self.session
+    }
+}

@@ -1,0 +1,219 @@
+//! The bookkeeping of one lane: which connections there are, how full they are, and when to dial again. No I/O.
+
+use std::time::Duration;
+
+use rand::Rng as _;
+use tokio::time::Instant;
+
+use super::LaneStats;
+use crate::connect::Connection;
+use crate::failure::{Failure, Reason};
+
+/// A connection is left after so many channels: russh keeps a little of each channel that we close, for ever.
+const CHANNELS_FOR_LIFE: u64 = 4096;
+
+#[derive(Default)]
+pub(super) struct LaneState {
+    connections: Vec<Member>,
+    next_id: u64,
+    dialing: bool,
+    dialed: u64,
+    failed: u64,
+    failures_in_a_row: u32,
+    failure: Option<Failure>,
+    /// No dial before this.
+    not_before: Option<Instant>,
+}
+
+struct Member {
+    id: u64,
+    connection: Connection,
+    in_use: usize,
+    /// Learned when the server refuses a channel.
+    capacity: Option<usize>,
+    opened: u64,
+    /// Grows with each use, so that an idle timer can tell whether it was used since.
+    uses: u64,
+    retired: bool,
+}
+
+pub(super) enum Dial {
+    /// The caller shall dial; the lane is marked as dialing.
+    Now,
+    /// A dial failed a moment ago; look again at that time.
+    Later(Instant),
+    /// One is under way, or all connections that may be are there.
+    No,
+    /// There is no connection and none to be had for now.
+    Failed(Failure),
+}
+
+impl LaneState {
+    /// A slot on the fullest connection that has one, so that others fall idle and can go.
+    pub(super) fn take_slot(&mut self, capacity: usize) -> Option<(u64, Connection)> {
+        self.connections.retain(|member| !member.connection.is_closed());
+        let free = |member: &&mut Member| !member.retired && member.in_use < member.capacity.unwrap_or(capacity);
+        let member = self.connections.iter_mut().filter(free).max_by_key(|member| member.in_use)?;
+        member.in_use += 1;
+        member.uses += 1;
+        Some((member.id, member.connection.clone()))
+    }
+
+    pub(super) fn may_dial(&mut self, limit: usize, failed_before: u64, now: Instant) -> Dial {
+        let alive = self.connections.iter().filter(|member| !member.retired).count();
+        let backing_off = self.not_before.filter(|until| *until > now);
+        if alive == 0
+            && !self.dialing
+            && let Some(failure) = &self.failure
+            && (self.failed > failed_before || backing_off.is_some())
+        {
+            return Dial::Failed(failure.clone());
+        }
+        match backing_off {
+            _ if self.dialing || alive >= limit => Dial::No,
+            Some(until) => Dial::Later(until),
+            None => {
+                self.dialing = true;
+                Dial::Now
+            }
+        }
+    }
+
+    pub(super) fn dialed(&mut self, dialed: Result<Connection, Failure>, first: Duration, last: Duration) {
+        self.dialing = false;
+        match dialed {
+            Ok(connection) => {
+                self.dialed += 1;
+                self.failures_in_a_row = 0;
+                self.failure = None;
+                self.not_before = None;
+                self.next_id += 1;
+                self.connections.push(Member {
+                    id: self.next_id,
+                    connection,
+                    in_use: 0,
+                    capacity: None,
+                    opened: 0,
+                    uses: 0,
+                    retired: false,
+                });
+            }
+            Err(failure) => {
+                self.failed += 1;
+                self.not_before = Some(Instant::now() + backoff(self.failures_in_a_row, first, last));
+                self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+                self.failure = Some(failure);
+            }
+        }
+    }
+
+    pub(super) fn opened(&mut self, id: u64) {
+        if let Some(member) = self.member(id) {
+            member.opened += 1;
+            member.retired |= member.opened >= CHANNELS_FOR_LIFE;
+        }
+    }
+
+    /// Draws the conclusion from a failure on a connection; true if another connection may do better.
+    pub(super) fn failed(&mut self, id: u64, reason: Reason) -> bool {
+        let Some(member) = self.member(id) else { return true };
+        if reason != Reason::ChannelRefused {
+            member.retired = true;
+            return member.opened > 0 || reason == Reason::ConnectionLost;
+        }
+        if member.opened == 0 {
+            return false;
+        }
+        match member.in_use.saturating_sub(1) {
+            // Commands whose channels are closed may live on and still count for the server.
+            0 => member.retired = true,
+            others => member.capacity = Some(others),
+        }
+        true
+    }
+
+    /// Gives a slot back; some if the connection is idle now, with its count of uses.
+    pub(super) fn release(&mut self, id: u64) -> Option<u64> {
+        let member = self.member(id)?;
+        member.in_use = member.in_use.saturating_sub(1);
+        let (idle, uses, gone) = (member.in_use == 0, member.uses, member.retired && member.in_use == 0);
+        if gone {
+            self.connections.retain(|member| member.id != id);
+            return None;
+        }
+        idle.then_some(uses)
+    }
+
+    /// Takes a connection out that was not used since and that others can stand in for.
+    pub(super) fn take_spare(&mut self, id: u64, uses: u64) -> Option<Connection> {
+        let others = self.connections.iter().any(|member| member.id != id && !member.retired);
+        let at =
+            self.connections.iter().position(|member| member.id == id && member.uses == uses && member.in_use == 0)?;
+        others.then(|| self.connections.remove(at).connection)
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<Connection> {
+        self.connections.drain(..).map(|member| member.connection).collect()
+    }
+
+    pub(super) fn stats(&self) -> LaneStats {
+        let alive = || self.connections.iter().filter(|member| !member.connection.is_closed());
+        LaneStats {
+            connections: alive().count(),
+            channels: alive().map(|member| member.in_use).sum(),
+            dialed: self.dialed,
+            failed: self.failed,
+            failure: self.failure.clone(),
+        }
+    }
+
+    fn member(&mut self, id: u64) -> Option<&mut Member> {
+        self.connections.iter_mut().find(|member| member.id == id)
+    }
+}
+
+/// Doubling from `first` to `last`, with up to a quarter taken off at random so that replicas do not dial in step.
+fn backoff(failures: u32, first: Duration, last: Duration) -> Duration {
+    let full = first.saturating_mul(2u32.saturating_pow(failures.min(16))).min(last);
+    full.mul_f64(1.0 - 0.25 * rand::rng().random::<f64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Duration = Duration::from_millis(250);
+    const LAST: Duration = Duration::from_secs(5);
+
+    fn refused() -> Failure {
+        Failure::new(Reason::ConnectionRefused, "refused")
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        for (failures, full) in [(0, 250), (1, 500), (2, 1000), (5, 5000), (1000, 5000)] {
+            let pause = backoff(failures, FIRST, LAST).as_millis();
+            assert!(pause <= full && pause >= full * 3 / 4, "{failures} failures: {pause} ms");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_dial_at_a_time_and_its_failure_reaches_those_who_waited() {
+        let mut lane = LaneState::default();
+        let now = Instant::now();
+        assert!(matches!(lane.may_dial(8, 0, now), Dial::Now));
+        assert!(matches!(lane.may_dial(8, 0, now), Dial::No));
+        lane.dialed(Err(refused()), FIRST, LAST);
+        assert!(matches!(lane.may_dial(8, 0, now), Dial::Failed(failure) if failure == refused()));
+    }
+
+    #[tokio::test]
+    async fn during_the_pause_the_failure_is_given_at_once_and_after_it_one_dials_again() {
+        let mut lane = LaneState::default();
+        let now = Instant::now();
+        assert!(matches!(lane.may_dial(8, 0, now), Dial::Now));
+        lane.dialed(Err(refused()), FIRST, LAST);
+        assert!(matches!(lane.may_dial(8, 1, Instant::now()), Dial::Failed(_)));
+        assert!(matches!(lane.may_dial(8, 1, Instant::now() + LAST), Dial::Now));
+    }
+}
