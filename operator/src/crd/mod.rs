@@ -1,0 +1,42 @@
+//! The resource API: `CatalystInstance` (`catalyst.dev/v1alpha1`), its schema, and what is generated from it.
+//!
+//! These types say what a user may write and what the API server checks. They hold no decision: defaults are resolved
+//! and everything is checked once more in [`crate::validate`], because an object may predate the schema that is installed.
+
+#[expect(unreachable_pub, reason = "KubeSchema copies each struct, visibility included, into a private place")]
+mod exposure;
+mod manifest;
+mod reference;
+mod scalars;
+#[expect(unreachable_pub, reason = "KubeSchema copies each struct, visibility included, into a private place")]
+mod spec;
+#[expect(unreachable_pub, reason = "KubeSchema copies each struct, visibility included, into a private place")]
+mod status;
+#[expect(unreachable_pub, reason = "KubeSchema copies each struct, visibility included, into a private place")]
+mod workload;
+
+#[cfg(test)]
+mod tests;
+
+pub use exposure::{IngressSpec, IngressTlsSpec, IssuerKind, IssuerSpec, NetworkPolicySpec, ServiceSpec, ServiceType};
+pub use manifest::{all, manifests};
+pub use reference::reference_markdown;
+pub use scalars::{PortValue, QuantityValue};
+pub use spec::{CatalystInstance, CatalystInstanceSpec, ImageSpec, PullPolicy, SecretsSpec, SshSpec};
+pub use status::{CatalystInstanceStatus, HostKeyRecord, RolloutRecord};
+pub use workload::{EnvVarSpec, HttpGetSpec, ProbeSpec, ResourcesSpec, SecurityContextSpec, TolerationSpec};
+
+/// The API group of every kind of ours.
+pub const GROUP: &str = "catalyst.dev";
+/// The version that is stored and served.
+pub const VERSION: &str = "v1alpha1";
+/// The kind that users write.
+pub const KIND: &str = "CatalystInstance";
+/// The longest `metadata.name` that is accepted, in characters. The longest name derived from it is `NAME-known-hosts`
+/// (12 more), which has to stay within the 63 characters of a label.
+pub const MAX_NAME_LENGTH: usize = 52;
+
+/// Annotation on an instance: while it is `"true"`, the operator changes nothing and only writes status.
+pub const PAUSED_ANNOTATION: &str = "catalyst.dev/paused";
+/// Annotation on an instance: the SHA256 fingerprint of the changed host key that a person has decided to trust.
+pub const TRUST_HOST_KEY_ANNOTATION: &str = "catalyst.dev/trust-host-key";

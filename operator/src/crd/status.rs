@@ -1,0 +1,96 @@
+//! What the operator tells about an instance. Written by the operator alone.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is: conditions, where the app is, which key to authorise, which host keys are trusted.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalystInstanceStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// `Ready`, and the two that are True only when something is going on: `Reconciling` (it will pass by itself) and `Stalled` (a person must act).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map"), extend("x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+
+    /// Where the web app is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub url: Option<String>,
+
+    /// Public half of the key with which the pods sign in on the VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
+    pub ssh_public_key: Option<String>,
+
+    /// The line to add to `~/.ssh/authorized_keys` of the user on the VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
+    pub authorized_keys_line: Option<String>,
+
+    /// Host keys recorded on first contact: the record that the mounted known_hosts is made from. Not used while `spec.ssh.knownHosts` is set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub host_keys: Vec<HostKeyRecord>,
+
+    /// Pods that exist, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+
+    /// Pods that are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i32>,
+
+    /// Label selector of the pods, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub selector: Option<String>,
+
+    /// The image that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub image: Option<String>,
+
+    /// When the operator last made the pods roll, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rollout: Option<RolloutRecord>,
+}
+
+/// One host key of the VM.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostKeyRecord {
+    /// The host as in `spec.ssh.host` when the key was recorded.
+    #[schemars(length(max = 253))]
+    pub host: String,
+
+    /// The port as in `spec.ssh.port` then.
+    pub port: i32,
+
+    /// The key as known_hosts writes it: type and base64.
+    #[schemars(length(max = 16384))]
+    pub key: String,
+
+    /// Its fingerprint, SHA256:….
+    #[schemars(length(max = 128))]
+    pub fingerprint: String,
+
+    /// When it was recorded.
+    pub recorded_at: Time,
+}
+
+/// A rollout of the pods.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutRecord {
+    /// When it began.
+    pub time: Time,
+
+    /// What changed.
+    #[schemars(length(max = 1024))]
+    pub cause: String,
+}

@@ -1,0 +1,120 @@
+//! The names of an instance and of everything that belongs to it. Every name is derived here and nowhere else.
+
+use crate::crd::{CatalystInstance, MAX_NAME_LENGTH};
+
+/// The label that selects an instance's pods, for ever: a Deployment's selector cannot be changed.
+pub const INSTANCE_LABEL: &str = "catalyst.dev/instance";
+/// The container's name in the pod.
+pub const CONTAINER: &str = "catalyst";
+
+/// A name that fits: a DNS label of at most [`MAX_NAME_LENGTH`] characters that begins with a letter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InstanceName(String);
+
+impl InstanceName {
+    /// Takes a name that fits, else `None`.
+    pub fn parse(name: &str) -> Option<InstanceName> {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let fits = name.len() <= MAX_NAME_LENGTH
+            && name.starts_with(|first: char| first.is_ascii_lowercase())
+            && !name.ends_with('-')
+            && name.bytes().all(inner);
+        fits.then(|| InstanceName(name.to_owned()))
+    }
+
+    /// The instance's own name, which Deployment, Service and Ingress share.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The ConfigMap with the server's settings.
+    pub fn config(&self) -> String {
+        format!("{}-config", self.0)
+    }
+
+    /// The ConfigMap with the host keys of the VM.
+    pub fn known_hosts(&self) -> String {
+        format!("{}-known-hosts", self.0)
+    }
+
+    /// The application Secret, unless the spec names another.
+    pub fn app_secret(&self) -> String {
+        format!("{}-secrets", self.0)
+    }
+
+    /// The Secret with the generated SSH key, unless the spec names another.
+    pub fn ssh_key(&self) -> String {
+        format!("{}-ssh-key", self.0)
+    }
+
+    /// The NetworkPolicy.
+    pub fn policy(&self) -> String {
+        format!("{}-policy", self.0)
+    }
+
+    /// The Secret that cert-manager fills, unless the spec names another.
+    pub fn tls(&self) -> String {
+        format!("{}-tls", self.0)
+    }
+
+    /// The label selector of the pods, as `kubectl -l` takes it.
+    pub fn selector(&self) -> String {
+        format!("{INSTANCE_LABEL}={}", self.0)
+    }
+}
+
+impl std::fmt::Display for InstanceName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What an instance refers to by name: what fetch has to read before anything is validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct References {
+    /// The application Secret.
+    pub app_secret: String,
+    /// The Secret with the private key.
+    pub ssh_key: String,
+    /// The host that the Ingress will claim, if one is wanted.
+    pub ingress_host: Option<String>,
+}
+
+impl References {
+    /// Reads them off the raw spec; names are whatever was written, so a read may find nothing.
+    pub fn of(instance: &CatalystInstance) -> References {
+        let name = instance.metadata.name.as_deref().unwrap_or_default();
+        let secrets = instance.spec.secrets.as_ref();
+        let ingress = instance.spec.ingress.as_ref().filter(|ingress| ingress.enabled != Some(false));
+        References {
+            app_secret: secrets
+                .and_then(|secrets| secrets.existing_secret.clone())
+                .unwrap_or_else(|| format!("{name}-secrets")),
+            ssh_key: instance.spec.ssh.existing_key_secret.clone().unwrap_or_else(|| format!("{name}-ssh-key")),
+            ingress_host: ingress.and_then(|ingress| ingress.host.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_name_leaves_room_for_every_derived_one() {
+        let name = InstanceName::parse(&"a".repeat(MAX_NAME_LENGTH)).unwrap();
+        let derived = [name.config(), name.known_hosts(), name.app_secret(), name.ssh_key(), name.policy(), name.tls()];
+        for derived in derived {
+            // 63 is the limit of a label value, the narrowest place that such a name may come to.
+            assert!(derived.len() <= 63 + 1, "{derived} has {} characters", derived.len());
+        }
+        assert_eq!(InstanceName::parse(&"a".repeat(MAX_NAME_LENGTH + 1)), None);
+    }
+
+    #[test]
+    fn what_is_no_dns_label_is_no_name() {
+        for wrong in ["", "1a", "-a", "a-", "A", "a.b", "a_b", "ä"] {
+            assert_eq!(InstanceName::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What `fetch` has read: the seam between the step that holds a client and the steps that do not.
+//!
+//! Pure data, filled by fetch and read by validate and status. Secret values live only in [`SecretText`], which prints
+//! nothing. An absent part is told apart from one that could not be looked at.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use catalyst_ssh::Reason as SshReason;
+use k8s_openapi::jiff::Timestamp;
+
+/// Everything that one pass knows of the cluster and of the VM.
+#[derive(Clone, Debug, Default)]
+pub struct Fetched {
+    /// The application Secret: `secrets.existingSecret`, else `NAME-secrets`.
+    pub app_secret: Referenced<AppSecret>,
+    /// The Secret with the private key: `ssh.existingKeySecret`, else `NAME-ssh-key`.
+    pub ssh_key: Referenced<SshKeySecret>,
+    /// Objects that already carry the names of the ones that we build, except the two Secrets.
+    pub children: Vec<Child>,
+    /// IngressClasses of the cluster; `None`: not looked at (no Ingress is wanted, or RBAC does not allow it).
+    pub ingress_classes: Option<Vec<IngressClass>>,
+    /// Ingresses of others with the same host, as `namespace/name`; `None`: not looked at.
+    pub host_claims: Option<Vec<String>>,
+    /// The Deployment's own report, if it exists.
+    pub deployment: Option<DeploymentView>,
+    /// The pods, oldest first.
+    pub pods: Vec<PodView>,
+    /// The addresses that `ssh.host` resolved to; empty: not looked at, or it did not resolve.
+    pub host_addresses: Vec<IpAddr>,
+    /// What the operator's own attempt at the VM showed; `None`: there was none.
+    pub ssh: Option<SshObservation>,
+}
+
+/// Something that the spec refers to by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Referenced<T> {
+    /// There is no such object.
+    #[default]
+    Missing,
+    /// It is there.
+    Found {
+        /// Whose it is.
+        owner: Ownership,
+        /// What it holds.
+        value: T,
+    },
+}
+
+/// Whether an object is ours: our controller owner reference, by UID of this instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Ours: may be changed.
+    Ours,
+    /// Somebody else's: read only. Holds `Kind/name` of its controller, if it has one.
+    Foreign(Option<String>),
+}
+
+/// A secret value. Its `Debug` shows nothing of it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretText(Vec<u8>);
+
+impl SecretText {
+    /// Takes the bytes of a Secret's entry.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> SecretText {
+        SecretText(bytes.into())
+    }
+
+    /// The value itself; for validation and hashing only.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("(secret)")
+    }
+}
+
+/// The entries of the application Secret that the server reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppSecret {
+    /// `CATALYST_SECRET`.
+    pub catalyst_secret: Option<SecretText>,
+    /// `COOKIE_SECRET`.
+    pub cookie_secret: Option<SecretText>,
+}
+
+/// The Secret with the private key, all of its entries: which one counts is for validation to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SshKeySecret {
+    /// Entry name → bytes.
+    pub entries: BTreeMap<String, SecretText>,
+}
+
+/// An object that carries the name of one of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// `Deployment`, `Service`, `Ingress`, `ConfigMap` or `NetworkPolicy`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub owner: Ownership,
+}
+
+/// An IngressClass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressClass {
+    /// Its name.
+    pub name: String,
+    /// Its controller, such as `k8s.io/ingress-nginx`.
+    pub controller: String,
+}
+
+/// What the Deployment says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeploymentView {
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `status.observedGeneration`.
+    pub observed_generation: i64,
+    /// `spec.replicas`.
+    pub wanted: i32,
+    /// `status.replicas`.
+    pub replicas: i32,
+    /// `status.updatedReplicas`.
+    pub updated: i32,
+    /// `status.readyReplicas`.
+    pub ready: i32,
+    /// `status.availableReplicas`.
+    pub available: i32,
+    /// Message of condition `ReplicaFailure` if True: quota, admission, service account.
+    pub replica_failure: Option<String>,
+    /// Message of condition `Progressing` if False: the deadline has passed.
+    pub deadline_exceeded: Option<String>,
+    /// Annotations of the pod template, among which our checksums are: tells why a rollout begins.
+    pub template_annotations: BTreeMap<String, String>,
+    /// The image of the container.
+    pub image: Option<String>,
+}
+
+/// What matters of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodView {
+    /// Its name.
+    pub name: String,
+    /// Whether it is Ready.
+    pub ready: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// `status.phase`.
+    pub phase: String,
+    /// Reason and message for which it is not scheduled.
+    pub unschedulable: Option<String>,
+    /// Why the container waits (`ImagePullBackOff`, `CrashLoopBackOff`, `CreateContainerConfigError` …) and the message.
+    pub waiting: Option<(String, String)>,
+    /// The container's last termination message: its last words.
+    pub last_words: Option<String>,
+    /// How often the container was restarted.
+    pub restarts: i32,
+    /// The image that it was started from.
+    pub image: String,
+}
+
+/// What the operator's own attempt at the VM showed. Only enumerated reasons and sentences of ours; never a banner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshObservation {
+    /// When it was made.
+    pub at: Timestamp,
+    /// The key that the host showed, as known_hosts writes it (type and base64), and its fingerprint.
+    pub host_key: Option<ShownHostKey>,
+    /// How far it came: signed in, or why not.
+    pub outcome: Result<(), SshFailure>,
+}
+
+/// A host key that was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownHostKey {
+    /// Type and base64.
+    pub key: String,
+    /// `SHA256:…`.
+    pub fingerprint: String,
+}
+
+/// Why the VM could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshFailure {
+    /// The kind.
+    pub reason: SshReason,
+    /// One sentence with the remedy.
+    pub message: String,
+}
+
+impl From<catalyst_ssh::Failure> for SshFailure {
+    fn from(failure: catalyst_ssh::Failure) -> SshFailure {
+        SshFailure { reason: failure.reason, message: failure.message }
+    }
+}
