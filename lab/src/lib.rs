@@ -3,3 +3,4 @@
 pub mod claude;
 pub mod messages_api;
 pub mod network;
+pub mod vm;
