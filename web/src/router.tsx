@@ -1,6 +1,6 @@
 // Addresses by the History API: every path can be reloaded, shared and gone back to.
 
-import type { ComponentChildren, JSX } from "preact";
+import type { ComponentChildren } from "preact";
 import { Store } from "./store";
 
 export type Route = { readonly screen: "ideas" } | { readonly screen: "new" } | { readonly screen: "idea"; readonly slug: string } | { readonly screen: "missing" };
@@ -34,18 +34,24 @@ export function navigate(path: string, how: "push" | "replace" = "push"): void {
 
 addEventListener("popstate", () => route.set(parseRoute(location.pathname)));
 
-interface LinkProps extends JSX.HTMLAttributes<HTMLAnchorElement> {
+interface LinkProps {
   readonly to: string;
+  readonly class?: string;
+  readonly label?: string;
+  readonly testId?: string;
+  readonly slug?: string;
   readonly children: ComponentChildren;
-  readonly [data: `data-${string}`]: string | undefined;
 }
 
 /** An ordinary link: opening it in a new tab, copying it and the keyboard work as ever. */
-export function Link({ to, children, ...rest }: LinkProps) {
+export function Link({ to, children, label, testId, slug, ...rest }: LinkProps) {
   return (
     <a
-      {...rest}
+      class={rest.class}
       href={to}
+      aria-label={label}
+      data-testid={testId}
+      data-slug={slug}
       onClick={(event) => {
         if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
         event.preventDefault();

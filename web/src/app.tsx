@@ -1,0 +1,115 @@
+// The frame around all screens: who is signed in, which screen the address names, and one connection for all.
+
+import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
+import { api, explain, whenSignedOut } from "./api";
+import { Connection } from "./connection";
+import { drafts } from "./drafts";
+import { Link, navigate, route } from "./router";
+import { IdeaScreen } from "./screens/idea";
+import { IdeasScreen } from "./screens/ideas";
+import { NewIdeaScreen } from "./screens/new-idea";
+import { SignIn } from "./screens/sign-in";
+import { Shell, Toast } from "./shell";
+import { useStore } from "./store";
+
+type Session = { readonly state: "checking" } | { readonly state: "unknown"; readonly problem: string } | { readonly state: "out"; readonly ended: boolean } | { readonly state: "in" };
+
+export function App() {
+  const [session, setSession] = useState<Session>({ state: "checking" });
+  const [toast, setToast] = useState<string>();
+  const connection = useMemo(() => new Connection(() => setSession({ state: "out", ended: true })), []);
+
+  const check = useCallback(async () => {
+    setSession({ state: "checking" });
+    try {
+      setSession((await api.authenticated()) ? { state: "in" } : { state: "out", ended: false });
+    } catch (problem) {
+      setSession({ state: "unknown", problem: explain(problem) });
+    }
+  }, []);
+
+  useEffect(() => {
+    whenSignedOut(() => setSession((now) => (now.state === "in" ? { state: "out", ended: true } : now)));
+    void check();
+  }, [check]);
+
+  useEffect(() => {
+    if (session.state === "in") connection.start();
+    else connection.stop();
+  }, [session.state, connection]);
+
+  // The server may be coming back: ask again, without the user having to.
+  useEffect(() => {
+    if (session.state !== "unknown") return;
+    const timer = setTimeout(() => void check(), 5000);
+    return () => clearTimeout(timer);
+  }, [session, check]);
+
+  const signOut = useCallback(async () => {
+    try {
+      await api.signOut();
+    } catch (problem) {
+      setToast(`Signing out did not work. ${explain(problem)}`);
+      return;
+    }
+    drafts.forgetAll();
+    setSession({ state: "out", ended: false });
+    navigate("/", "replace");
+  }, []);
+
+  switch (session.state) {
+    case "checking":
+      return <div class="splash" role="status" aria-label="Loading" />;
+    case "unknown":
+      return (
+        <main class="centered">
+          <div class="card notice-card" role="alert" data-testid="error">
+            <h1>The server is away</h1>
+            <p>{session.problem}</p>
+            <p class="muted">This page tries again by itself.</p>
+            <button type="button" onClick={() => void check()}>
+              Try now
+            </button>
+          </div>
+        </main>
+      );
+    case "out":
+      return <SignIn ended={session.ended} onSignedIn={() => setSession({ state: "in" })} />;
+    case "in":
+      return (
+        <>
+          <Screen connection={connection} signOut={signOut} say={setToast} />
+          {toast && <Toast text={toast} onClose={() => setToast(undefined)} />}
+        </>
+      );
+  }
+}
+
+interface ScreenProps {
+  readonly connection: Connection;
+  readonly signOut: () => Promise<void>;
+  readonly say: (text: string) => void;
+}
+
+function Screen({ connection, signOut, say }: ScreenProps) {
+  const current = useStore(route);
+  switch (current.screen) {
+    case "ideas":
+      return <IdeasScreen connection={connection} signOut={signOut} />;
+    case "new":
+      return <NewIdeaScreen connection={connection} />;
+    case "idea":
+      return <IdeaScreen key={current.slug} slug={current.slug} connection={connection} say={say} />;
+    case "missing":
+      return (
+        <Shell connection={connection} title="Not found" back="/">
+          <div class="empty">
+            <h2>There is nothing at this address</h2>
+            <Link to="/" class="button">
+              All ideas
+            </Link>
+          </div>
+        </Shell>
+      );
+  }
+}

@@ -1,0 +1,11 @@
+import { render } from "preact";
+import { App } from "./app";
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/shell.css";
+import "./styles/screens.css";
+import "./styles/conversation.css";
+import "./styles/prose.css";
+
+const root = document.getElementById("app");
+if (root) render(<App />, root);

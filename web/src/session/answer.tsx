@@ -1,0 +1,103 @@
+// One answer of Claude: its text, thinking, tool calls and how it ended.
+
+import type { AssistantEntry, Part, ResultPart } from "../conversation";
+import { cost, duration } from "../format";
+import { Icon } from "../icons";
+import type { IdeaSession } from "../idea-session";
+import { Markdown } from "../markdown";
+import { memo } from "../memo";
+import type { Decision } from "../protocol";
+import { ToolCall } from "./tool-call";
+import { Working } from "./working";
+
+interface AnswerProps {
+  readonly entry: AssistantEntry;
+  /** This answer is being written. */
+  readonly live: boolean;
+  readonly session: IdeaSession;
+  readonly answers: Readonly<Record<string, Decision>>;
+}
+
+export const Answer = memo(({ entry, live, session, answers }: AnswerProps) => (
+  <article class="answer" data-testid="message" data-role="assistant" aria-label="Claude" aria-busy={live}>
+    {entry.parts.map((part, index) => (
+      <AnswerPart key={part.key} part={part} growing={live && index === entry.parts.length - 1} live={live} session={session} given={givenAnswer(part, answers)} />
+    ))}
+    {live && <Working text={activity(entry.parts.at(-1))} />}
+  </article>
+));
+
+function givenAnswer(part: Part, answers: Readonly<Record<string, Decision>>): Decision | undefined {
+  return part.kind === "tool" && part.permission ? answers[part.permission.requestId] : undefined;
+}
+
+function activity(part: Part | undefined): string {
+  if (part?.kind === "thinking") return "Thinking…";
+  if (part?.kind === "text") return "Writing…";
+  if (part?.kind !== "tool") return "Working…";
+  if (part.permission?.state === "open") return "Waiting for your answer";
+  return part.result ? "Working…" : `Running ${part.name}…`;
+}
+
+interface AnswerPartProps {
+  readonly part: Part;
+  readonly growing: boolean;
+  readonly live: boolean;
+  readonly session: IdeaSession;
+  readonly given: Decision | undefined;
+}
+
+const AnswerPart = memo(({ part, growing, live, session, given }: AnswerPartProps) => {
+  switch (part.kind) {
+    case "text":
+      return (
+        <div class="answer-text" data-testid="assistant-text" data-growing={growing ? "true" : undefined}>
+          <Markdown text={part.text} />
+        </div>
+      );
+    case "thinking":
+      return (
+        <details class="thinking" data-testid="thinking">
+          <summary>
+            <Icon name="chevron" /> {growing ? "Thinking…" : "Thoughts"}
+          </summary>
+          <p>{part.text}</p>
+        </details>
+      );
+    case "tool":
+      return <ToolCall part={part} live={live} given={given} session={session} />;
+    case "error":
+      return (
+        <div class="notice notice-error" role="alert" data-testid="error">
+          <Icon name="alert" />
+          <p>{part.error}</p>
+        </div>
+      );
+    case "result":
+      return <RunResult part={part} />;
+    case "exit":
+      return (
+        <p class="exit" data-testid="run-exit">
+          <Icon name="alert" />
+          {part.reason ?? "Claude ended unexpectedly"} (exit code {part.code}). Your next message starts it again and goes on from here.
+        </p>
+      );
+  }
+});
+
+function RunResult({ part }: { readonly part: ResultPart }) {
+  const facts = [
+    part.durationMs !== undefined && duration(part.durationMs),
+    part.costUsd !== undefined && cost(part.costUsd),
+    part.turns !== undefined && `${part.turns} ${part.turns === 1 ? "turn" : "turns"}`,
+  ].filter((fact): fact is string => fact !== false);
+  return (
+    <p class="result" data-testid="run-result" data-failed={part.failed ? "true" : "false"}>
+      <Icon name={part.failed ? "cross" : "check"} />
+      <span>{part.failed ? "Ended early" : "Done"}</span>
+      {facts.map((fact) => (
+        <span key={fact}>{fact}</span>
+      ))}
+    </p>
+  );
+}

@@ -1,0 +1,151 @@
+// Where one writes to Claude: chat or build, send, stop. What is typed is kept in this browser until it is sent.
+
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { drafts } from "../drafts";
+import { Icon } from "../icons";
+import type { IdeaSession } from "../idea-session";
+import type { Mode } from "../protocol";
+
+interface ComposerProps {
+  readonly slug: string;
+  readonly session: IdeaSession;
+  readonly connected: boolean;
+  readonly busy: boolean;
+  readonly turnOpen: boolean;
+  /** Nothing has been said about this idea yet. */
+  readonly fresh: boolean;
+}
+
+const modes: Readonly<Record<Mode, { readonly name: string; readonly hint: string; readonly placeholder: string }>> = {
+  chat: { name: "Chat", hint: "Claude reads and answers; it changes nothing.", placeholder: "Ask Claude about this idea" },
+  build: { name: "Build", hint: "Claude may write files and run commands on the dev-VM.", placeholder: "What should Claude build?" },
+};
+
+const starters: readonly { readonly mode: Mode; readonly text: string }[] = [
+  { mode: "chat", text: "What is missing in this idea? Ask me the three questions that matter most." },
+  { mode: "chat", text: "Suggest the smallest first version that is worth having." },
+  { mode: "build", text: "Build the smallest first version, with a README that says how to run it." },
+];
+
+export function Composer({ slug, session, connected, busy, turnOpen, fresh }: ComposerProps) {
+  const [draft, setDraft] = useState(() => drafts.load(slug));
+  const [stopping, setStopping] = useState(false);
+  const field = useRef<HTMLTextAreaElement>(null);
+
+  useEffect(() => drafts.save(slug, draft), [slug, draft]);
+  useEffect(() => {
+    if (!busy || !connected) setStopping(false);
+  }, [busy, connected]);
+  useEffect(() => {
+    // A keyboard that pops up unasked hides half of a phone's screen.
+    if (matchMedia("(pointer: fine)").matches) field.current?.focus();
+  }, []);
+
+  // Grows with its text, up to the limit that the style sheet sets.
+  useLayoutEffect(() => {
+    const element = field.current;
+    if (!element) return;
+    element.style.height = "auto";
+    element.style.height = `${element.scrollHeight}px`;
+  }, [draft.text]);
+
+  const send = () => {
+    const text = draft.text.trim();
+    if (text === "") return;
+    session.send(draft.mode, text);
+    setDraft({ ...draft, text: "" });
+    field.current?.focus();
+  };
+
+  const { hint, placeholder } = modes[draft.mode];
+  return (
+    <div class="composer-place">
+      {fresh && (
+        <div class="starters" aria-label="Ways to begin">
+          {starters.map((starter) => (
+            <button
+              key={starter.text}
+              type="button"
+              class="starter"
+              onClick={() => {
+                setDraft(starter);
+                field.current?.focus();
+              }}
+            >
+              <Icon name={starter.mode} />
+              {starter.text}
+            </button>
+          ))}
+        </div>
+      )}
+      <form
+        class="composer"
+        data-mode={draft.mode}
+        onSubmit={(event) => {
+          event.preventDefault();
+          send();
+        }}
+      >
+        <label class="visually-hidden" for="message">
+          {placeholder}
+        </label>
+        <textarea
+          id="message"
+          ref={field}
+          rows={1}
+          value={draft.text}
+          placeholder={placeholder}
+          enterkeyhint="send"
+          aria-describedby="composer-hint"
+          data-testid="chat-input"
+          onInput={(event) => setDraft({ ...draft, text: event.currentTarget.value })}
+          onKeyDown={(event) => {
+            // Enter that ends the composition of a character (Japanese, Chinese …) does not send.
+            if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+            event.preventDefault();
+            send();
+          }}
+        />
+        <div class="composer-row">
+          <div class="modes" role="group" aria-label="What Claude may do">
+            {(Object.keys(modes) as Mode[]).map((mode) => (
+              <button
+                key={mode}
+                type="button"
+                class="mode"
+                aria-pressed={draft.mode === mode}
+                title={modes[mode].hint}
+                data-testid={`mode-${mode}`}
+                onClick={() => setDraft({ ...draft, mode })}
+              >
+                <Icon name={mode} />
+                {modes[mode].name}
+              </button>
+            ))}
+          </div>
+          <span class="composer-hint" id="composer-hint">
+            {connected ? hint : "Not connected: what you send waits here until it can go."}
+          </span>
+          {busy && (
+            <button
+              type="button"
+              class="stop"
+              disabled={!connected || stopping}
+              data-testid="stop"
+              onClick={() => {
+                setStopping(true);
+                session.stop();
+              }}
+            >
+              <Icon name="stop" />
+              {stopping ? "Stopping…" : "Stop"}
+            </button>
+          )}
+          <button type="submit" class="send" disabled={draft.text.trim() === ""} aria-label={turnOpen ? "Send; Claude reads it after this answer" : "Send"} data-testid="chat-send">
+            <Icon name="send" />
+          </button>
+        </div>
+      </form>
+    </div>
+  );
+}

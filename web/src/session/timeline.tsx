@@ -1,0 +1,175 @@
+// The conversation, oldest first. Stays at the end while an answer grows, unless the reader has scrolled up.
+
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { Conversation, Entry, PendingMessage } from "../conversation";
+import { Icon } from "../icons";
+import type { IdeaSession } from "../idea-session";
+import { memo } from "../memo";
+import { useStore } from "../store";
+import { Answer } from "./answer";
+import { Working } from "./working";
+
+interface TimelineProps {
+  readonly session: IdeaSession;
+  readonly conversation: Conversation;
+  readonly connected: boolean;
+}
+
+/** So near the end counts as being at the end. */
+const NEAR_END_PX = 120;
+
+export function Timeline({ session, conversation, connected }: TimelineProps) {
+  const { entries, pending, before, turnOpen, notice, answers } = conversation;
+  const paging = useStore(session.paging);
+  const away = useStayAtEnd(conversation);
+  const waiting = !turnOpen && pending.some((each) => each.state === "sent" || each.state === "accepted");
+
+  return (
+    <>
+      <section class="timeline" aria-label="Conversation" aria-busy={turnOpen}>
+        {before && (
+          <button type="button" class="earlier small" disabled={paging || !connected} data-testid="history-earlier" onClick={() => session.loadEarlier()}>
+            {paging ? "Loading…" : "Show earlier messages"}
+          </button>
+        )}
+        {entries.map((entry, index) => {
+          const live = turnOpen && index === entries.length - 1;
+          return entry.kind === "user" ? (
+            <UserMessage key={entry.key} entry={entry} />
+          ) : (
+            <Answer key={entry.key} entry={entry} live={live} session={session} answers={live ? answers : noAnswers} />
+          );
+        })}
+        {turnOpen && entries.at(-1)?.kind === "user" && <Working text="Claude is reading…" />}
+        {pending.map((message) => (
+          <Pending key={message.messageId} message={message} session={session} />
+        ))}
+        {waiting && <Working text="Starting…" />}
+        {notice && (
+          <div class="notice notice-error" role="alert" data-testid="error">
+            <Icon name="alert" />
+            <p>{notice}</p>
+            <button type="button" class="icon-button" aria-label="Dismiss" onClick={() => session.dismissNotice()}>
+              <Icon name="cross" />
+            </button>
+          </div>
+        )}
+      </section>
+      <p class="visually-hidden" role="status" data-testid="announcement">
+        {announce(conversation)}
+      </p>
+      {away && (
+        <div class="to-end-place">
+          <button type="button" class="to-end" aria-label="Go to the newest message" onClick={scrollToEnd}>
+            <Icon name="down" />
+          </button>
+        </div>
+      )}
+    </>
+  );
+}
+
+const noAnswers = {};
+
+/** What a screen reader hears of a stream: its steps, not its every word. */
+function announce({ turnOpen, entries }: Conversation): string {
+  const end = entries.at(-1);
+  if (turnOpen) {
+    const asking = end?.kind === "assistant" && end.parts.findLast((part) => part.kind === "tool" && part.permission?.state === "open");
+    return asking && asking.kind === "tool" ? `Claude asks for permission to use ${asking.name}.` : "Claude is working.";
+  }
+  if (end?.kind !== "assistant") return "";
+  return end.parts.some((part) => part.kind === "error") ? "Claude's turn ended with an error." : "Claude has answered.";
+}
+
+type UserEntry = Extract<Entry, { kind: "user" }>;
+
+const UserMessage = memo(({ entry }: { readonly entry: UserEntry }) => (
+  <article class="user" data-testid="message" data-role="user" aria-label="You">
+    {entry.mode === "build" && <BuildMark />}
+    <p class="user-text">{entry.text}</p>
+  </article>
+));
+
+function BuildMark() {
+  return (
+    <span class="build-mark">
+      <Icon name="build" /> Build
+    </span>
+  );
+}
+
+function Pending({ message, session }: { readonly message: PendingMessage; readonly session: IdeaSession }) {
+  return (
+    <article class="user" data-testid="message" data-role="user" data-state={message.state} aria-label="You">
+      {message.mode === "build" && <BuildMark />}
+      <p class="user-text">{message.text}</p>
+      {message.state === "waiting" && (
+        <p class="user-note">
+          <Icon name="clock" /> Waiting for the connection
+          <button type="button" class="link" onClick={() => session.discard(message.messageId)}>
+            Discard
+          </button>
+        </p>
+      )}
+      {message.state === "failed" && (
+        <div class="notice notice-error" role="alert" data-testid="error">
+          <Icon name="alert" />
+          <p>{message.error}</p>
+          <span class="notice-actions">
+            <button type="button" class="small" onClick={() => session.sendAgain(message.messageId)}>
+              Send again
+            </button>
+            <button type="button" class="small quiet" onClick={() => session.discard(message.messageId)}>
+              Discard
+            </button>
+          </span>
+        </div>
+      )}
+    </article>
+  );
+}
+
+/** Follows the end of the page; holds still what is read when older messages come in above. True when the end is out of sight. */
+function useStayAtEnd(conversation: Conversation): boolean {
+  const atEnd = useRef(true);
+  const [away, setAway] = useState(false);
+  const drawn = useRef({ first: conversation.first, height: 0 });
+
+  useEffect(() => {
+    const look = () => {
+      const page = document.documentElement;
+      atEnd.current = page.scrollHeight - page.scrollTop - page.clientHeight < NEAR_END_PX;
+      setAway(!atEnd.current);
+    };
+    addEventListener("scroll", look, { passive: true });
+    // A turned phone or a keyboard that opens must not take the end out of sight.
+    const keep = () => {
+      if (atEnd.current) scrollToEnd();
+    };
+    const observer = new ResizeObserver(look);
+    observer.observe(document.body);
+    addEventListener("resize", keep);
+    return () => {
+      removeEventListener("scroll", look);
+      removeEventListener("resize", keep);
+      observer.disconnect();
+    };
+  }, []);
+
+  useLayoutEffect(() => {
+    const page = document.documentElement;
+    const { first, height } = drawn.current;
+    const prepended = first !== undefined && conversation.first !== undefined && first !== conversation.first;
+    if (prepended) page.scrollTop += page.scrollHeight - height;
+    else if (atEnd.current && conversation.entries.length + conversation.pending.length > 0) scrollToEnd();
+    drawn.current = { first: conversation.first, height: page.scrollHeight };
+  }, [conversation]);
+
+  return away;
+}
+
+
+function scrollToEnd(): void {
+  document.documentElement.scrollTop = document.documentElement.scrollHeight;
+}

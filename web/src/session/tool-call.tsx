@@ -1,0 +1,146 @@
+// A tool call as a card: one line that says what is done, and opened, its input, its result and the request for
+// permission. A card that waits for an answer is open; the rest are closed.
+
+import { useLayoutEffect, useRef } from "preact/hooks";
+import type { PermissionState, ToolPart } from "../conversation";
+import { size } from "../format";
+import { Icon, type IconName } from "../icons";
+import type { IdeaSession } from "../idea-session";
+import type { Decision } from "../protocol";
+import { describeTool, type ToolInput } from "./tool-input";
+
+interface ToolCallProps {
+  readonly part: ToolPart;
+  readonly live: boolean;
+  readonly given: Decision | undefined;
+  readonly session: IdeaSession;
+}
+
+/** Drawing more of a result would make the page slow; the rest is in the log on the VM. */
+const RESULT_LIMIT = 60_000;
+const LINE_LIMIT = 400;
+
+export function ToolCall({ part, live, given, session }: ToolCallProps) {
+  const card = useRef<HTMLDetailsElement>(null);
+  const asking = part.permission?.state === "open";
+  // Before the page is measured: a request for permission must come into sight.
+  useLayoutEffect(() => {
+    if (card.current) card.current.open = asking;
+  }, [asking]);
+
+  const tool = describeTool(part.name, part.input);
+  const state = toolState(part, live);
+  return (
+    <details class="tool" ref={card} data-testid="tool-call" data-name={part.name} data-state={state}>
+      <summary>
+        <Icon name={tool.icon} />
+        <span class="tool-name">{part.name || "Tool"}</span>
+        {tool.summary && <span class="tool-summary">{tool.summary}</span>}
+        <StateMark state={state} permission={part.permission?.state} />
+      </summary>
+      <div class="tool-body">
+        <InputView input={tool.input} />
+        {part.permission && asking && <PermissionRequest requestId={part.permission.requestId} name={part.name} given={given} session={session} />}
+        {part.result && <Result content={part.result.content} isError={part.result.isError} />}
+      </div>
+    </details>
+  );
+}
+
+type ToolState = "asking" | "running" | "done" | "failed" | "unfinished";
+
+function toolState(part: ToolPart, live: boolean): ToolState {
+  if (part.result) return part.result.isError ? "failed" : "done";
+  if (!live) return "unfinished";
+  return part.permission?.state === "open" ? "asking" : "running";
+}
+
+const marks: Readonly<Record<ToolState, { readonly name: string; readonly icon?: IconName }>> = {
+  asking: { name: "asks for permission", icon: "question" },
+  running: { name: "running" },
+  done: { name: "done", icon: "check" },
+  failed: { name: "failed", icon: "cross" },
+  unfinished: { name: "not finished", icon: "stop" },
+};
+
+function StateMark({ state, permission }: { readonly state: ToolState; readonly permission: PermissionState | undefined }) {
+  const name = permission === "denied" ? "denied" : permission === "allowed" && state === "done" ? "allowed, done" : marks[state].name;
+  const { icon } = marks[state];
+  return (
+    <span class="tool-state" title={name}>
+      {permission === "denied" && <span class="tool-verdict">Denied</span>}
+      {icon ? <Icon name={icon} /> : <span class="spinner" aria-hidden="true" />}
+      <span class="visually-hidden">{name}</span>
+    </span>
+  );
+}
+
+interface PermissionRequestProps {
+  readonly requestId: string;
+  readonly name: string;
+  readonly given: Decision | undefined;
+  readonly session: IdeaSession;
+}
+
+function PermissionRequest({ requestId, name, given, session }: PermissionRequestProps) {
+  return (
+    <div class="permission" role="group" aria-label={`Permission for ${name}`} data-testid="permission" data-request={requestId}>
+      <p>
+        <strong>Claude asks to use {name}.</strong> {given ? (given === "allow" ? "Allowing…" : "Denying…") : "It waits until you answer."}
+      </p>
+      <div class="permission-actions">
+        <button type="button" disabled={given !== undefined} data-testid="permission-deny" onClick={() => session.answer(requestId, "deny")}>
+          Deny
+        </button>
+        <button type="button" class="primary" disabled={given !== undefined} data-testid="permission-allow" onClick={() => session.answer(requestId, "allow")}>
+          Allow
+        </button>
+      </div>
+    </div>
+  );
+}
+
+function InputView({ input }: { readonly input: ToolInput }) {
+  switch (input.kind) {
+    case "none":
+      return null;
+    case "code":
+      return (
+        <pre class="tool-pre" tabIndex={0} aria-label="Input">
+          <code>{input.text.slice(0, RESULT_LIMIT)}</code>
+        </pre>
+      );
+    case "change":
+      return (
+        <pre class="tool-pre diff" tabIndex={0} aria-label="Change">
+          {input.lines.slice(0, LINE_LIMIT).map((line, index) => (
+            <span key={index} class={`diff-${line.sign}`}>
+              <span class="diff-sign" aria-hidden="true">
+                {line.sign === "added" ? "+" : line.sign === "removed" ? "−" : " "}
+              </span>
+              {line.text}
+              {"\n"}
+            </span>
+          ))}
+          {input.lines.length > LINE_LIMIT && `… ${input.lines.length - LINE_LIMIT} more lines`}
+        </pre>
+      );
+  }
+}
+
+function Result({ content, isError }: { readonly content: string; readonly isError: boolean }) {
+  const shown = content.length > RESULT_LIMIT ? content.slice(0, RESULT_LIMIT) : content;
+  return (
+    <div class="tool-result" data-testid="tool-result" data-error={isError ? "true" : "false"}>
+      <p class="tool-label">{isError ? "Failed" : "Result"}</p>
+      {shown.trim() === "" ? (
+        <p class="muted">No output.</p>
+      ) : (
+        <pre class="tool-pre" tabIndex={0} aria-label="Result">
+          {shown}
+        </pre>
+      )}
+      {shown.length < content.length && <p class="muted">The first {size(shown.length)} of {size(content.length)} are shown.</p>}
+    </div>
+  );
+}

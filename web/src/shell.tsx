@@ -1,0 +1,139 @@
+// The bar at the top, the state of the connection, the banner that says what is wrong and what to do.
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import type { Health } from "./api";
+import type { Connection } from "./connection";
+import { Icon, Mark } from "./icons";
+import { Link } from "./router";
+import type { ConnectionState } from "./socket";
+import { useStore } from "./store";
+import { explainReason } from "./vm-reasons";
+
+interface ShellProps {
+  readonly connection: Connection;
+  readonly title?: string;
+  readonly back?: string;
+  /** Beside the title. */
+  readonly badge?: ComponentChildren;
+  readonly actions?: ComponentChildren;
+  readonly children: ComponentChildren;
+}
+
+export function Shell({ connection, title, back, badge, actions, children }: ShellProps) {
+  useEffect(() => {
+    document.title = title ? `${title} – Catalyst` : "Catalyst";
+  }, [title]);
+  return (
+    <div class="shell">
+      <a class="skip" href="#main">
+        Skip to content
+      </a>
+      <div class="top">
+        <header class="bar">
+          {back ? (
+            <Link to={back} class="icon-button" label="Back to all ideas">
+              <Icon name="back" />
+            </Link>
+          ) : (
+            <Mark />
+          )}
+          <h1 class="bar-title">{title ?? "Catalyst"}</h1>
+          {badge}
+          <span class="bar-space" />
+          <ConnectionPill connection={connection} />
+          {actions}
+        </header>
+        <Banner connection={connection} />
+      </div>
+      <main id="main" class="page" tabIndex={-1}>
+        {children}
+      </main>
+    </div>
+  );
+}
+
+const stateNames: Record<ConnectionState, string> = { connected: "Connected", connecting: "Connecting", offline: "Offline" };
+
+function ConnectionPill({ connection }: { readonly connection: Connection }) {
+  const state = useStore(connection.state);
+  return (
+    <span class="pill" data-testid="connection" data-state={state} role="status" title={stateNames[state]}>
+      <span class="pill-dot" aria-hidden="true" />
+      <span class="pill-name">{stateNames[state]}</span>
+    </span>
+  );
+}
+
+/** Short interruptions mend themselves unseen: the banner waits this long. */
+const PATIENCE_MS = 1500;
+
+function Banner({ connection }: { readonly connection: Connection }) {
+  const state = useStore(connection.state);
+  const health = useStore(connection.health);
+  const draining = useStore(connection.draining);
+  const [patient, setPatient] = useState(true);
+  const up = state === "connected";
+  useEffect(() => {
+    setPatient(true);
+    if (up) return;
+    const timer = setTimeout(() => setPatient(false), PATIENCE_MS);
+    return () => clearTimeout(timer);
+  }, [up]);
+
+  const text = bannerText(up, patient, draining, health);
+  return (
+    <div role="status" class="banner-place">
+      {text && (
+        <div class={`banner banner-${text.tone}`} data-testid="banner" data-cause={text.cause}>
+          <Icon name={text.tone === "calm" ? "clock" : "alert"} />
+          <p>
+            <strong>{text.title}</strong> {text.body}
+          </p>
+          {!up && (
+            <button type="button" class="small" onClick={() => connection.retryNow()}>
+              Try now
+            </button>
+          )}
+        </div>
+      )}
+    </div>
+  );
+}
+
+interface BannerText {
+  readonly cause: "draining" | "vm-away" | "no-server" | "disconnected";
+  readonly tone: "calm" | "warn";
+  readonly title: string;
+  readonly body: string;
+}
+
+function bannerText(up: boolean, patient: boolean, draining: boolean, health: Health): BannerText | undefined {
+  if (draining) return { cause: "draining", tone: "calm", title: "The server is being replaced.", body: "Reconnecting; nothing is lost." };
+  if (health.state === "vm-away") return { cause: "vm-away", tone: "warn", title: "The dev-VM is away.", body: explainReason(health.reason) };
+  if (up || patient) return undefined;
+  if (health.state === "no-server") {
+    return {
+      cause: "no-server",
+      tone: "warn",
+      title: "The server takes no requests.",
+      body: "Most often this is because the dev-VM cannot be reached. Claude goes on working on the VM if it runs; this page catches up by itself.",
+    };
+  }
+  return { cause: "disconnected", tone: "warn", title: "No connection.", body: "Trying again. What you type is kept, and nothing that Claude does meanwhile is lost." };
+}
+
+export function Toast({ text, onClose }: { readonly text: string; readonly onClose: () => void }) {
+  useEffect(() => {
+    const timer = setTimeout(onClose, 10_000);
+    return () => clearTimeout(timer);
+  }, [text, onClose]);
+  return (
+    <div class="toast" role="status" data-testid="toast">
+      <p>{text}</p>
+      <button type="button" class="icon-button" aria-label="Close" onClick={onClose}>
+        <Icon name="cross" />
+      </button>
+    </div>
+  );
+}
