@@ -18,6 +18,7 @@ use crate::failure::{Failure, Reason};
 use crate::known_hosts::KnownHosts;
 use crate::session::{Facts, Verifier};
 use crate::socket::Socket;
+use crate::transfer::TransferStream;
 
 /// A keepalive after this much silence; with [`KEEPALIVES_UNANSWERED`] a dead peer is noticed after 12 s.
 const KEEPALIVE: Duration = Duration::from_secs(4);
@@ -290,7 +291,7 @@ impl Connection {
                     None => return Err(self.lost()),
                 }
             }
-            SftpSession::new(channel.into_stream())
+            SftpSession::new(TransferStream::new(channel.into_stream(), self.clone()))
                 .await
                 .map_err(|_| if self.is_closed() { self.lost() } else { refused() })
         };

@@ -15,6 +15,7 @@ mod session;
 mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod transfer;
 
 use std::fmt;
 

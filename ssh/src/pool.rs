@@ -22,8 +22,10 @@ use crate::exec::Exec;
 use crate::failure::{Failure, Reason};
 use lane::{Dial, LaneState};
 
-/// Connections tried for one channel. A server with a small MaxSessions refuses once for each connection it fills.
+/// Connections tried for one channel that the server refuses: with a small MaxSessions, once for each one it fills.
 const OPEN_ATTEMPTS: usize = 10;
+/// Connections tried for one channel when they break: the second is fresh, so a third would break too.
+const OPEN_ATTEMPTS_LOST: usize = 2;
 
 /// What a command is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -193,7 +195,8 @@ impl Pool {
             };
             let another = lease.judge(&failure);
             drop(lease);
-            if !another || attempts >= OPEN_ATTEMPTS || Instant::now() >= deadline {
+            let limit = if failure.reason == Reason::ChannelRefused { OPEN_ATTEMPTS } else { OPEN_ATTEMPTS_LOST };
+            if !another || attempts >= limit || Instant::now() >= deadline {
                 return Err(failure);
             }
         }

@@ -1,0 +1,220 @@
+//! The pool against a real sshd: how many connections it takes, and what happens when they die.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
+use catalyst_ssh::{Connector, HostKeyCheck, KnownHosts, Lane, Output, Pool, PoolLimits, Reason};
+use futures::future::join_all;
+
+const LIMIT: usize = 1 << 20;
+
+async fn sshd() -> TestSshd {
+    TestSshd::start(TestSshdOptions::default()).await
+}
+
+fn pool(sshd: &TestSshd) -> Arc<Pool> {
+    Pool::new(sshd.source(), PoolLimits::default())
+}
+
+async fn run(pool: &Arc<Pool>, command: &str) -> Vec<u8> {
+    pool.exec(Lane::Interactive, command).await.unwrap().finish(LIMIT).await.unwrap().stdout
+}
+
+#[tokio::test]
+async fn thirty_commands_at_once_fit_on_four_connections() {
+    let sshd = sshd().await;
+    let pool = pool(&sshd);
+    // Each waits until all thirty run at once, so that they truly need thirty channels.
+    let command =
+        "n=$(mktemp -p . started.XXXXXX); while [ $(ls started.* | wc -l) -lt 30 ]; do sleep 0.05; done; echo ok";
+    let outputs = join_all((0..30).map(|_| run(&pool, command))).await;
+    assert!(outputs.iter().all(|output| output == b"ok\n"));
+    let stats = pool.stats().interactive;
+    assert_eq!((stats.dialed, stats.failed), (4, 0));
+    assert_eq!(sshd.log().matches("Accepted publickey").count(), 4);
+    assert_eq!(run(&pool, "echo again").await, b"again\n");
+    assert_eq!(pool.stats().interactive.dialed, 4, "connections are used again");
+}
+
+#[tokio::test]
+async fn a_smaller_max_sessions_is_learned() {
+    let sshd = TestSshd::start(TestSshdOptions { max_sessions: 3, ..TestSshdOptions::default() }).await;
+    let pool = pool(&sshd);
+    let command =
+        "n=$(mktemp -p . started.XXXXXX); while [ $(ls started.* | wc -l) -lt 9 ]; do sleep 0.05; done; echo ok";
+    let outputs = join_all((0..9).map(|_| run(&pool, command))).await;
+    assert!(outputs.iter().all(|output| output == b"ok\n"));
+    let dialed = pool.stats().interactive.dialed;
+    assert!((3..=4).contains(&dialed), "{dialed} connections for nine commands");
+}
+
+#[tokio::test]
+async fn commands_beyond_all_channels_wait_for_one() {
+    let sshd = sshd().await;
+    let limits = PoolLimits { channels_per_connection: 2, interactive_connections: 1, ..PoolLimits::default() };
+    let pool = Pool::new(sshd.source(), limits);
+    let outputs = join_all((0..12).map(|_| run(&pool, "echo ok"))).await;
+    assert!(outputs.iter().all(|output| output == b"ok\n"));
+    assert_eq!(pool.stats().interactive.dialed, 1);
+    assert_eq!(pool.stats().interactive.channels, 0);
+}
+
+#[tokio::test]
+async fn a_command_that_finds_no_channel_in_time_is_told() {
+    let sshd = sshd().await;
+    let limits = PoolLimits {
+        channels_per_connection: 1,
+        interactive_connections: 1,
+        wait: Duration::from_millis(500),
+        ..PoolLimits::default()
+    };
+    let pool = Pool::new(sshd.source(), limits);
+    let mut holder = pool.exec(Lane::Interactive, "cat").await.unwrap();
+    let failure = pool.exec(Lane::Interactive, "true").await.unwrap_err();
+    assert_eq!(failure.reason, Reason::TimedOut, "{failure}");
+    holder.close_stdin().await.unwrap();
+    assert_eq!(holder.next().await, Some(Output::Exit(0)));
+    drop(holder);
+    assert_eq!(run(&pool, "echo ok").await, b"ok\n");
+}
+
+#[tokio::test]
+async fn dropped_commands_give_their_channels_back() {
+    let sshd = sshd().await;
+    let limits = PoolLimits { channels_per_connection: 10, interactive_connections: 1, ..PoolLimits::default() };
+    let pool = Pool::new(sshd.source(), limits);
+    for _ in 0..3 {
+        let running = join_all((0..10).map(|_| pool.exec(Lane::Interactive, "cat"))).await;
+        assert!(running.iter().all(Result::is_ok));
+        drop(running);
+    }
+    assert_eq!(run(&pool, "echo ok").await, b"ok\n");
+    assert_eq!(pool.stats().interactive.failed, 0);
+}
+
+#[tokio::test]
+async fn bulk_work_has_connections_of_its_own() {
+    let sshd = sshd().await;
+    let pool = pool(&sshd);
+    run(&pool, "true").await;
+    pool.exec(Lane::Bulk, "true").await.unwrap().finish(LIMIT).await.unwrap();
+    let sftp = pool.sftp().await.unwrap();
+    sftp.write("file", b"").await.unwrap_err();
+    let stats = pool.stats();
+    assert_eq!((stats.interactive.dialed, stats.bulk.dialed), (1, 1));
+    assert_eq!((stats.interactive.channels, stats.bulk.channels), (0, 1));
+    drop(sftp);
+    assert_eq!(pool.stats().bulk.channels, 0);
+}
+
+#[tokio::test]
+async fn a_killed_session_is_an_error_at_once_and_the_next_command_runs() {
+    let sshd = sshd().await;
+    let pool = pool(&sshd);
+    let mut exec = pool.exec(Lane::Interactive, "echo begun; exec sleep 1000").await.unwrap();
+    assert_eq!(exec.next().await, Some(Output::Stdout("begun\n".into())));
+    assert!(sshd.kill_sessions() > 0);
+    let begun = Instant::now();
+    let failure = exec.finish(LIMIT).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::ConnectionLost, "{failure}");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(run(&pool, "echo ok").await, b"ok\n");
+    assert_eq!(pool.stats().interactive.dialed, 2);
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_noticed_within_fifteen_seconds() {
+    let sshd = sshd().await;
+    let pool = pool(&sshd);
+    let mut exec = pool.exec(Lane::Interactive, "echo begun; exec sleep 1000").await.unwrap();
+    assert_eq!(exec.next().await, Some(Output::Stdout("begun\n".into())));
+    sshd.freeze();
+    let begun = Instant::now();
+    assert_eq!(exec.next().await, None);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(exec.lost().reason, Reason::ConnectionLost);
+    assert!(exec.lost().message.contains("stopped answering"), "{}", exec.lost());
+    sshd.thaw();
+    assert_eq!(run(&pool, "echo ok").await, b"ok\n");
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_noticed_while_much_is_written_to_it() {
+    let sshd = sshd().await;
+    let pool = pool(&sshd);
+    let mut exec = pool.exec(Lane::Interactive, "exec cat >/dev/null").await.unwrap();
+    exec.write(b"begun").await.unwrap();
+    sshd.freeze();
+    let begun = Instant::now();
+    let data = vec![0; 1 << 20];
+    let failure = loop {
+        if let Err(failure) = exec.write(&data).await {
+            break failure;
+        }
+    };
+    assert_eq!(failure.reason, Reason::ConnectionLost, "{failure}");
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_fails_fast_with_the_cause_and_is_found_when_it_is_back() {
+    let mut sshd = sshd().await;
+    let pool = pool(&sshd);
+    run(&pool, "true").await;
+    sshd.stop();
+    let begun = Instant::now();
+    for _ in 0..20 {
+        let failure = pool.exec(Lane::Interactive, "true").await.unwrap_err();
+        assert_eq!(failure.reason, Reason::ConnectionRefused, "{failure}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(pool.stats().interactive.failed < 5, "dials are spaced: {:?}", pool.stats());
+    sshd.start_again().await.unwrap();
+    let back = Instant::now();
+    while pool.exec(Lane::Interactive, "true").await.is_err() {
+        assert!(back.elapsed() < Duration::from_secs(10), "{:?}", pool.stats());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_key_accepted_once_is_the_only_one_for_this_process() {
+    let mut sshd = sshd().await;
+    let connector = Connector { host_keys: HostKeyCheck::AcceptNew(Arc::new(KnownHosts::empty())), ..sshd.connector() };
+    let pool = Pool::new(Arc::new(move || Ok(connector.clone())), PoolLimits::default());
+    run(&pool, "true").await;
+    sshd.stop();
+    sshd.replace_host_key().unwrap();
+    sshd.start_again().await.unwrap();
+    let failure = pool.exec(Lane::Interactive, "true").await.unwrap_err();
+    assert_eq!(failure.reason, Reason::HostKeyChanged, "{failure}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_idle_goes_if_it_is_not_the_last() {
+    let sshd = sshd().await;
+    let limits = PoolLimits { channels_per_connection: 1, idle: Duration::from_millis(100), ..PoolLimits::default() };
+    let pool = Pool::new(sshd.source(), limits);
+    let running = join_all((0..3).map(|_| pool.exec(Lane::Interactive, "cat"))).await;
+    assert_eq!(pool.stats().interactive.connections, 3);
+    drop(running);
+    let begun = Instant::now();
+    while pool.stats().interactive.connections > 1 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", pool.stats());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(run(&pool, "echo ok").await, b"ok\n");
+    assert_eq!(pool.stats().interactive.dialed, 3);
+}
+
+#[tokio::test]
+async fn a_closed_pool_ends_commands_and_starts_none() {
+    let sshd = sshd().await;
+    let pool = pool(&sshd);
+    let mut exec = pool.exec(Lane::Interactive, "exec sleep 1000").await.unwrap();
+    pool.close().await;
+    assert_eq!(exec.next().await, None);
+    let failure = pool.exec(Lane::Interactive, "true").await.unwrap_err();
+    assert_eq!(failure.reason, Reason::ConnectionLost, "{failure}");
+}
