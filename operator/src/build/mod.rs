@@ -2,15 +2,39 @@
 //! bytes, so a hash of them tells whether anything is to be applied.
 //!
 //! Only fields that we mean are set. A field that the API server would default is left out, unless it is part of the key
-//! of a list entry; so nothing is ever fought over.
+//! of a list entry or differs from what we mean; so nothing is ever fought over.
 
+mod config;
+mod deployment;
+mod ingress;
+mod known_hosts;
+mod network_policy;
 pub mod secret;
+mod service;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::names::{INSTANCE_LABEL, InstanceName};
 use crate::validated::ValidatedInstance;
+
+pub use deployment::{CONFIG_CHECKSUM, SECRET_CHECKSUM, is_managed_variable};
+
+/// The container's port of web app, REST and WebSocket.
+pub const HTTP_PORT: u16 = 3001;
+/// The container's port of `/metrics`.
+pub const METRICS_PORT: u16 = 9090;
+/// Where the host keys are mounted in the container.
+pub const KNOWN_HOSTS_FOLDER: &str = "/etc/catalyst/ssh";
+/// Value of the label `app.kubernetes.io/managed-by`, and our field manager.
+pub const MANAGER: &str = "catalyst-operator";
 
 /// Everything that is applied for one instance, in no order. Destructure it exhaustively: a forgotten kind must not compile.
 /// `None` means that the object must not exist (if it is ours). Generated Secrets are not among them: see [`secret`].
@@ -30,15 +54,50 @@ pub struct Desired {
     pub network_policy: Option<NetworkPolicy>,
 }
 
-/// Builds everything.
+/// Builds everything. Call it when [`ValidatedInstance::missing_secrets`] is empty.
 pub fn build(instance: &ValidatedInstance) -> Desired {
-    let _ = instance;
+    let config = config::build(instance);
     Desired {
-        deployment: Deployment::default(),
-        service: Service::default(),
-        ingress: None,
-        config: ConfigMap::default(),
-        known_hosts: ConfigMap::default(),
-        network_policy: None,
+        deployment: deployment::build(instance, &config),
+        service: service::build(instance),
+        ingress: instance.ingress.as_ref().map(|ingress| ingress::build(instance, ingress)),
+        known_hosts: known_hosts::build(instance),
+        network_policy: instance.network_policy.as_ref().map(|policy| network_policy::build(instance, policy)),
+        config,
     }
+}
+
+/// The labels of every object that we make. `app.kubernetes.io/instance` is not among them: GitOps tools take it for their own.
+pub fn labels(name: &InstanceName) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/name".to_owned(), "catalyst".to_owned()),
+        ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
+        (INSTANCE_LABEL.to_owned(), name.to_string()),
+    ])
+}
+
+/// The labels that select the pods.
+fn selector(name: &InstanceName) -> BTreeMap<String, String> {
+    BTreeMap::from([(INSTANCE_LABEL.to_owned(), name.to_string())])
+}
+
+/// What the metadata of every object of ours begins with.
+fn metadata(instance: &ValidatedInstance, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(instance.namespace.clone()),
+        labels: Some(labels(&instance.name)),
+        owner_references: Some(vec![instance.owner.clone()]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// `None` rather than an empty map: an empty one would be a field of ours all the same.
+fn non_empty<K: Ord, V>(map: BTreeMap<K, V>) -> Option<BTreeMap<K, V>> {
+    (!map.is_empty()).then_some(map)
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

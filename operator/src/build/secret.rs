@@ -1,8 +1,12 @@
 //! The Secrets that the operator generates. They are created by POST, never applied, never updated: random material goes in
 //! as an argument, so building stays pure.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
+use super::metadata;
 use crate::validated::ValidatedInstance;
 
 /// Entry of the application Secret with which people sign in.
@@ -10,14 +14,36 @@ pub const CATALYST_SECRET: &str = "CATALYST_SECRET";
 /// Entry of the application Secret from which cookie keys are derived.
 pub const COOKIE_SECRET: &str = "COOKIE_SECRET";
 
-/// `NAME-secrets` with two fresh values.
+/// `NAME-secrets` with two fresh values, each at least 16 characters.
 pub fn app_secret(instance: &ValidatedInstance, catalyst_secret: String, cookie_secret: String) -> Secret {
-    let _ = (instance, catalyst_secret, cookie_secret);
-    Secret::default()
+    secret(
+        instance,
+        instance.app_secret.secret.clone(),
+        [(CATALYST_SECRET.to_owned(), catalyst_secret), (COOKIE_SECRET.to_owned(), cookie_secret)],
+    )
 }
 
-/// `NAME-ssh-key` with a fresh key pair, both halves in OpenSSH's formats.
+/// `NAME-ssh-key` with a fresh key pair, both halves in OpenSSH's formats. The private half is in the entry that
+/// `ssh.keyPath` names (`id_ed25519`), the public half beside it with `.pub`.
 pub fn ssh_key(instance: &ValidatedInstance, private_openssh: String, public_openssh: String) -> Secret {
-    let _ = (instance, private_openssh, public_openssh);
-    Secret::default()
+    let entry = &instance.ssh.key.entry;
+    secret(
+        instance,
+        instance.ssh.key.secret.clone(),
+        [(entry.clone(), private_openssh), (format!("{entry}.pub"), format!("{}\n", public_openssh.trim_end()))],
+    )
+}
+
+fn secret(instance: &ValidatedInstance, name: String, entries: [(String, String); 2]) -> Secret {
+    Secret {
+        metadata: metadata(instance, name),
+        type_: Some("Opaque".to_owned()),
+        data: Some(
+            entries
+                .into_iter()
+                .map(|(entry, value)| (entry, ByteString(value.into_bytes())))
+                .collect::<BTreeMap<_, _>>(),
+        ),
+        ..Secret::default()
+    }
 }

@@ -71,17 +71,17 @@ pub struct HttpGetSpec {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityContextSpec {
-    /// Numeric user, never 0. Unset: 1000. `-1` sets none, for clusters that assign one (OpenShift).
+    /// Numeric user, never 0. Unset: 65532. `-1` sets none, for clusters that assign one (OpenShift).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == -1 || (self >= 1 && self <= 2147483647)").message("securityContext.runAsUser must be a user other than root, or -1 for none"))]
     pub run_as_user: Option<i64>,
 
-    /// Numeric group. Unset: 1000. `-1` sets none.
+    /// Numeric group. Unset: 65532. `-1` sets none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1, max = 2147483647))]
     pub run_as_group: Option<i64>,
 
-    /// Numeric group that may read the mounted key. Unset: 1000. `-1` sets none.
+    /// Numeric group that may read the mounted key. Unset: 65532. `-1` sets none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1, max = 2147483647))]
     pub fs_group: Option<i64>,

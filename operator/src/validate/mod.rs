@@ -3,11 +3,29 @@
 //! Everything that the API server's schema checks is checked here again: an object may have been stored under an older
 //! schema. All findings are collected, so that a person corrects them in one go.
 
-use crate::crd::CatalystInstance;
-use crate::observed::Fetched;
-pub use crate::validated::{Defaults, Finding, ValidatedInstance};
+mod exposure;
+mod findings;
+mod image;
+mod quantity;
+mod secrets;
+mod ssh;
+mod text;
+mod workload;
 
-/// Validates one instance. `Err` holds at least one finding, gravest first; nothing may be changed in the cluster then.
+#[cfg(test)]
+mod tests;
+
+use kube::Resource as _;
+
+use crate::crd::CatalystInstance;
+use crate::names::InstanceName;
+use crate::observed::{Fetched, Ownership};
+use crate::reason::Reason;
+pub use crate::validated::{Defaults, Finding, ValidatedInstance};
+use findings::Findings;
+
+/// Validates one instance. `Err` holds at least one finding, the order that of the spec; nothing may be changed in the
+/// cluster then.
 ///
 /// # Errors
 /// The findings, each with the field and the remedy.
@@ -16,6 +34,121 @@ pub fn validate(
     fetched: &Fetched,
     defaults: &Defaults,
 ) -> Result<ValidatedInstance, Vec<Finding>> {
-    let _ = (instance, fetched, defaults);
-    Err(Vec::new())
+    let mut findings = Findings::default();
+    match validate_into(instance, fetched, defaults, &mut findings) {
+        Some(mut valid) if findings.stopping.is_empty() => {
+            valid.advice = findings.advice;
+            Ok(valid)
+        }
+        _ => Err(findings.stopping),
+    }
+}
+
+/// Invariant: `None` only after a finding that stops.
+fn validate_into(
+    instance: &CatalystInstance,
+    fetched: &Fetched,
+    defaults: &Defaults,
+    findings: &mut Findings,
+) -> Option<ValidatedInstance> {
+    let spec = &instance.spec;
+    let written_name = instance.metadata.name.as_deref().unwrap_or_default();
+    let Some(name) = InstanceName::parse(written_name) else {
+        return findings.invalid(
+            "metadata.name",
+            "must be at most 52 characters of a-z, 0-9 and '-', begin with a letter and end with a letter or digit",
+        );
+    };
+    let (Some(namespace), Some(owner)) = (instance.metadata.namespace.clone(), instance.controller_owner_ref(&()))
+    else {
+        return findings.invalid("metadata", "has no namespace or no uid: the object does not come from an API server");
+    };
+    let replicas = if (0..=20).contains(&spec.replicas) {
+        Some(spec.replicas)
+    } else {
+        findings.invalid("replicas", "must be from 0 to 20")
+    };
+    let recorded = instance.status.as_ref().map(|status| status.host_keys.as_slice()).unwrap_or_default();
+    let ssh = ssh::validate(&spec.ssh, recorded, &fetched.ssh_key, &name, &namespace, findings);
+    let image = image::validate(spec.image.as_ref(), defaults, findings);
+    let app_secret = secrets::validate(spec.secrets.as_ref(), &fetched.app_secret, &name, &namespace, findings);
+    let service = exposure::service(spec.service.as_ref(), findings);
+    let ingress = exposure::ingress(spec.ingress.as_ref(), &name, findings);
+    let public_url = exposure::public_url(spec, ingress.as_ref().and_then(Option::as_ref), findings);
+    let network_policy = exposure::network_policy(
+        spec.network_policy.as_ref(),
+        text::host(&spec.ssh.host).as_ref(),
+        &fetched.host_addresses,
+        findings,
+    );
+    let resources = workload::resources(spec.resources.as_ref(), findings);
+    let liveness =
+        workload::probe(spec.liveness_probe.as_ref(), "livenessProbe", workload::default_liveness(), findings);
+    let readiness =
+        workload::probe(spec.readiness_probe.as_ref(), "readinessProbe", workload::default_readiness(), findings);
+    let pod = workload::pod(spec, findings);
+    let suspended = spec.suspend.unwrap_or(false);
+    let valid = ValidatedInstance {
+        namespace,
+        owner,
+        image: image?,
+        replicas: if suspended { 0 } else { replicas? },
+        suspended,
+        ssh: ssh?,
+        app_secret: app_secret?,
+        public_url: public_url?,
+        service: service?,
+        ingress: ingress?,
+        network_policy: network_policy?,
+        resources: resources?,
+        liveness: liveness?,
+        readiness: readiness?,
+        pod: pod?,
+        advice: Vec::new(),
+        name,
+    };
+    refuse_foreign_children(&valid, fetched, findings);
+    if let Some(ingress) = &valid.ingress {
+        exposure::advise_on_ingress(
+            ingress,
+            fetched.ingress_classes.as_deref(),
+            fetched.host_claims.as_deref(),
+            findings,
+        );
+    }
+    Some(valid)
+}
+
+/// An object of somebody else with a name that we need is never seized.
+fn refuse_foreign_children(valid: &ValidatedInstance, fetched: &Fetched, findings: &mut Findings) {
+    let mut needed: Vec<(&str, String)> = vec![
+        ("Deployment", valid.name.to_string()),
+        ("Service", valid.name.to_string()),
+        ("ConfigMap", valid.name.config()),
+        ("ConfigMap", valid.name.known_hosts()),
+    ];
+    if valid.ingress.is_some() {
+        needed.push(("Ingress", valid.name.to_string()));
+    }
+    if valid.network_policy.is_some() {
+        needed.push(("NetworkPolicy", valid.name.policy()));
+    }
+    for child in &fetched.children {
+        let Ownership::Foreign(controller) = &child.owner else { continue };
+        if !needed.iter().any(|(kind, name)| *kind == child.kind && *name == child.name) {
+            continue;
+        }
+        let whose = match controller {
+            Some(controller) => format!("belongs to {controller}"),
+            None => "was not made for this instance".to_owned(),
+        };
+        findings.stop::<()>(
+            Reason::NameConflict,
+            None,
+            format!(
+                "{} {} exists and {whose}; it is left as it is. Remove it, or give the instance another name.",
+                child.kind, child.name
+            ),
+        );
+    }
 }

@@ -1,0 +1,22 @@
+//! ConfigMap `NAME-config`: the way to the VM, which the pods take as environment.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use super::metadata;
+use crate::validated::ValidatedInstance;
+
+pub(super) fn build(instance: &ValidatedInstance) -> ConfigMap {
+    let ssh = &instance.ssh;
+    ConfigMap {
+        metadata: metadata(instance, instance.name.config()),
+        data: Some(BTreeMap::from([
+            ("SSH_HOST".to_owned(), ssh.host.to_string()),
+            ("SSH_PORT".to_owned(), ssh.port.to_string()),
+            ("SSH_USER".to_owned(), ssh.user.clone()),
+            ("IDEAS_BASE_PATH".to_owned(), ssh.ideas_base_path.clone()),
+        ])),
+        ..ConfigMap::default()
+    }
+}

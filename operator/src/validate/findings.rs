@@ -1,0 +1,29 @@
+//! Collects what is wrong, so that a person sees all of it at once.
+
+use crate::reason::Reason;
+use crate::validated::Finding;
+
+/// The findings of one validation: those that stop it, and advice.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) stopping: Vec<Finding>,
+    pub(super) advice: Vec<Finding>,
+}
+
+impl Findings {
+    /// A field that cannot be used. Returns `None`, for the value that there is not.
+    pub(super) fn invalid<T>(&mut self, field: &str, problem: impl std::fmt::Display) -> Option<T> {
+        self.stop(Reason::InvalidSpec, Some(field), format!("{field} {problem}"))
+    }
+
+    /// Anything else that stops the pass. Returns `None`, for the value that there is not.
+    pub(super) fn stop<T>(&mut self, reason: Reason, field: Option<&str>, message: impl Into<String>) -> Option<T> {
+        self.stopping.push(Finding { reason, field: field.map(str::to_owned), message: message.into() });
+        None
+    }
+
+    /// Something to tell that keeps nothing from being built.
+    pub(super) fn advise(&mut self, reason: Reason, field: Option<&str>, message: impl Into<String>) {
+        self.advice.push(Finding { reason, field: field.map(str::to_owned), message: message.into() });
+    }
+}

@@ -1,0 +1,228 @@
+//! What concerns the pods: resources, probes and the rest.
+
+use std::collections::BTreeMap;
+
+use super::exposure::annotations;
+use super::findings::Findings;
+use super::quantity::Quantity;
+use super::text;
+use crate::build::is_managed_variable;
+use crate::crd::{CatalystInstanceSpec, EnvVarSpec, ProbeSpec, QuantityValue, ResourcesSpec};
+use crate::names::INSTANCE_LABEL;
+use crate::validated::{Pod, Probe, Resources};
+
+/// Numeric user and group of the container: those of our image.
+const DEFAULT_USER: i64 = 65532;
+const DEFAULT_REQUESTS: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "128Mi")];
+const DEFAULT_LIMITS: [(&str, &str); 2] = [("cpu", "500m"), ("memory", "512Mi")];
+
+type Amounts = BTreeMap<String, (String, Quantity)>;
+
+/// Given amounts win; a default that contradicts them gives way.
+pub(super) fn resources(spec: Option<&ResourcesSpec>, findings: &mut Findings) -> Option<Resources> {
+    let unset = ResourcesSpec::default();
+    let spec = spec.unwrap_or(&unset);
+    let requests = amounts(spec.requests.as_ref(), "resources.requests", findings);
+    let limits = amounts(spec.limits.as_ref(), "resources.limits", findings);
+    let (mut requests, mut limits) = (requests?, limits?);
+    // A limit of zero says that there shall be none.
+    let unlimited: Vec<String> =
+        limits.iter().filter(|(_, (_, amount))| amount.is_zero()).map(|(name, _)| name.clone()).collect();
+    limits.retain(|_, (_, amount)| !amount.is_zero());
+    for (name, (text, amount)) in &requests {
+        if let Some((limit_text, limit)) = limits.get(name)
+            && amount > limit
+        {
+            return findings.invalid(
+                &format!("resources.requests.{name}"),
+                format_args!("({text}) is more than resources.limits.{name} ({limit_text})"),
+            );
+        }
+    }
+    for (name, text) in DEFAULT_LIMITS {
+        let Some(amount) = Quantity::parse(text) else { continue };
+        let contradicted = requests.get(name).is_some_and(|(_, request)| *request > amount);
+        if !contradicted && !unlimited.iter().any(|other| other == name) {
+            limits.entry(name.to_owned()).or_insert((text.to_owned(), amount));
+        }
+    }
+    for (name, text) in DEFAULT_REQUESTS {
+        let Some(amount) = Quantity::parse(text) else { continue };
+        let contradicted = limits.get(name).is_some_and(|(_, limit)| *limit < amount);
+        if !contradicted {
+            requests.entry(name.to_owned()).or_insert((text.to_owned(), amount));
+        }
+    }
+    let texts = |amounts: Amounts| amounts.into_iter().map(|(name, (text, _))| (name, text)).collect();
+    Some(Resources { requests: texts(requests), limits: texts(limits) })
+}
+
+fn amounts(given: Option<&BTreeMap<String, QuantityValue>>, field: &str, findings: &mut Findings) -> Option<Amounts> {
+    let mut amounts = Amounts::new();
+    for (name, value) in given.into_iter().flatten() {
+        let text = value.text();
+        match Quantity::parse(&text) {
+            Some(amount) if text::is_qualified_name(name) => {
+                amounts.insert(name.clone(), (text.into_owned(), amount));
+            }
+            Some(_) => {
+                return findings.invalid(field, format_args!("has the key {name:?}, which is no resource's name"));
+            }
+            None => {
+                return findings.invalid(
+                    &format!("{field}.{name}"),
+                    format_args!("is {text:?}, which is no quantity, such as 500m or 512Mi"),
+                );
+            }
+        }
+    }
+    Some(amounts)
+}
+
+/// The probe that the seed sets up, where the spec says nothing else.
+pub(super) fn probe(spec: Option<&ProbeSpec>, field: &str, default: Probe, findings: &mut Findings) -> Option<Probe> {
+    let Some(spec) = spec else { return Some(default) };
+    let get = spec.http_get.as_ref();
+    if let Some(port) = get.and_then(|get| get.port.as_ref())
+        && port.number() != Some(crate::build::HTTP_PORT)
+        && *port != crate::crd::PortValue::Text("http".to_owned())
+    {
+        return findings.invalid(&format!("{field}.httpGet.port"), "must be 3001, the only port that the server has");
+    }
+    let path = get.and_then(|get| get.path.clone()).unwrap_or(default.path);
+    if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return findings
+            .invalid(&format!("{field}.httpGet.path"), "must begin with / and contain no spaces, such as /api/health");
+    }
+    let probe = Probe {
+        path,
+        initial_delay_seconds: spec.initial_delay_seconds.unwrap_or(default.initial_delay_seconds),
+        period_seconds: spec.period_seconds.unwrap_or(default.period_seconds),
+        timeout_seconds: spec.timeout_seconds.unwrap_or(default.timeout_seconds),
+        failure_threshold: spec.failure_threshold.unwrap_or(default.failure_threshold),
+    };
+    if probe.initial_delay_seconds < 0 {
+        return findings.invalid(&format!("{field}.initialDelaySeconds"), "must not be negative");
+    }
+    for (name, value) in [
+        ("periodSeconds", probe.period_seconds),
+        ("timeoutSeconds", probe.timeout_seconds),
+        ("failureThreshold", probe.failure_threshold),
+    ] {
+        if value < 1 {
+            return findings.invalid(&format!("{field}.{name}"), "must be at least 1");
+        }
+    }
+    Some(probe)
+}
+
+pub(super) fn default_liveness() -> Probe {
+    Probe {
+        path: "/api/health".to_owned(),
+        initial_delay_seconds: 10,
+        period_seconds: 30,
+        timeout_seconds: 3,
+        // Ten minutes: restarting a pod seldom helps a VM that is away, and must never look like CrashLoopBackOff.
+        failure_threshold: 20,
+    }
+}
+
+pub(super) fn default_readiness() -> Probe {
+    Probe {
+        path: "/api/health".to_owned(),
+        initial_delay_seconds: 5,
+        period_seconds: 10,
+        timeout_seconds: 3,
+        failure_threshold: 1,
+    }
+}
+
+pub(super) fn pod(spec: &CatalystInstanceSpec, findings: &mut Findings) -> Option<Pod> {
+    let annotations = annotations(spec.pod_annotations.as_ref(), "podAnnotations", findings);
+    let annotations = match annotations {
+        Some(annotations) if annotations.keys().any(|key| key.starts_with("catalyst.dev/")) => findings.invalid(
+            "podAnnotations",
+            "must not contain keys that begin with catalyst.dev/: the operator writes those",
+        ),
+        other => other,
+    };
+    let labels = labels(spec.pod_labels.as_ref(), "podLabels", findings);
+    let node_selector = labels_of_nodes(spec.node_selector.as_ref(), findings);
+    let security = spec.security_context.clone().unwrap_or_default();
+    let run_as_user = match security.run_as_user.unwrap_or(DEFAULT_USER) {
+        -1 => Some(None),
+        user if (1..=i64::from(i32::MAX)).contains(&user) => Some(Some(user)),
+        _ => findings.invalid("securityContext.runAsUser", "must be a user other than root, or -1 for none"),
+    };
+    let run_as_group = group(security.run_as_group, "securityContext.runAsGroup", findings);
+    let fs_group = group(security.fs_group, "securityContext.fsGroup", findings);
+    let extra_env = extra_env(spec.extra_env.as_deref().unwrap_or_default(), findings);
+    Some(Pod {
+        annotations: annotations?,
+        labels: labels?,
+        node_selector: node_selector?,
+        tolerations: spec.tolerations.clone().unwrap_or_default(),
+        priority_class: spec.priority_class_name.clone(),
+        run_as_user: run_as_user?,
+        run_as_group: run_as_group?,
+        fs_group: fs_group?,
+        read_only_root: security.read_only_root_filesystem.unwrap_or(true),
+        extra_env: extra_env?,
+    })
+}
+
+fn group(given: Option<i64>, field: &str, findings: &mut Findings) -> Option<Option<i64>> {
+    match given.unwrap_or(DEFAULT_USER) {
+        -1 => Some(None),
+        group if (0..=i64::from(i32::MAX)).contains(&group) => Some(Some(group)),
+        _ => findings.invalid(field, "must be a group from 0 to 2147483647, or -1 for none"),
+    }
+}
+
+fn labels(
+    given: Option<&BTreeMap<String, String>>,
+    field: &str,
+    findings: &mut Findings,
+) -> Option<BTreeMap<String, String>> {
+    let given = given.cloned().unwrap_or_default();
+    for (key, value) in &given {
+        if key.starts_with("catalyst.dev/") || key.starts_with("app.kubernetes.io/") || key == INSTANCE_LABEL {
+            return findings.invalid(field, format_args!("must not contain the key {key}: the operator writes it"));
+        }
+        if !text::is_qualified_name(key) || !text::is_label_value(value) {
+            return findings.invalid(field, format_args!("has {key:?}: {value:?}, which is no label"));
+        }
+    }
+    Some(given)
+}
+
+fn labels_of_nodes(
+    given: Option<&BTreeMap<String, String>>,
+    findings: &mut Findings,
+) -> Option<BTreeMap<String, String>> {
+    let given = given.cloned().unwrap_or_default();
+    match given.iter().find(|(key, value)| !text::is_qualified_name(key) || !text::is_label_value(value)) {
+        Some((key, value)) => {
+            findings.invalid("nodeSelector", format_args!("has {key:?}: {value:?}, which is no label"))
+        }
+        None => Some(given),
+    }
+}
+
+fn extra_env(given: &[EnvVarSpec], findings: &mut Findings) -> Option<Vec<(String, String)>> {
+    let mut variables: Vec<(String, String)> = Vec::with_capacity(given.len());
+    for EnvVarSpec { name, value } in given {
+        if !text::is_variable(name) {
+            return findings.invalid("extraEnv", format_args!("has the name {name:?}, which is no variable's name"));
+        }
+        if is_managed_variable(name) {
+            return findings
+                .invalid("extraEnv", format_args!("must not contain {name}: the operator sets it from other fields"));
+        }
+        if variables.iter().any(|(other, _)| other == name) {
+            return findings.invalid("extraEnv", format_args!("has {name} twice"));
+        }
+        variables.push((name.clone(), value.clone()));
+    }
+    Some(variables)
+}
