@@ -1,0 +1,3 @@
+module labtool
+
+go 1.21

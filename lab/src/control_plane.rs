@@ -1,0 +1,316 @@
+//! A control plane for one test: etcd, API server and controller manager on loopback, ready in about three seconds.
+//!
+//! It belongs to the value: all of it ends when the value is dropped, and when the test's process is killed.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rand::Rng;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::Mutex;
+
+use crate::audit::{self, Write};
+use crate::components::Plane;
+use crate::parts::{self, Built, Part};
+use crate::progress::Progress;
+use crate::readiness;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Many times what it takes on a machine that does nothing else.
+const READY_DEADLINE: Duration = Duration::from_secs(90);
+/// How often a port that another process took meanwhile is replaced by another.
+const ATTEMPTS: u32 = 5;
+
+/// What a test wants of its control plane.
+#[derive(Clone, Debug)]
+pub struct ControlPlaneOptions {
+    /// Whether the controllers run: garbage collection of owned objects, namespaces, Deployments to Pods. Default: they do.
+    pub controllers: bool,
+    /// Flags for the API server beside (and after) the lab's own.
+    pub api_server_flags: Vec<String>,
+}
+
+impl Default for ControlPlaneOptions {
+    fn default() -> Self {
+        ControlPlaneOptions { controllers: true, api_server_flags: Vec::new() }
+    }
+}
+
+/// etcd, an API server, and controllers, with no node: what is created is stored, watched and collected, pods stay pending.
+pub struct ControlPlane {
+    plane: Plane,
+    kubeconfig: PathBuf,
+    audit_log: PathBuf,
+    api_server_command: Vec<String>,
+    launcher: Launcher,
+    // Dropped in this order: the clients before what they talk to.
+    controllers: Option<Held>,
+    api_server: Mutex<Option<Held>>,
+    etcd: Held,
+    _folder: tempfile::TempDir,
+}
+
+impl ControlPlane {
+    /// Starts one, and awaits that it serves (and that its controllers do their work, if it has them). Builds what is missing first.
+    ///
+    /// # Errors
+    /// When a part cannot be built or does not get ready; the error carries the end of its log.
+    pub async fn start(options: ControlPlaneOptions) -> anyhow::Result<ControlPlane> {
+        let progress = Progress::stderr();
+        let launcher = Launcher {
+            labtool: parts::ensure(Part::Labtool, &progress).await?,
+            kubelab: parts::ensure(Part::Kubelab, &progress).await?,
+        };
+        let mut attempt = 1;
+        loop {
+            match ControlPlane::attempt(&options, launcher.clone()).await {
+                Err(error) if attempt < ATTEMPTS && format!("{error:#}").contains("address already in use") => {
+                    attempt += 1
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn attempt(options: &ControlPlaneOptions, launcher: Launcher) -> anyhow::Result<ControlPlane> {
+        let folder = tempfile::Builder::new().prefix("catalyst-plane-").tempdir().context("make a temporary folder")?;
+        let plane = Plane { folder: folder.path().to_owned(), etcd: free_address()?, api: free_address()? };
+        let certificates = plane.prepare()?;
+        let mut command = plane.api_server(&certificates, LOOPBACK)?;
+        if !options.controllers {
+            // Nothing makes the service account that this plugin waits for.
+            command.push("--disable-admission-plugins=ServiceAccount".to_owned());
+        }
+        command.extend(options.api_server_flags.iter().cloned());
+        let etcd = launcher.start("etcd", &plane.etcd(), &plane)?;
+        let api_server = launcher.start("kube-apiserver", &command, &plane)?;
+        let mut started = ControlPlane {
+            kubeconfig: plane.kubeconfig(),
+            audit_log: plane.audit_log(),
+            api_server_command: command,
+            api_server: Mutex::new(Some(api_server)),
+            controllers: None,
+            etcd,
+            launcher,
+            plane,
+            _folder: folder,
+        };
+        started.await_api_server().await?;
+        if options.controllers {
+            let command = started.plane.controller_manager(&certificates, 0);
+            started.controllers = Some(started.launcher.start("kube-controller-manager", &command, &started.plane)?);
+            started.await_controllers().await?;
+        }
+        Ok(started)
+    }
+
+    /// The kubeconfig of cluster-admin. It holds its certificates, so a copy of it works.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// A new kubeconfig for `user` in `group`, who may do what RBAC grants them.
+    ///
+    /// # Errors
+    /// When the certificate cannot be written.
+    pub fn kubeconfig_for(&self, user: &str, group: Option<&str>) -> anyhow::Result<PathBuf> {
+        self.plane.kubeconfig_for(user, group)
+    }
+
+    /// A client with the rights of cluster-admin.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be read.
+    pub async fn client(&self) -> anyhow::Result<kube::Client> {
+        readiness::client(&self.kubeconfig).await
+    }
+
+    /// A client for `user` in `group`.
+    ///
+    /// # Errors
+    /// When the certificate cannot be written.
+    pub async fn client_for(&self, user: &str, group: Option<&str>) -> anyhow::Result<kube::Client> {
+        readiness::client(&self.kubeconfig_for(user, group)?).await
+    }
+
+    /// `kubectl` with this control plane's kubeconfig; built first if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub async fn kubectl(&self) -> anyhow::Result<Command> {
+        let mut command = Command::new(parts::ensure(Part::Kubectl, &Progress::stderr()).await?.program());
+        command.env("KUBECONFIG", &self.kubeconfig).kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// The API server's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.plane.server()
+    }
+
+    /// The audit log's file; [`ControlPlane::writes`] reads it.
+    #[must_use]
+    pub fn audit_log(&self) -> &Path {
+        &self.audit_log
+    }
+
+    /// All writes so far, by anyone, oldest first.
+    ///
+    /// # Errors
+    /// When the audit log cannot be read.
+    pub fn writes(&self) -> anyhow::Result<Vec<Write>> {
+        audit::writes(&self.audit_log)
+    }
+
+    /// Kills the API server, as a crash would; clients see refused connections until [`ControlPlane::start_api_server`].
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn stop_api_server(&self) -> anyhow::Result<()> {
+        match self.api_server.lock().await.take() {
+            Some(held) => held.end().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Starts the API server again on its port and awaits that it serves; nothing if it runs.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start_api_server(&self) -> anyhow::Result<()> {
+        {
+            let mut api_server = self.api_server.lock().await;
+            if api_server.is_some() {
+                return Ok(());
+            }
+            *api_server = Some(self.launcher.start("kube-apiserver", &self.api_server_command, &self.plane)?);
+        }
+        self.await_api_server().await
+    }
+
+    /// Process ids of the processes that hold the parts; with them the parts end.
+    #[must_use]
+    pub fn holders(&self) -> Vec<u32> {
+        let api_server = self.api_server.try_lock().ok().and_then(|held| held.as_ref().and_then(Held::id));
+        [self.etcd.id(), api_server, self.controllers.as_ref().and_then(Held::id)].into_iter().flatten().collect()
+    }
+
+    async fn await_api_server(&self) -> anyhow::Result<()> {
+        let client = self.client().await?;
+        let deadline = Instant::now() + READY_DEADLINE;
+        while !readiness::api_server(&client).await {
+            if let Some(held) = self.api_server.lock().await.as_mut() {
+                held.still_runs(&self.plane)?;
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "the API server was not ready in {} s:\n{}",
+                    READY_DEADLINE.as_secs(),
+                    log_end("kube-apiserver", &self.plane)
+                );
+            }
+            tokio::time::sleep(readiness::INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    async fn await_controllers(&mut self) -> anyhow::Result<()> {
+        let client = self.client().await?;
+        let deadline = Instant::now() + READY_DEADLINE;
+        while !readiness::controllers(&client).await {
+            if let Some(held) = self.controllers.as_mut() {
+                held.still_runs(&self.plane)?;
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "the controllers did nothing in {} s:\n{}",
+                    READY_DEADLINE.as_secs(),
+                    log_end("kube-controller-manager", &self.plane)
+                );
+            }
+            tokio::time::sleep(readiness::INTERVAL).await;
+        }
+        Ok(())
+    }
+}
+
+/// Starts kubelab's components under a holder each.
+#[derive(Clone, Debug)]
+struct Launcher {
+    labtool: Built,
+    kubelab: Built,
+}
+
+impl Launcher {
+    fn start(&self, name: &'static str, arguments: &[String], plane: &Plane) -> anyhow::Result<Held> {
+        let path = log_path(name, plane);
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&path).context("open a log")?;
+        let mut holder = Command::new(self.labtool.program())
+            .arg("hold")
+            .arg(self.kubelab.program())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().context("share a log")?)
+            .stderr(log)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("start {name}"))?;
+        let pipe = holder.stdin.take();
+        Ok(Held { name, holder, _pipe: pipe })
+    }
+}
+
+/// A component that ends with this value, and with this process.
+struct Held {
+    name: &'static str,
+    holder: Child,
+    /// The holder kills the component when this end is closed, as the kernel does when this process is killed.
+    _pipe: Option<ChildStdin>,
+}
+
+impl Held {
+    fn id(&self) -> Option<u32> {
+        self.holder.id()
+    }
+
+    fn still_runs(&mut self, plane: &Plane) -> anyhow::Result<()> {
+        match self.holder.try_wait().context("look after a component")? {
+            None => Ok(()),
+            Some(status) => bail!("{} ended ({status}):\n{}", self.name, log_end(self.name, plane)),
+        }
+    }
+
+    async fn end(mut self) -> anyhow::Result<()> {
+        // The pipe first: the holder kills the component and waits for it, so its port is free when this returns.
+        drop(self._pipe.take());
+        self.holder.wait().await.with_context(|| format!("end {}", self.name))?;
+        Ok(())
+    }
+}
+
+fn log_path(name: &str, plane: &Plane) -> PathBuf {
+    plane.folder.join(format!("{name}.log"))
+}
+
+fn log_end(name: &str, plane: &Plane) -> String {
+    let log = std::fs::read(log_path(name, plane)).unwrap_or_default();
+    let end = log.len().saturating_sub(4000);
+    String::from_utf8_lossy(log.get(end..).unwrap_or_default()).into_owned()
+}
+
+/// An address that was free a moment ago, below the range that the kernel takes for outgoing connections.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    for _ in 0..100 {
+        let address = SocketAddr::new(LOOPBACK, rand::rng().random_range(20_000..32_000));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no free port on loopback between 20000 and 32000")
+}
