@@ -4,5 +4,19 @@
 //! bounded channels. `agent` is pure translation beside it; only `args` reads the environment.
 
 pub mod agent;
+pub mod api;
+pub mod args;
+pub mod assets;
+pub mod auth;
+pub mod check;
+pub mod dial;
+pub mod health;
+pub mod metrics;
+pub mod observer;
+pub mod protocol;
 pub mod remote;
 pub mod run;
+pub mod server;
+pub mod telemetry;
+pub mod tools;
+pub mod websocket;

@@ -73,12 +73,15 @@ pub enum IdeasError {
     Ssh(#[from] Failure),
     /// A script on the VM could not be run.
     #[error("{0}")]
-    Remote(Arc<RemoteError>),
+    Remote(RemoteError),
 }
 
 impl From<RemoteError> for IdeasError {
     fn from(error: RemoteError) -> Self {
-        IdeasError::Remote(Arc::new(error))
+        match error {
+            RemoteError::Ssh(failure) => IdeasError::Ssh(failure),
+            other => IdeasError::Remote(other),
+        }
     }
 }
 
@@ -302,11 +305,9 @@ impl Ideas {
     /// The idea in a folder; `None` when there is no folder or no `meta.json`.
     async fn read(&self, slug: &Slug) -> Result<Option<Idea>, IdeasError> {
         let path = format!("{}/{slug}/meta.json", self.remote.base().await?);
-        let read = self.files.with(slug.as_str(), async |sftp| {
-            match files::read(&sftp, &path, META_LIMIT).await {
-                Err(Attempt::Refused(cause)) => Ok(Err(cause)),
-                other => other.map(Ok),
-            }
+        let read = self.files.with(slug.as_str(), async |sftp| match files::read(&sftp, &path, META_LIMIT).await {
+            Err(Attempt::Refused(cause)) => Ok(Err(cause)),
+            other => other.map(Ok),
         });
         let damaged = |problem: String| IdeasError::Damaged { slug: slug.to_string(), path: path.clone(), problem };
         match read.await? {
@@ -334,13 +335,12 @@ impl Ideas {
         for attempt in 0..NAMES_TRIED {
             let slug = Slug::of_title(title, attempt);
             let path = format!("{base}/{slug}");
-            let claimed = self.files.with("create the idea's folder", async |sftp| {
-                match sftp.create_dir(&path).await {
+            let claimed =
+                self.files.with("create the idea's folder", async |sftp| match sftp.create_dir(&path).await {
                     Ok(()) => Ok(true),
                     Err(_) if sftp.try_exists(&path).await? => Ok(false),
                     Err(error) => Err(Attempt::from(error)),
-                }
-            });
+                });
             match claimed.await? {
                 Some(true) => return Ok(slug),
                 Some(false) => {}

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalyst_ssh::Sftp;
-use russh_sftp::client::error::Error as SftpError;
-use russh_sftp::protocol::{OpenFlags, StatusCode};
+use catalyst_ssh::russh_sftp::client::error::Error as SftpError;
+use catalyst_ssh::russh_sftp::protocol::{OpenFlags, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 
@@ -17,13 +17,13 @@ use crate::remote::Remote;
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Files on the VM.
-pub struct Files {
+pub(super) struct Files {
     remote: Arc<Remote>,
     session: Mutex<Option<Arc<Sftp>>>,
 }
 
 /// How an attempt on an SFTP session ended.
-pub enum Attempt {
+pub(super) enum Attempt {
     /// There is no such file or folder.
     Missing,
     /// The VM refused, and would again.
@@ -48,17 +48,17 @@ impl From<SftpError> for Attempt {
 
 impl From<std::io::Error> for Attempt {
     fn from(error: std::io::Error) -> Self {
-        match error.kind() {
-            std::io::ErrorKind::NotFound => Attempt::Missing,
-            std::io::ErrorKind::PermissionDenied => Attempt::Refused("permission denied".to_owned()),
-            _ => Attempt::Broken(error.to_string()),
+        let shown = error.to_string();
+        match error.into_inner().and_then(|inner| inner.downcast::<SftpError>().ok()) {
+            Some(inner) => Attempt::from(*inner),
+            None => Attempt::Broken(shown),
         }
     }
 }
 
 impl Files {
     /// Nothing is opened yet.
-    pub fn new(remote: Arc<Remote>) -> Files {
+    pub(super) fn new(remote: Arc<Remote>) -> Files {
         Files { remote, session: Mutex::new(None) }
     }
 
@@ -66,7 +66,7 @@ impl Files {
     ///
     /// # Errors
     /// When the VM cannot be reached, refuses, or does not answer in time. `Ok(None)` says that the file is missing.
-    pub async fn with<T, F, Fut>(&self, what: &str, operation: F) -> Result<Option<T>, IdeasError>
+    pub(super) async fn with<T, F, Fut>(&self, what: &str, operation: F) -> Result<Option<T>, IdeasError>
     where
         F: Fn(Arc<Sftp>) -> Fut,
         Fut: Future<Output = Result<T, Attempt>>,
@@ -115,7 +115,7 @@ impl Files {
 }
 
 /// Reads a file of at most `limit` bytes.
-pub async fn read(sftp: &Sftp, path: &str, limit: u64) -> Result<Vec<u8>, Attempt> {
+pub(super) async fn read(sftp: &Sftp, path: &str, limit: u64) -> Result<Vec<u8>, Attempt> {
     let file = sftp.open(path).await?;
     let mut bytes = Vec::new();
     let mut bounded = file.take(limit + 1);
@@ -127,7 +127,7 @@ pub async fn read(sftp: &Sftp, path: &str, limit: u64) -> Result<Vec<u8>, Attemp
 }
 
 /// Writes a file that is not there yet, or one of our own temporary ones.
-pub async fn write(sftp: &Sftp, path: &str, bytes: &[u8]) -> Result<(), Attempt> {
+pub(super) async fn write(sftp: &Sftp, path: &str, bytes: &[u8]) -> Result<(), Attempt> {
     let mut file = sftp.open_with_flags(path, OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::WRITE).await?;
     let written: Result<(), Attempt> = async {
         file.write_all(bytes).await?;

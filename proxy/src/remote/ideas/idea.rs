@@ -116,7 +116,7 @@ impl Idea {
 
 /// Letters, digits, `-` and `_`: what may be part of a command or a path.
 pub fn is_identifier(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 128 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 fn timestamp() -> String {
@@ -151,7 +151,13 @@ mod tests {
 
     #[test]
     fn a_damaged_or_hostile_meta_is_an_error_not_an_idea() {
-        for bad in ["", "null", "[]", "{", "{\"id\":\"../x\",\"title\":\"t\",\"status\":\"done\",\"createdAt\":\"\",\"updatedAt\":\"\"}"] {
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "{",
+            "{\"id\":\"../x\",\"title\":\"t\",\"status\":\"done\",\"createdAt\":\"\",\"updatedAt\":\"\"}",
+        ] {
             assert!(Idea::from_meta(&slug(), bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -1,0 +1,57 @@
+//! REST: JSON in, `{ok, data?, error?}` out; one handler group a file.
+
+pub mod error;
+pub mod health;
+pub mod ideas;
+pub mod session;
+
+use axum::Json;
+use axum::extract::{FromRequest, Request};
+use serde::Serialize;
+use serde_json::Value;
+
+use error::ApiError;
+
+/// The envelope of an answer.
+#[derive(Debug, Serialize)]
+pub struct Envelope<T> {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<T>,
+}
+
+/// An answer with data.
+pub fn data<T: Serialize>(data: T) -> Json<Envelope<T>> {
+    Json(Envelope { ok: true, data: Some(data) })
+}
+
+/// An answer that only says that it is done.
+pub fn done() -> Json<Envelope<()>> {
+    Json(Envelope { ok: true, data: None })
+}
+
+/// A request's JSON object; refused in the envelope when it is malformed or too large. Members are looked at one by
+/// one, so that a wrong type counts as missing, as it does in the existing server.
+#[derive(Debug)]
+pub struct Body(Value);
+
+impl Body {
+    /// A member that is a text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_str()
+    }
+
+    /// A member, whatever it is.
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+        let Json(value) = Json::<Value>::from_request(request, state).await?;
+        Ok(Body(value))
+    }
+}

@@ -1,0 +1,129 @@
+//! Every refusal of the REST interface: [`ApiError`] is what handlers return; its envelope is `{ok:false, error}`,
+//! with `reason` where the way to the VM is the cause. The text is for the person who sees it.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::remote::RemoteError;
+use crate::remote::ideas::IdeasError;
+
+/// Why a request was refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ApiError {
+    /// 400.
+    #[error("{0}")]
+    BadRequest(String),
+    /// 401 without a session.
+    #[error("Unauthorized")]
+    Unauthorized,
+    /// 401 at sign-in.
+    #[error("Invalid secret")]
+    InvalidSecret,
+    /// 403.
+    #[error("{0}")]
+    Forbidden(String),
+    /// 404 of the interface itself.
+    #[error("Not found")]
+    NotFound,
+    /// 405.
+    #[error("Method not allowed")]
+    MethodNotAllowed,
+    /// 413.
+    #[error("The request is larger than {0} bytes")]
+    TooLarge(usize),
+    /// 415.
+    #[error("Send JSON with Content-Type: application/json")]
+    NotJson,
+    /// 429.
+    #[error("Too many failed sign-ins; try again in {} s", .0.as_secs().saturating_add(1))]
+    TooMany(Duration),
+    /// 500, after a panic that was caught and logged.
+    #[error("The server failed on this request; its log says why")]
+    Broken,
+    /// 503 while the server ends.
+    #[error("The server is restarting; try again in a moment")]
+    Restarting,
+    /// 504.
+    #[error("The request took longer than {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// What the ideas say.
+    #[error(transparent)]
+    Ideas(#[from] IdeasError),
+}
+
+impl ApiError {
+    /// The status code.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            ApiError::BadRequest(_) => StatusCode::BAD_REQUEST,
+            ApiError::Unauthorized | ApiError::InvalidSecret => StatusCode::UNAUTHORIZED,
+            ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
+            ApiError::NotFound | ApiError::Ideas(IdeasError::NotFound) => StatusCode::NOT_FOUND,
+            ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            ApiError::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ApiError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::Broken => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::Restarting => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+            ApiError::Ideas(error) => match error {
+                IdeasError::Damaged { .. } | IdeasError::Refused { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+                IdeasError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            },
+        }
+    }
+
+    /// The enumerated reason when the way to the VM is the cause.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            ApiError::Ideas(IdeasError::Ssh(failure)) => Some(failure.reason.as_str()),
+            ApiError::Ideas(IdeasError::Remote(RemoteError::Ssh(failure))) => Some(failure.reason.as_str()),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), cause = %self, "request failed");
+        }
+        let mut body = json!({"ok": false, "error": self.to_string()});
+        if let (Some(reason), Some(members)) = (self.reason(), body.as_object_mut()) {
+            members.insert("reason".to_owned(), reason.into());
+        }
+        let mut response = (status, Json(body)).into_response();
+        if let ApiError::TooMany(wait) = self {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
+        }
+        response
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        match rejection {
+            JsonRejection::MissingJsonContentType(_) => ApiError::NotJson,
+            rejection if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                ApiError::TooLarge(crate::server::BODY_LIMIT)
+            }
+            rejection => ApiError::BadRequest(format!("Malformed JSON: {}", cause(&rejection))),
+        }
+    }
+}
+
+/// The innermost cause: the position in the text, without the framework's words around it.
+fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

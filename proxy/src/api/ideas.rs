@@ -1,0 +1,121 @@
+//! The ideas: list, create, read, change, delete.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::{Body, Envelope, data, done};
+use crate::remote::ideas::{Change, Idea, Status, is_identifier};
+use crate::server::App;
+
+const LONGEST_TITLE: usize = 500;
+
+/// An idea with its text.
+#[derive(Debug, Serialize)]
+pub struct WithContent {
+    #[serde(flatten)]
+    idea: Idea,
+    content: String,
+}
+
+/// GET /api/ideas.
+///
+/// # Errors
+/// When the VM cannot be asked.
+pub async fn list(State(app): State<App>) -> Result<Json<Envelope<Vec<Idea>>>, ApiError> {
+    let listing = app.ideas.list().await?;
+    if !listing.damaged.is_empty() {
+        tracing::warn!(folders = listing.damaged.join(", "), "ideas with a damaged meta.json are left out of the list");
+    }
+    Ok(data(listing.ideas.clone()))
+}
+
+/// POST /api/ideas `{title, content}`.
+///
+/// # Errors
+/// 400 without both, or when the VM cannot be asked.
+pub async fn create(State(app): State<App>, body: Body) -> Result<impl IntoResponse, ApiError> {
+    let given = |name| body.text(name).map(str::trim).filter(|text| !text.is_empty());
+    let (Some(title), Some(content)) = (given("title"), given("content")) else {
+        return Err(ApiError::BadRequest("Title and content required".to_owned()));
+    };
+    check_title(title)?;
+    let idea = app.ideas.create(title, content).await?;
+    tracing::info!(idea = idea.slug, "idea created");
+    Ok((StatusCode::CREATED, data(WithContent { idea, content: content.to_owned() })))
+}
+
+/// GET /api/ideas/:idOrSlug.
+///
+/// # Errors
+/// 404, or when the VM cannot be asked.
+pub async fn read(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Envelope<WithContent>>, ApiError> {
+    let idea = app.ideas.get(&id).await?;
+    let content = app.ideas.content(&idea).await?;
+    Ok(data(WithContent { idea, content }))
+}
+
+/// PATCH /api/ideas/:idOrSlug `{title?, status?, sessionId?}`.
+///
+/// # Errors
+/// 400 for a value that cannot be, 404, or when the VM cannot be asked.
+pub async fn change(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Json<Envelope<Idea>>, ApiError> {
+    let change = read_change(&body)?;
+    Ok(data(app.ideas.update(&id, &change).await?))
+}
+
+/// DELETE /api/ideas/:idOrSlug: into the trash; a running turn is stopped first.
+///
+/// # Errors
+/// 404, or when the VM cannot be asked.
+pub async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Envelope<()>>, ApiError> {
+    let idea = app.ideas.get(&id).await?;
+    if let Err(error) = app.runs.stop(&crate::observer::reference(&idea)).await {
+        tracing::info!(idea = idea.slug, cause = %error, "nothing was stopped before the idea is deleted");
+    }
+    app.ideas.delete(&idea.slug).await?;
+    tracing::info!(idea = idea.slug, "idea moved to the trash");
+    Ok(done())
+}
+
+fn read_change(body: &Body) -> Result<Change, ApiError> {
+    let refuse = |text: &str| Err(ApiError::BadRequest(text.to_owned()));
+    let mut change = Change::default();
+    if body.member("title").is_some() {
+        match body.text("title").map(str::trim) {
+            Some(title) if !title.is_empty() => change.title = Some(title.to_owned()),
+            _ => return refuse("Title must be a text that is not empty"),
+        }
+    }
+    if let Some(title) = &change.title {
+        check_title(title)?;
+    }
+    if let Some(status) = body.member("status") {
+        match serde_json::from_value::<Status>(status.clone()) {
+            Ok(status) => change.status = Some(status),
+            Err(_) => return refuse("Status must be captured, chatting, building or done"),
+        }
+    }
+    if let Some(session) = body.member("sessionId") {
+        match session.as_str() {
+            None if session.is_null() => change.session_id = Some(None),
+            Some(id) if is_identifier(id) => change.session_id = Some(Some(id.to_owned())),
+            _ => return refuse("sessionId must be letters, digits, - and _"),
+        }
+    }
+    Ok(change)
+}
+
+fn check_title(title: &str) -> Result<(), ApiError> {
+    if title.chars().count() > LONGEST_TITLE {
+        return Err(ApiError::BadRequest(format!("Title is longer than {LONGEST_TITLE} characters")));
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Sign in, sign out, and the question whether one is signed in.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, header};
+use axum::response::IntoResponse;
+use axum::{Extension, Json};
+use serde_json::json;
+
+use super::error::ApiError;
+use super::{Body, data, done};
+use crate::auth::address;
+use crate::auth::cookie::{self, Session};
+use crate::server::App;
+
+/// POST /api/login `{secret}`.
+///
+/// # Errors
+/// 400 without a secret, 401 for a wrong one, 429 after too many wrong ones.
+pub async fn login(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<impl IntoResponse, ApiError> {
+    let secret = body.text("secret").filter(|secret| !secret.is_empty());
+    let secret = secret.ok_or_else(|| ApiError::BadRequest("Secret required".to_owned()))?;
+    let client = address::client(peer, &headers, &app.web.trusted_proxies);
+    if let Err(wait) = app.limiter.admit(client).await {
+        app.metrics.sign_ins("limited");
+        tracing::warn!(address = %client.address, "sign-in refused: too many failures");
+        return Err(ApiError::TooMany(wait.0));
+    }
+    if !app.signer.is_the_secret(secret) {
+        app.limiter.failed(client);
+        app.metrics.sign_ins("failed");
+        tracing::warn!(address = %client.address, "sign-in failed: wrong secret");
+        return Err(ApiError::InvalidSecret);
+    }
+    let now = cookie::now();
+    let session = app.signer.sign_in(now);
+    app.metrics.sign_ins("succeeded");
+    tracing::info!(address = %client.address, session = session.id, "signed in");
+    Ok(([(header::SET_COOKIE, app.signer.set_cookie(&session, now))], done()))
+}
+
+/// POST /api/logout.
+pub async fn logout(State(app): State<App>) -> impl IntoResponse {
+    ([(header::SET_COOKIE, app.signer.clear_cookie())], done())
+}
+
+/// GET /api/auth/check: 200 always.
+pub async fn check(session: Option<Extension<Session>>) -> Json<super::Envelope<serde_json::Value>> {
+    data(json!({"authenticated": session.is_some()}))
+}

@@ -1,0 +1,38 @@
+# Looks at what the VM has; writes nothing but a file of its own in the ideas folder. $1: that folder, $2: the claude command.
+say() { printf '%s\t%s\t%s\n' "$1" "$2" "$3"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+say shell ok "sh runs as $(id -un 2>/dev/null || echo '?') on $(uname -sr 2>/dev/null)"
+for program in setsid tail mkfifo cat mv mkdir; do
+  has "$program" || say program fail "$program is missing. Install util-linux and coreutils on the VM."
+done
+
+if mkdir -p -- "$1" 2>/dev/null && (umask 077; : >"$1/.catalyst-check.$$") 2>/dev/null; then
+  rm -f -- "$1/.catalyst-check.$$"
+  say ideas ok "$1 can be written"
+else
+  say ideas fail "$1 cannot be created or written. Correct IDEAS_BASE_PATH, or the folder's owner and mode on the VM."
+fi
+state=$HOME/.local/state/catalyst
+if mkdir -p -- "$state" 2>/dev/null && [ -w "$state" ]; then
+  say state ok "$state can be written"
+else
+  say state fail "$state cannot be written. Runs keep their control files there."
+fi
+free=$(df -Pk -- "$1" 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }')
+case $free in
+  '') say disk warn "the free space could not be found out" ;;
+  *) if [ "$free" -lt 200 ]; then say disk fail "only $free MiB are free. Make room on the VM."; else say disk ok "$free MiB are free"; fi ;;
+esac
+
+if has "$2"; then
+  version=$("$2" --version </dev/null 2>/dev/null | head -n 1)
+  if [ -n "$version" ]; then
+    say claude ok "$version ($(command -v "$2"))"
+  else
+    say claude fail "$2 is there, but '$2 --version' says nothing. Run it on the VM to see why."
+  fi
+else
+  say claude fail "$2 is not on the PATH that commands over SSH see ($PATH). Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CLAUDE_COMMAND to its full path."
+fi
+exit 0

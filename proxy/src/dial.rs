@@ -1,0 +1,128 @@
+//! What each dial to the VM reads anew: the key and known_hosts, so that a changed Secret or ConfigMap counts from the
+//! next connection on. A problem with them is a [`Failure`], never the end of the server.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use catalyst_ssh::{
+    Connector, ConnectorSource, Deadlines, Endpoint, Failure, HostKeyCheck, KnownHosts, PoolLimits, PrivateKey,
+    PublicKey, Reason, known_hosts_line, parse_private_key, probe,
+};
+
+use crate::args::{KeySource, SshSettings};
+
+/// The way to the VM as the settings describe it.
+pub struct Dial {
+    settings: SshSettings,
+    /// With accept-new: the key that was accepted first; from then on it is the known one.
+    accepted: Mutex<Option<PublicKey>>,
+}
+
+impl Dial {
+    /// Nothing is read yet.
+    pub fn new(settings: SshSettings) -> Arc<Dial> {
+        Arc::new(Dial { settings, accepted: Mutex::new(None) })
+    }
+
+    /// Where the VM is.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { host: self.settings.host.clone(), port: self.settings.port, user: self.settings.user.clone() }
+    }
+
+    /// Bounds of the pool.
+    pub fn limits(&self) -> PoolLimits {
+        PoolLimits { interactive_connections: self.settings.max_connections, ..PoolLimits::default() }
+    }
+
+    /// For the pool.
+    pub fn source(self: &Arc<Self>) -> ConnectorSource {
+        let dial = self.clone();
+        Arc::new(move || dial.connector())
+    }
+
+    /// Reads key and known_hosts.
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the variable and the remedy.
+    pub fn connector(&self) -> Result<Connector, Failure> {
+        let known = Arc::new(self.known_hosts()?);
+        let host_keys = if self.settings.strict { HostKeyCheck::Strict(known) } else { HostKeyCheck::AcceptNew(known) };
+        Ok(Connector {
+            endpoint: self.endpoint(),
+            host_keys,
+            key: Arc::new(self.key()?),
+            deadlines: Deadlines::default(),
+        })
+    }
+
+    /// One fresh attempt, up to being signed in, within the deadline.
+    ///
+    /// # Errors
+    /// Why the VM cannot be used.
+    pub async fn attempt(&self, deadline: Duration) -> Result<(), Failure> {
+        let key = self.key()?;
+        let endpoint = self.endpoint();
+        let seen = probe(&endpoint, &self.known_hosts()?, Some(&key), deadline).await;
+        match (seen.outcome, seen.host_key) {
+            (Err(failure), Some(shown)) if failure.reason == Reason::HostKeyUnknown && !self.settings.strict => {
+                *self.accepted.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
+                probe(&endpoint, &self.known_hosts()?, Some(&key), deadline).await.outcome
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// Reads the private key.
+    ///
+    /// # Errors
+    /// [`Reason::KeyInvalid`] with the remedy.
+    pub fn key(&self) -> Result<PrivateKey, Failure> {
+        let invalid = |message: String| Failure::new(Reason::KeyInvalid, message);
+        match &self.settings.key {
+            KeySource::Value(value) => Ok(parse_private_key(value.reveal().as_bytes())
+                .map_err(|problem| invalid(format!("The key in SSH_KEY cannot be used: {problem}")))?),
+            KeySource::File(path) => {
+                let bytes = std::fs::read(path)
+                    .map_err(|error| invalid(unreadable("The SSH key", path, "SSH_KEY_PATH", &error)))?;
+                parse_private_key(&bytes)
+                    .map_err(|problem| invalid(format!("The SSH key {} cannot be used: {problem}", path.display())))
+            }
+        }
+    }
+
+    /// Reads known_hosts, with the accepted key where there is one.
+    ///
+    /// # Errors
+    /// [`Reason::HostKeyUnknown`] with the remedy.
+    pub fn known_hosts(&self) -> Result<KnownHosts, Failure> {
+        let mut text = match &self.settings.known_hosts {
+            None => String::new(),
+            Some(path) => match std::fs::read_to_string(path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == ErrorKind::NotFound && !self.settings.strict => String::new(),
+                Err(error) => {
+                    let message = unreadable("The file of known host keys", path, "SSH_KNOWN_HOSTS", &error);
+                    return Err(Failure::new(Reason::HostKeyUnknown, message));
+                }
+            },
+        };
+        if let Some(key) = &*self.accepted.lock().unwrap_or_else(PoisonError::into_inner) {
+            text.push('\n');
+            text.push_str(&known_hosts_line(&self.settings.host, self.settings.port, key));
+        }
+        Ok(KnownHosts::parse(&text)?)
+    }
+}
+
+fn unreadable(what: &str, path: &Path, variable: &str, error: &std::io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        ErrorKind::NotFound => format!("{what} is not at {path} ({variable}). Mount it there, or correct {variable}."),
+        ErrorKind::PermissionDenied => {
+            format!("{what} {path} ({variable}) may not be read by this process. Check its mode, owner and fsGroup.")
+        }
+        _ => format!("{what} {path} ({variable}) cannot be read: {error}."),
+    }
+}

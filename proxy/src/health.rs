@@ -1,0 +1,135 @@
+//! Whether the VM can be reached: a task dials anew every [`Timing::interval`]; a request only reads the outcome.
+//!
+//! A fresh dial is the only proof: old sessions outlive a killed sshd. An outcome that is too old counts as none.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use catalyst_ssh::Failure;
+use tokio_util::sync::CancellationToken;
+
+use crate::dial::Dial;
+use crate::metrics::Metrics;
+
+/// How often and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// From one dial's start to the next one's.
+    pub interval: Duration,
+    /// The longest that a dial may take.
+    pub deadline: Duration,
+}
+
+/// A VM that froze just after a dial began well is known after interval and deadline, 8.5 s, and with a readiness
+/// period of 10 s the pod is out of its Service within 20 s.
+impl Default for Timing {
+    fn default() -> Self {
+        Timing { interval: Duration::from_secs(5), deadline: Duration::from_millis(3500) }
+    }
+}
+
+/// Why the VM is not usable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// One of the reasons of `catalyst_ssh`, or `Checking` before the first outcome, or `CheckStalled`.
+    pub reason: &'static str,
+    /// A sentence with the remedy.
+    pub message: String,
+}
+
+/// The latest outcome.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    problem: Option<Problem>,
+    at: Instant,
+    stale_after: Duration,
+}
+
+impl Snapshot {
+    /// What is wrong, if anything is.
+    pub fn problem(self) -> Option<Problem> {
+        if self.at.elapsed() > self.stale_after {
+            return Some(Problem {
+                reason: "CheckStalled",
+                message: "The server has not been able to check the VM for a while; look at its load and log.".into(),
+            });
+        }
+        self.problem
+    }
+}
+
+/// Keeps the latest outcome.
+pub struct Health {
+    latest: RwLock<Snapshot>,
+}
+
+impl Health {
+    /// Starts the task; it ends with `until`.
+    pub fn watch(dial: Arc<Dial>, timing: Timing, metrics: Arc<Metrics>, until: CancellationToken) -> Arc<Health> {
+        let checking = Problem { reason: "Checking", message: "The VM is being checked for the first time.".into() };
+        let first = Snapshot {
+            problem: Some(checking),
+            at: Instant::now(),
+            stale_after: (timing.interval + timing.deadline) * 3,
+        };
+        let health = Arc::new(Health { latest: RwLock::new(first) });
+        let watched = health.clone();
+        tokio::spawn(async move {
+            until.run_until_cancelled(watched.keep_checking(dial, timing, metrics)).await;
+        });
+        health
+    }
+
+    /// The latest outcome, at once.
+    pub fn now(&self) -> Snapshot {
+        self.latest.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn keep_checking(&self, dial: Arc<Dial>, timing: Timing, metrics: Arc<Metrics>) {
+        let mut ticks = tokio::time::interval(timing.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let began = Instant::now();
+            let outcome = dial.attempt(timing.deadline).await;
+            metrics.vm_checked(outcome.as_ref().err().map(|failure| failure.reason), began.elapsed());
+            self.note(outcome);
+        }
+    }
+
+    fn note(&self, outcome: Result<(), Failure>) {
+        let problem =
+            outcome.err().map(|failure| Problem { reason: failure.reason.as_str(), message: failure.message });
+        let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
+        match (&latest.problem, &problem) {
+            (Some(_), None) => tracing::info!("the dev-VM can be reached"),
+            (before, Some(now)) if before.as_ref().map(|problem| problem.reason) != Some(now.reason) => {
+                tracing::warn!(reason = now.reason, cause = now.message, "the dev-VM cannot be used");
+            }
+            _ => {}
+        }
+        latest.problem = problem;
+        latest.at = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_outcome_counts_as_none() {
+        let fresh = Snapshot { problem: None, at: Instant::now(), stale_after: Duration::from_secs(25) };
+        assert_eq!(fresh.clone().problem(), None);
+        let old = Snapshot { stale_after: Duration::ZERO, ..fresh };
+        std::thread::yield_now();
+        assert_eq!(old.problem().map(|problem| problem.reason), Some("CheckStalled"));
+    }
+
+    #[test]
+    fn the_defaults_leave_room_for_a_readiness_period_of_ten_seconds() {
+        let timing = Timing::default();
+        assert!(timing.interval + timing.deadline + Duration::from_secs(10) < Duration::from_secs(20));
+        assert!(timing.interval >= Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,313 @@
+//! The browser's messages: decoding what a client sends, encoding what it gets. Pure; one JSON object a frame.
+//!
+//! `ideaId` goes back exactly as the client wrote it: the existing client drops everything else.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::run::{Frame, Position, Seq, Start};
+
+/// The answer to a frame that is no message; the words are those that the existing server uses.
+pub const INVALID: &str = "Invalid message format";
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// An id or a slug, as the client wrote it.
+    pub idea_id: String,
+    /// What it asks.
+    pub command: Command,
+}
+
+/// What can be asked about an idea.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Talk: read-only tools.
+    Chat {
+        /// The text.
+        message: String,
+        /// Makes a repetition harmless.
+        message_id: Option<String>,
+    },
+    /// Build: all tools.
+    Build {
+        /// The text.
+        instructions: String,
+        /// Makes a repetition harmless.
+        message_id: Option<String>,
+    },
+    /// Stop the turn.
+    Cancel,
+    /// Send what happened after a position, and what happens from now on.
+    Subscribe {
+        /// Without it, the recent part first.
+        after: Option<Position>,
+    },
+    /// Send no more.
+    Unsubscribe,
+    /// Send older frames.
+    Page {
+        /// The end of what is asked for.
+        before: Position,
+    },
+    /// Answer a request for permission.
+    Answer {
+        /// Which request.
+        request_id: String,
+        /// Yes or no.
+        allow: bool,
+        /// What Claude is told when it is no.
+        message: Option<String>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
+enum Wire {
+    Chat { idea_id: String, message: String, message_id: Option<String> },
+    Build { idea_id: String, instructions: String, message_id: Option<String> },
+    Cancel { idea_id: String },
+    Subscribe { idea_id: String, run: Option<u64>, after: Option<String> },
+    Unsubscribe { idea_id: String },
+    Page { idea_id: String, before: WirePosition },
+    Answer { idea_id: String, request_id: String, decision: WireDecision, message: Option<String> },
+}
+
+#[derive(Deserialize)]
+struct WirePosition {
+    run: u64,
+    seq: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum WireDecision {
+    Allow,
+    Deny,
+}
+
+/// A frame that is no message of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{INVALID}")]
+pub struct Invalid;
+
+/// Decodes one frame.
+///
+/// # Errors
+/// [`Invalid`] for everything that is not an object of a known type with the members that it needs.
+pub fn decode(text: &str) -> Result<Request, Invalid> {
+    let wire: Wire = serde_json::from_str(text).map_err(|_| Invalid)?;
+    let (idea_id, command) = match wire {
+        Wire::Chat { idea_id, message, message_id } => (idea_id, Command::Chat { message, message_id }),
+        Wire::Build { idea_id, instructions, message_id } => (idea_id, Command::Build { instructions, message_id }),
+        Wire::Cancel { idea_id } => (idea_id, Command::Cancel),
+        Wire::Subscribe { idea_id, run, after } => {
+            let after = match (run, after) {
+                (Some(run), Some(seq)) => Some(position(run, &seq)?),
+                (Some(run), None) => Some(Position { run, seq: Seq::default() }),
+                (None, Some(_)) => return Err(Invalid),
+                (None, None) => None,
+            };
+            (idea_id, Command::Subscribe { after })
+        }
+        Wire::Unsubscribe { idea_id } => (idea_id, Command::Unsubscribe),
+        Wire::Page { idea_id, before } => (idea_id, Command::Page { before: position(before.run, &before.seq)? }),
+        Wire::Answer { idea_id, request_id, decision, message } => {
+            let allow = matches!(decision, WireDecision::Allow);
+            (idea_id, Command::Answer { request_id, allow, message })
+        }
+    };
+    Ok(Request { idea_id, command })
+}
+
+fn position(run: u64, seq: &str) -> Result<Position, Invalid> {
+    Ok(Position { run, seq: seq.parse().map_err(|_| Invalid)? })
+}
+
+/// What the server says of itself; frames of a run's log are encoded by the run.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum Notice<'a> {
+    /// Something failed; a sentence for the person.
+    #[serde(rename = "claude:error")]
+    Error {
+        /// The sentence.
+        error: &'a str,
+    },
+    /// A message was taken: it is on the VM's disk.
+    #[serde(rename = "accepted")]
+    Accepted {
+        /// As the client gave it.
+        message_id: &'a str,
+        /// The run that answers it.
+        run: u64,
+    },
+    /// The answer to `subscribe`, before its frames.
+    #[serde(rename = "subscribed")]
+    Subscribed {
+        /// The latest run.
+        run: Option<u64>,
+        /// As asked.
+        after: Option<String>,
+        /// Where older frames can be asked from.
+        before: Option<serde_json::Value>,
+        /// Whether a turn is running.
+        live: bool,
+    },
+}
+
+impl<'a> Notice<'a> {
+    /// The answer to `subscribe`.
+    pub fn subscribed(start: &Start, after: Option<Position>) -> Notice<'a> {
+        Notice::Subscribed {
+            run: start.run,
+            after: after.map(|position| position.seq.to_string()),
+            before: start.before.map(position_value),
+            live: start.live,
+        }
+    }
+
+    /// Encodes it for one idea.
+    pub fn encode(&self, idea_id: &str) -> String {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Addressed<'a, 'b> {
+            idea_id: &'a str,
+            #[serde(flatten)]
+            notice: &'a Notice<'b>,
+        }
+        encoded(&Addressed { idea_id, notice: self })
+    }
+}
+
+/// Puts the client's `ideaId` before the members of a frame.
+pub fn frame(prefix: &Prefix, body: &Bytes) -> Vec<u8> {
+    let mut text = Vec::with_capacity(prefix.0.len() + body.len() + 1);
+    text.extend_from_slice(&prefix.0);
+    text.extend_from_slice(body);
+    text.push(b'}');
+    text
+}
+
+/// `{"ideaId":"…",` encoded once for a subscription.
+#[derive(Clone, Debug)]
+pub struct Prefix(Vec<u8>);
+
+impl Prefix {
+    /// For the id as the client wrote it.
+    pub fn new(idea_id: &str) -> Prefix {
+        let mut bytes = b"{\"ideaId\":".to_vec();
+        bytes.extend(encoded(idea_id).into_bytes());
+        bytes.push(b',');
+        Prefix(bytes)
+    }
+}
+
+/// The answer to `page`: whole frames, oldest first.
+pub fn history(idea_id: &str, frames: &[std::sync::Arc<Frame>], before: Option<Position>) -> String {
+    let prefix = Prefix::new(idea_id);
+    let mut text = format!("{{\"ideaId\":{},\"type\":\"history\",\"frames\":[", encoded(idea_id));
+    for (at, each) in frames.iter().enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        text.push_str(&String::from_utf8_lossy(&frame(&prefix, &each.body)));
+    }
+    let before = before.map_or(serde_json::Value::Null, position_value);
+    text.push_str(&format!("],\"before\":{before}}}"));
+    text
+}
+
+/// Told to every socket before the server ends.
+pub const DRAINING: &str = r#"{"ideaId":"","type":"server:draining"}"#;
+
+fn position_value(position: Position) -> serde_json::Value {
+    json!({"run": position.run, "seq": position.seq.to_string()})
+}
+
+/// Our own types always serialise; an empty object would be dropped by every client.
+fn encoded<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_messages_of_the_existing_client_are_understood() {
+        let chat = decode(r#"{"type":"chat","ideaId":"my-idea","message":"hi"}"#).unwrap();
+        assert_eq!(chat.idea_id, "my-idea");
+        assert_eq!(chat.command, Command::Chat { message: "hi".into(), message_id: None });
+        let build = decode(r#"{"type":"build","ideaId":"x","instructions":"do","later":1}"#).unwrap();
+        assert_eq!(build.command, Command::Build { instructions: "do".into(), message_id: None });
+        assert_eq!(decode(r#"{"type":"cancel","ideaId":"x"}"#).unwrap().command, Command::Cancel);
+    }
+
+    #[test]
+    fn a_subscription_names_a_run_and_a_place_or_neither() {
+        let after = |text: &str| decode(text).map(|request| request.command);
+        let at = |run, offset, sub| Command::Subscribe { after: Some(Position { run, seq: Seq { offset, sub } }) };
+        assert_eq!(after(r#"{"type":"subscribe","ideaId":"x","run":2,"after":"120.1"}"#), Ok(at(2, 120, 1)));
+        assert_eq!(after(r#"{"type":"subscribe","ideaId":"x","run":2}"#), Ok(at(2, 0, 0)));
+        assert_eq!(after(r#"{"type":"subscribe","ideaId":"x"}"#), Ok(Command::Subscribe { after: None }));
+        assert_eq!(
+            after(r#"{"type":"subscribe","ideaId":"x","run":null,"after":null}"#),
+            Ok(Command::Subscribe { after: None })
+        );
+        assert_eq!(after(r#"{"type":"subscribe","ideaId":"x","after":"1.0"}"#), Err(Invalid));
+        assert_eq!(after(r#"{"type":"subscribe","ideaId":"x","run":1,"after":"-1.0"}"#), Err(Invalid));
+    }
+
+    #[test]
+    fn garbage_is_invalid_and_nothing_worse() {
+        let deep = "[".repeat(100_000);
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "1",
+            "\"chat\"",
+            "{}",
+            "{",
+            "{\"type\":\"chat\"}",
+            "{\"type\":\"rm\",\"ideaId\":\"x\"}",
+            "{\"type\":\"chat\",\"ideaId\":1,\"message\":\"x\"}",
+            "{\"type\":\"chat\",\"ideaId\":\"x\",\"message\":null}",
+            "{\"type\":\"answer\",\"ideaId\":\"x\",\"requestId\":\"r\",\"decision\":\"maybe\"}",
+            &deep,
+        ] {
+            assert_eq!(decode(bad), Err(Invalid), "{}", &bad[..bad.len().min(80)]);
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_addressed_as_the_client_wrote_it() {
+        let error = Notice::Error { error: "Idea not found: a\"b" }.encode("a\"b");
+        let value: serde_json::Value = serde_json::from_str(&error).unwrap();
+        assert_eq!(value, json!({"type": "claude:error", "ideaId": "a\"b", "error": "Idea not found: a\"b"}));
+        let text = frame(&Prefix::new("a\"b"), &Bytes::from_static(b"\"type\":\"claude:text\",\"text\":\"x\""));
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value, json!({"type": "claude:text", "ideaId": "a\"b", "text": "x"}));
+        serde_json::from_str::<serde_json::Value>(DRAINING).unwrap();
+        let empty: serde_json::Value = serde_json::from_str(&history("x", &[], None)).unwrap();
+        assert_eq!(empty, json!({"type": "history", "ideaId": "x", "frames": [], "before": null}));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_decoding_fail_otherwise(text in any::<String>()) {
+            let _either = decode(&text);
+        }
+
+        #[test]
+        fn an_id_survives_encoding(id in any::<String>()) {
+            let text = Notice::Error { error: "e" }.encode(&id);
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(value["ideaId"].as_str(), Some(id.as_str()));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The WebSocket: frames in, frames out, many ideas on one socket. Knows no message but by `protocol`.
+//!
+//! Each idea has a worker that carries out its commands in order, so a slow one never holds up another's. Everything
+//! that goes out passes one bounded queue: a client that does not read holds up its own viewers only.
+
+mod outgoing;
+mod viewer;
+mod worker;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::api::error::ApiError;
+use crate::auth::cookie::{self, Session};
+use crate::auth::origin;
+use crate::protocol::{self, Command, DRAINING, INVALID, Notice};
+use crate::server::App;
+use outgoing::Outgoing;
+
+/// The largest message: a prompt with much pasted text.
+const MESSAGE_LIMIT: usize = 12 * 1024 * 1024;
+const READ_BUFFER: usize = 4 * 1024;
+const WRITE_BUFFER: usize = 8 * 1024;
+/// Ideas with work under way on one socket.
+const IDEAS_AT_ONCE: usize = 128;
+/// Commands that wait for one idea.
+const COMMANDS_WAITING: usize = 32;
+/// Under nginx's default of 60 s, and under the 30 s of some load balancers.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// A client that is heard of in no way for so long is gone.
+const SILENT_LIMIT: Duration = Duration::from_secs(120);
+/// How long a client that was told `server:draining` has to leave by itself.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+const POLICY: u16 = 1008;
+const TOO_BIG: u16 = 1009;
+const RESTARTING: u16 = 1012;
+
+/// GET /ws.
+pub async fn upgrade(
+    State(app): State<App>,
+    session: Option<Extension<Session>>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let Some(Extension(session)) = session else { return ApiError::Unauthorized.into_response() };
+    if let Err(refused) = origin::check(&app.web, &headers) {
+        tracing::warn!(cause = %refused, "WebSocket refused");
+        return ApiError::Forbidden(refused.to_string()).into_response();
+    }
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(_) => return ApiError::BadRequest("This address is for WebSockets".to_owned()).into_response(),
+    };
+    if app.draining.is_cancelled() {
+        return ApiError::Restarting.into_response();
+    }
+    let tracker = app.sockets.clone();
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(MESSAGE_LIMIT)
+        .max_frame_size(MESSAGE_LIMIT)
+        .on_upgrade(async move |socket| {
+            tracker.track_future(serve(app, session, socket)).await;
+        })
+}
+
+async fn serve(app: App, session: Session, socket: WebSocket) {
+    let _counted = app.metrics.socket();
+    tracing::debug!(session = session.id, "WebSocket opened");
+    let (sink, stream) = socket.split();
+    let (outgoing, writer) = Outgoing::start(sink, PING_EVERY, app.metrics.clone());
+    let close = Reader { app, session, outgoing, workers: HashMap::new() }.read(stream).await;
+    writer.finish(close).await;
+    tracing::debug!("WebSocket closed");
+}
+
+/// Reads until the socket ends. Its workers end with it.
+struct Reader {
+    app: App,
+    session: Session,
+    outgoing: Outgoing,
+    workers: HashMap<String, worker::Worker>,
+}
+
+impl Reader {
+    /// Returns what the client is told at the end, if it is to be told anything.
+    async fn read(mut self, mut stream: futures::stream::SplitStream<WebSocket>) -> Option<CloseFrame> {
+        let mut heard = Instant::now();
+        let mut watch = tokio::time::interval(PING_EVERY);
+        let draining = self.app.draining.clone();
+        let mut leave_at: Option<tokio::time::Instant> = None;
+        loop {
+            let leaving = async {
+                match leave_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                message = stream.next() => {
+                    heard = Instant::now();
+                    match message {
+                        None | Some(Ok(Message::Close(_))) => return None,
+                        Some(Ok(Message::Text(text))) => self.text(text.as_str()).await,
+                        Some(Ok(Message::Binary(_))) => self.outgoing.notice("", INVALID).await,
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                        Some(Err(error)) => {
+                            tracing::debug!(cause = %error, "WebSocket broke");
+                            if !is_too_big(&error) {
+                                return None;
+                            }
+                            self.outgoing.notice("", INVALID).await;
+                            return Some(close(TOO_BIG, "the message is too big"));
+                        }
+                    }
+                }
+                _ = watch.tick() => {
+                    if self.session.is_over(cookie::now()) {
+                        return Some(close(POLICY, "signed out"));
+                    }
+                    if heard.elapsed() > SILENT_LIMIT && !self.outgoing.is_blocked() {
+                        tracing::debug!("WebSocket closed: the client has been silent");
+                        return None;
+                    }
+                    self.workers.retain(|_, worker| !worker.is_done());
+                }
+                () = draining.cancelled(), if leave_at.is_none() => {
+                    self.outgoing.text(DRAINING.to_owned()).await;
+                    leave_at = Some(tokio::time::Instant::now() + LEAVE_WITHIN);
+                }
+                () = leaving => return Some(close(RESTARTING, "the server restarts")),
+            }
+        }
+    }
+
+    async fn text(&mut self, text: &str) {
+        self.app.metrics.frames_in(1, text.len() as u64);
+        match protocol::decode(text) {
+            Err(_) => self.outgoing.notice("", INVALID).await,
+            Ok(request) => self.hand_over(request.idea_id, request.command).await,
+        }
+    }
+
+    async fn hand_over(&mut self, idea_id: String, command: Command) {
+        let mut command = command;
+        if let Some(worker) = self.workers.get(&idea_id) {
+            match worker.commands.try_send(command) {
+                Ok(()) => return,
+                Err(TrySendError::Full(_)) => {
+                    let error = "Too many requests wait for this idea; try again when some are done";
+                    return self.outgoing.notice(&idea_id, error).await;
+                }
+                // The worker had nothing left to do; a new one takes over.
+                Err(TrySendError::Closed(back)) => command = back,
+            }
+            self.workers.remove(&idea_id);
+        }
+        if self.workers.len() >= IDEAS_AT_ONCE {
+            self.workers.retain(|_, worker| !worker.is_done());
+        }
+        if self.workers.len() >= IDEAS_AT_ONCE {
+            let error = "Too many ideas are open on this connection; close some";
+            return self.outgoing.notice(&idea_id, error).await;
+        }
+        let (commands, waiting) = mpsc::channel(COMMANDS_WAITING);
+        let _fits = commands.try_send(command);
+        let worker = worker::Worker::start(self.app.clone(), idea_id.clone(), commands, waiting, self.outgoing.clone());
+        self.workers.insert(idea_id, worker);
+    }
+}
+
+fn close(code: u16, reason: &'static str) -> CloseFrame {
+    CloseFrame { code, reason: reason.into() }
+}
+
+/// The library gives no type for it; the words are checked by a test.
+fn is_too_big(error: &axum::Error) -> bool {
+    let text = error.to_string();
+    text.contains("too long") || text.contains("Space limit") || text.contains("too big")
+}
+
+impl Outgoing {
+    /// A `claude:error` for an idea as the client wrote it.
+    async fn notice(&self, idea_id: &str, error: &str) {
+        self.text(Notice::Error { error }.encode(idea_id)).await;
+    }
+}

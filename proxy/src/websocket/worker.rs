@@ -1,0 +1,218 @@
+//! One idea on one socket: its commands in order, and the one viewer that sends its frames.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::outgoing::Outgoing;
+use crate::observer::reference;
+use crate::protocol::{self, Command, Notice, Prefix};
+use crate::remote::ideas::IdeasError;
+use crate::run::{Answer, IdeaRef, Mode, Position, Runs};
+use crate::server::App;
+use crate::websocket::viewer::FromTurn;
+
+const STOPPED_BY_PERSON: &str = "The person denied this.";
+
+/// A running worker; ends when it is dropped, or by itself when there is nothing left to do.
+pub(super) struct Worker {
+    pub(super) commands: mpsc::Sender<Command>,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Worker {
+    /// Starts it; `waiting` is the other end of `commands`.
+    pub(super) fn start(
+        app: App,
+        idea_id: String,
+        commands: mpsc::Sender<Command>,
+        mut waiting: mpsc::Receiver<Command>,
+        outgoing: Outgoing,
+    ) -> Worker {
+        let mut work = Work { app, idea_id, outgoing, viewer: None };
+        let task = tokio::spawn(async move {
+            loop {
+                let command = match waiting.try_recv() {
+                    Ok(command) => command,
+                    Err(_) if work.is_watched() => match waiting.recv().await {
+                        Some(command) => command,
+                        None => return,
+                    },
+                    Err(_) => {
+                        // From here on a sender is refused and starts a new worker; what came before is still done.
+                        waiting.close();
+                        match waiting.recv().await {
+                            Some(command) => command,
+                            None => return,
+                        }
+                    }
+                };
+                work.carry_out(command).await;
+            }
+        });
+        Worker { commands, task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_done(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+struct Work {
+    app: App,
+    idea_id: String,
+    outgoing: Outgoing,
+    viewer: Option<AbortOnDropHandle<()>>,
+}
+
+impl Work {
+    fn is_watched(&self) -> bool {
+        self.viewer.as_ref().is_some_and(|viewer| !viewer.is_finished())
+    }
+
+    async fn carry_out(&mut self, command: Command) {
+        if matches!(command, Command::Unsubscribe) {
+            self.viewer = None;
+            return;
+        }
+        let idea = match self.app.ideas.get(&self.idea_id).await {
+            Ok(idea) => reference(&idea),
+            Err(IdeasError::NotFound) => return self.error(&format!("Idea not found: {}", self.idea_id)).await,
+            Err(error) => return self.error(&error.to_string()).await,
+        };
+        let outcome = match command {
+            Command::Chat { message, message_id } => self.send(&idea, Mode::Chat, message, message_id).await,
+            Command::Build { instructions, message_id } => {
+                self.send(&idea, Mode::Build, instructions, message_id).await
+            }
+            Command::Cancel => self.app.runs.stop(&idea).await,
+            Command::Subscribe { after } => {
+                self.viewer = None;
+                self.watch(idea, after).await;
+                Ok(())
+            }
+            Command::Unsubscribe => Ok(()),
+            Command::Page { before } => match self.app.runs.page(&idea, before).await {
+                Ok(page) => {
+                    self.outgoing.text(protocol::history(&self.idea_id, &page.frames, page.before)).await;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+            Command::Answer { request_id, allow, message } => {
+                let answer = if allow {
+                    Answer::Allow
+                } else {
+                    Answer::Deny { message: message.unwrap_or_else(|| STOPPED_BY_PERSON.to_owned()) }
+                };
+                self.app.runs.answer(&idea, &request_id, answer).await
+            }
+        };
+        if let Err(error) = outcome {
+            self.error(&error.to_string()).await;
+        }
+    }
+
+    async fn send(
+        &mut self,
+        idea: &IdeaRef,
+        mode: Mode,
+        text: String,
+        message_id: Option<String>,
+    ) -> Result<(), crate::run::RunError> {
+        let id = message_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let accepted = self.app.runs.send(idea, mode, &text, Some(&id)).await?;
+        self.app.observer.turn_accepted(idea, mode);
+        tracing::info!(idea = idea.slug, run = accepted.run, mode = ?mode, "message taken");
+        if let Some(message_id) = &message_id {
+            let notice = Notice::Accepted { message_id, run: accepted.run };
+            self.outgoing.text(notice.encode(&self.idea_id)).await;
+        }
+        if !self.is_watched() {
+            // The existing client never subscribes: it gets what its own message brings.
+            let viewer = Viewer::new(self, idea.clone());
+            self.viewer = Some(spawn(viewer.only_from(FromTurn::new(accepted.run, id))));
+        }
+        Ok(())
+    }
+
+    async fn watch(&mut self, idea: IdeaRef, after: Option<Position>) {
+        let viewer = Viewer::new(self, idea);
+        self.viewer = Some(spawn(viewer.all_after(after)));
+    }
+
+    async fn error(&self, error: &str) {
+        self.outgoing.text(Notice::Error { error }.encode(&self.idea_id)).await;
+    }
+}
+
+fn spawn(viewer: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(viewer))
+}
+
+struct Viewer {
+    runs: Arc<Runs>,
+    idea: IdeaRef,
+    idea_id: String,
+    prefix: Prefix,
+    outgoing: Outgoing,
+}
+
+impl Viewer {
+    fn new(work: &Work, idea: IdeaRef) -> Viewer {
+        Viewer {
+            runs: work.app.runs.clone(),
+            idea,
+            idea_id: work.idea_id.clone(),
+            prefix: Prefix::new(&work.idea_id),
+            outgoing: work.outgoing.clone(),
+        }
+    }
+
+    /// Answers `subscribe`, then sends every frame.
+    async fn all_after(self, after: Option<Position>) {
+        let mut subscription = match self.runs.subscribe(&self.idea, after).await {
+            Ok(subscription) => subscription,
+            Err(error) => return self.error(&error.to_string()).await,
+        };
+        if !self.outgoing.text(Notice::subscribed(&subscription.start, after).encode(&self.idea_id)).await {
+            return;
+        }
+        while let Some(next) = subscription.next().await {
+            match next {
+                Ok(frame) => {
+                    if !self.outgoing.bytes(protocol::frame(&self.prefix, &frame.body)).await {
+                        return;
+                    }
+                }
+                Err(error) => return self.error(&error.to_string()).await,
+            }
+        }
+    }
+
+    /// Sends the frames of a turn that was just taken and all that follow.
+    async fn only_from(self, mut turn: FromTurn) {
+        let mut subscription = match self.runs.subscribe(&self.idea, None).await {
+            Ok(subscription) => subscription,
+            Err(error) => return self.error(&error.to_string()).await,
+        };
+        while let Some(next) = subscription.next().await {
+            match next {
+                Ok(frame) => {
+                    for frame in turn.pass(frame) {
+                        if !self.outgoing.bytes(protocol::frame(&self.prefix, &frame.body)).await {
+                            return;
+                        }
+                    }
+                }
+                Err(error) => return self.error(&error.to_string()).await,
+            }
+        }
+    }
+
+    async fn error(&self, error: &str) {
+        self.outgoing.text(Notice::Error { error }.encode(&self.idea_id)).await;
+    }
+}
