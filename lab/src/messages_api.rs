@@ -1,21 +1,21 @@
 //! The lab's stand-in for the Messages API: what the real Claude Code CLI talks to where no service can be reached.
 //!
 //! It says in its own words that it is a stand-in, streams in pieces like the service, uses the tools that it is offered,
-//! and is deterministic: one conversation always gets one answer. What it answers is decided in [`script`].
+//! and is deterministic: one conversation always gets one answer (but for errors that a script ends after some attempts). What it answers is decided in [`script`].
 
 mod conversation;
 mod script;
 mod stream;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -37,11 +37,18 @@ const LARGEST_REQUEST: usize = 32 * 1024 * 1024;
 /// A running stand-in; it ends when this is dropped.
 pub struct StandIn {
     address: SocketAddr,
-    requests: Requests,
+    memory: Arc<Mutex<Memory>>,
     task: JoinHandle<()>,
 }
 
-type Requests = Arc<Mutex<VecDeque<Value>>>;
+/// What is kept from one request to the next; bounded.
+#[derive(Default)]
+struct Memory {
+    /// Bodies of the last requests, where somebody in this process can ask for them.
+    requests: Option<VecDeque<Value>>,
+    /// How often each conversation was refused since it was last answered. The CLI does not say which attempt a request is.
+    refusals: HashMap<u64, u32>,
+}
 
 impl StandIn {
     /// Listens on `address` (port 0: any free port) and serves until dropped.
@@ -51,14 +58,14 @@ impl StandIn {
     pub async fn start(address: SocketAddr) -> anyhow::Result<StandIn> {
         let listener = bind(address).await?;
         let address = listener.local_addr().context("read the stand-in's address")?;
-        let requests = Requests::default();
-        let routes = routes(Some(Arc::clone(&requests)));
+        let memory = Arc::new(Mutex::new(Memory { requests: Some(VecDeque::new()), ..Memory::default() }));
+        let routes = routes(Arc::clone(&memory));
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, routes).await {
                 tracing::error!(%error, "the stand-in of the Messages API ended");
             }
         });
-        Ok(StandIn { address, requests, task })
+        Ok(StandIn { address, memory, task })
     }
 
     /// Where it listens.
@@ -70,7 +77,7 @@ impl StandIn {
     /// The bodies of the last requests to `/v1/messages`, oldest first, at most 64.
     #[must_use]
     pub fn requests(&self) -> Vec<Value> {
-        self.requests.lock().map(|requests| requests.iter().cloned().collect()).unwrap_or_default()
+        self.memory.lock().map(|memory| memory.requests.iter().flatten().cloned().collect()).unwrap_or_default()
     }
 }
 
@@ -80,13 +87,13 @@ impl Drop for StandIn {
     }
 }
 
-/// Serves on `address` for ever; nothing of a request is kept.
+/// Serves on `address` for ever; no request is kept.
 ///
 /// # Errors
 /// When the address cannot be bound, or the listener fails.
 pub async fn serve(address: SocketAddr) -> anyhow::Result<()> {
     let listener = bind(address).await?;
-    axum::serve(listener, routes(None)).await.context("serve the stand-in of the Messages API")
+    axum::serve(listener, routes(Arc::default())).await.context("serve the stand-in of the Messages API")
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -95,31 +102,55 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("listen on {address} for the stand-in of the Messages API"))
 }
 
-fn routes(requests: Option<Requests>) -> Router {
+fn routes(memory: Arc<Mutex<Memory>>) -> Router {
     Router::new()
         .route("/", get(async || format!("{DISCLOSURE}\n")))
         .route("/v1/messages", post(messages))
         .route("/v1/messages/count_tokens", post(count_tokens))
         .fallback(async || Refusal { status: 404, kind: "not_found_error", message: "Not found".into() })
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
-        .with_state(requests)
+        .with_state(memory)
 }
 
-async fn messages(State(requests): State<Option<Requests>>, headers: HeaderMap, body: Bytes) -> Response {
+impl Memory {
+    /// The most conversations whose refusals are counted; the counts start anew after that.
+    const COUNTED_CONVERSATIONS: usize = 1024;
+
+    fn keep(&mut self, request: Value) {
+        if let Some(requests) = &mut self.requests {
+            if requests.len() == REMEMBERED_REQUESTS {
+                requests.pop_front();
+            }
+            requests.push_back(request);
+        }
+    }
+
+    fn reply(&mut self, conversation: &mut Conversation) -> Reply {
+        conversation.attempt = self.refusals.get(&conversation.fingerprint).copied().unwrap_or(0);
+        let reply = script::reply(conversation);
+        if matches!(reply, Reply::Refuse(_)) {
+            if self.refusals.len() == Memory::COUNTED_CONVERSATIONS {
+                self.refusals.clear();
+            }
+            self.refusals.insert(conversation.fingerprint, conversation.attempt.saturating_add(1));
+        } else {
+            self.refusals.remove(&conversation.fingerprint);
+        }
+        reply
+    }
+}
+
+async fn messages(State(memory): State<Arc<Mutex<Memory>>>, body: Bytes) -> Response {
     let request: Value = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) => return Refusal::malformed(&error).into_response(),
     };
-    let conversation = Conversation::read(&request, attempt(&headers));
-    let reply = script::reply(&conversation);
-    if let Some(requests) = requests
-        && let Ok(mut requests) = requests.lock()
-    {
-        if requests.len() == REMEMBERED_REQUESTS {
-            requests.pop_front();
-        }
-        requests.push_back(request);
-    }
+    let mut conversation = Conversation::read(&request);
+    let reply = {
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.keep(request);
+        memory.reply(&mut conversation)
+    };
     match reply {
         Reply::Refuse(status) => Refusal::scripted(status).into_response(),
         Reply::Message(message) if conversation.streaming => {
@@ -139,11 +170,6 @@ async fn count_tokens(body: Bytes) -> Response {
         Ok(_) => Json(json!({ "input_tokens": body.len().div_ceil(4) })).into_response(),
         Err(error) => Refusal::malformed(&error).into_response(),
     }
-}
-
-/// The SDK in the CLI counts its own retries in a header; that lets an error end after some attempts without any state here.
-fn attempt(headers: &HeaderMap) -> u32 {
-    headers.get("x-stainless-retry-count").and_then(|count| count.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// An error in the service's shape.

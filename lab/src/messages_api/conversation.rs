@@ -30,10 +30,9 @@ pub(super) struct ToolResult {
 }
 
 impl Conversation {
-    pub(super) fn read(request: &Value, attempt: u32) -> Conversation {
+    pub(super) fn read(request: &Value) -> Conversation {
         let messages = request.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let mut conversation = Conversation {
-            attempt,
             streaming: request.get("stream").and_then(Value::as_bool).unwrap_or(false),
             model: text_of(request.get("model")),
             tools: array(request.get("tools")).iter().map(|tool| text_of(tool.get("name"))).collect(),
@@ -44,20 +43,41 @@ impl Conversation {
             if message.get("role").and_then(Value::as_str) != Some("user") {
                 continue;
             }
-            let results: Vec<ToolResult> = array(message.get("content")).iter().filter_map(tool_result).collect();
-            let said = said(message);
-            // Text beside a tool's result is a reminder or a refusal's reason, not a new turn.
-            if !results.is_empty() {
-                conversation.results.push(results);
-            } else if !said.is_empty() {
-                conversation.prompt = said;
-                conversation.results.clear();
-            }
+            conversation.hear(message);
         }
         let mut hasher = DefaultHasher::new();
         (conversation.prompt.as_str(), messages.len()).hash(&mut hasher);
         conversation.fingerprint = hasher.finish();
         conversation
+    }
+
+    /// Takes in a user message. The CLI sends what follows each other without an answer as blocks of one message: results of tools,
+    /// a note that the turn was interrupted, then the next turn. Other text beside results is a reminder.
+    fn hear(&mut self, message: &Value) {
+        let content = message.get("content");
+        if let Some(text) = content.and_then(Value::as_str) {
+            self.ask(without_notes(text));
+            return;
+        }
+        let results: Vec<ToolResult> = array(content).iter().filter_map(tool_result).collect();
+        let mut is_new_turn = results.is_empty();
+        if !results.is_empty() {
+            self.results.push(results);
+        }
+        for text in array(content).iter().filter_map(|block| block.get("text").and_then(Value::as_str)) {
+            if text.starts_with("[Request interrupted by user") {
+                is_new_turn = true;
+            } else if is_new_turn {
+                self.ask(without_notes(text));
+            }
+        }
+    }
+
+    fn ask(&mut self, prompt: String) {
+        if !prompt.is_empty() {
+            self.prompt = prompt;
+            self.results.clear();
+        }
     }
 
     pub(super) fn offers(&self, tool: &str) -> bool {
@@ -73,26 +93,25 @@ fn text_of(value: Option<&Value>) -> String {
     value.and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// The text of a user message without what the CLI adds in tags of its own.
-fn said(message: &Value) -> String {
-    let content = message.get("content");
-    if let Some(text) = content.and_then(Value::as_str) {
-        return without_reminders(text);
+/// A text without what the CLI adds to it in tags of its own.
+fn without_notes(text: &str) -> String {
+    const NOTES: [&str; 6] = [
+        "system-reminder",
+        "local-command-stdout",
+        "local-command-caveat",
+        "command-name",
+        "command-message",
+        "command-args",
+    ];
+    let mut text = text.to_owned();
+    for note in NOTES {
+        let (open, close) = (format!("<{note}>"), format!("</{note}>"));
+        while let Some((before, after)) = text.split_once(&open) {
+            let after = after.split_once(&close).map_or("", |(_, after)| after);
+            text = format!("{before}{after}");
+        }
     }
-    let texts = array(content).iter().filter_map(|block| block.get("text").and_then(Value::as_str));
-    texts.map(without_reminders).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
-}
-
-fn without_reminders(text: &str) -> String {
-    let (open, close) = ("<system-reminder>", "</system-reminder>");
-    let mut rest = text;
-    let mut kept = String::new();
-    while let Some((before, after)) = rest.split_once(open) {
-        kept.push_str(before);
-        rest = after.split_once(close).map_or("", |(_, after)| after);
-    }
-    kept.push_str(rest);
-    kept.trim().to_owned()
+    text.trim().to_owned()
 }
 
 fn tool_result(block: &Value) -> Option<ToolResult> {
@@ -141,7 +160,7 @@ mod tests {
                 {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "no"}], "is_error": true},
                 {"type": "text", "text": "<system-reminder>x</system-reminder>"}]},
         ]});
-        let conversation = Conversation::read(&request, 0);
+        let conversation = Conversation::read(&request);
         assert_eq!(conversation.prompt, "second");
         assert_eq!(conversation.results, [[ToolResult { text: "no".into(), failed: true }]]);
         assert_eq!(conversation.directory.as_deref(), Some("/home/dev/x"));
@@ -149,11 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_after_an_interrupted_one_is_what_is_answered() {
+        let result = json!({"type": "tool_result", "tool_use_id": "t0", "content": "stopped", "is_error": true});
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let request = json!({ "messages": [
+            {"role": "user", "content": "first"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "t0", "name": "Bash", "input": {}}]},
+            {"role": "user", "content": [result, text("[Request interrupted by user for tool use]"),
+                text("<local-command-stdout>x</local-command-stdout>"), text("second")]}]});
+        let conversation = Conversation::read(&request);
+        assert_eq!((conversation.prompt.as_str(), conversation.results.len()), ("second", 0));
+    }
+
+    #[test]
     fn a_request_of_another_shape_is_an_empty_conversation_not_a_panic() {
         for request in
             [json!(null), json!([]), json!({"messages": 3, "tools": {}, "system": 1}), json!({"messages": [1, {}]})]
         {
-            assert_eq!(Conversation::read(&request, 0).prompt, "");
+            assert_eq!(Conversation::read(&request).prompt, "");
         }
     }
 }

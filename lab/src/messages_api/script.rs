@@ -11,7 +11,7 @@
 //! | `LONG n` | n pieces without a pause |
 //! | `BASH command`, `READ file`, `WRITE file [content]` | that tool, offered or not |
 //! | `TOOL name {json}` | any tool with any input |
-//! | `MANY n` | n tools at once |
+//! | `MANY n [line]` | n tools at once; `%` in the line of a tool is the number of each |
 //! | `ERROR status [times]` | refuses, for ever or the first times |
 //! | `HANG` | begins an answer and never goes on |
 //! | `BREAK` | closes the connection in the middle of the answer |
@@ -111,18 +111,7 @@ fn scripted(conversation: &Conversation) -> Option<Reply> {
                 vec![counted("tick", count, Duration::from_millis(numbers.next().unwrap_or(500)))]
             }
             "LONG" => vec![counted("word", numbers.next().unwrap_or(1000), Duration::ZERO)],
-            "BASH" => vec![bash(rest)],
-            "READ" => vec![Block::tool("Read", json!({ "file_path": in_directory(conversation, rest) }))],
-            "WRITE" => {
-                let (file, content) =
-                    rest.split_once(char::is_whitespace).unwrap_or((rest, "written by the lab's stand-in"));
-                vec![write(conversation, file, &format!("{}\n", content.trim()))]
-            }
-            "TOOL" => {
-                let (name, input) = rest.split_once(char::is_whitespace).unwrap_or((rest, "{}"));
-                vec![Block::tool(name, serde_json::from_str(input).unwrap_or_else(|_| json!({})))]
-            }
-            "MANY" => (1..=numbers.next().unwrap_or(3).min(32)).map(|n| many(conversation, n)).collect(),
+            "MANY" => many(conversation, rest),
             "ERROR" => {
                 is_script = true;
                 let status = numbers.next().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
@@ -141,7 +130,10 @@ fn scripted(conversation: &Conversation) -> Option<Reply> {
                 }
                 break;
             }
-            _ => continue,
+            _ => match tool(conversation, keyword, rest) {
+                Some(tool) => vec![tool],
+                None => continue,
+            },
         };
         is_script = true;
         let ends_message = blocks.iter().any(|block| matches!(block, Block::Tool { .. }));
@@ -180,13 +172,33 @@ fn write(conversation: &Conversation, file: &str, content: &str) -> Block {
     Block::tool("Write", json!({ "file_path": in_directory(conversation, file), "content": content }))
 }
 
-/// One of several tools at once: one that asks for permission where there is such a one.
-fn many(conversation: &Conversation, n: u64) -> Block {
-    if conversation.offers("Bash") {
-        bash(&format!("mkdir -p many && echo {n} >many/{n}"))
-    } else {
-        Block::tool("Glob", json!({ "pattern": format!("**/*{n}*") }))
-    }
+/// The tool that a line asks for; `None` where its keyword names none.
+fn tool(conversation: &Conversation, keyword: &str, rest: &str) -> Option<Block> {
+    let first = || rest.split_once(char::is_whitespace);
+    Some(match keyword {
+        "BASH" => bash(rest),
+        "READ" => Block::tool("Read", json!({ "file_path": in_directory(conversation, rest) })),
+        "WRITE" => {
+            let (file, content) = first().unwrap_or((rest, "written by the lab's stand-in"));
+            write(conversation, file, &format!("{}\n", content.trim()))
+        }
+        "TOOL" => {
+            let (name, input) = first().unwrap_or((rest, "{}"));
+            Block::tool(name, serde_json::from_str(input).unwrap_or_else(|_| json!({})))
+        }
+        _ => return None,
+    })
+}
+
+/// Several tools in one message: `n` alone, or `n` and a tool's line in which `%` stands for the number of each.
+fn many(conversation: &Conversation, rest: &str) -> Vec<Block> {
+    const MOST_TOOLS: u64 = 32;
+    let (count, line) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let plain = if conversation.offers("Bash") { "BASH sh -c 'echo %'" } else { "READ %" };
+    let line = if line.trim().is_empty() { plain } else { line.trim() };
+    let (keyword, input) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let count = count.parse::<u64>().unwrap_or(3).min(MOST_TOOLS);
+    (1..=count).filter_map(|n| tool(conversation, keyword, &input.replace('%', &n.to_string()))).collect()
 }
 
 /// The tools want absolute paths, as the model gives them.

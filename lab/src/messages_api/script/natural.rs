@@ -103,8 +103,9 @@ fn building(conversation: &Conversation) -> Message {
         ]),
         [] => Message::of(vec![Block::paced("Now I write it anew. "), page]),
         [written] if !written.failed => Message::of(vec![
-            Block::paced("The page is written. Let me see that it is there. "),
-            bash(&format!("ls -l {PAGE} && wc -c {PAGE}")),
+            Block::paced("The page is written. Let me see how small it packs; for that I need your permission. "),
+            // Not among the commands that the CLI runs without asking.
+            bash(&format!("gzip -kf {PAGE} && wc -c {PAGE} {PAGE}.gz")),
         ]),
         [written, run] if !written.failed && !run.failed => Message::of(vec![Block::paced(&format!(
             "Done: `{PAGE}` is in the project folder of this idea, and the command shows it: {}.\n\n\

@@ -1,0 +1,8 @@
+//! What the product relies on of the Claude Code CLI, held against the real one (`catalyst_lab::claude::VERSION`).
+//! A bump of that version that changes any of it fails here first.
+
+mod ending;
+mod permissions;
+mod restriction;
+mod session;
+mod turns;
