@@ -12,6 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::process::Command;
 
+use crate::folders;
+
 /// The version whose flags and output the product is tested with (`tests/claude_protocol.rs`).
 pub const VERSION: &str = "2.1.197";
 
@@ -32,7 +34,7 @@ pub const QUIET: [(&str, &str); 4] = [
 /// # Errors
 /// When npm is missing or fails (its own words are in the error), or the cache cannot be written.
 pub async fn install() -> anyhow::Result<PathBuf> {
-    let cache = cache_folder()?;
+    let cache = folders::cache()?;
     let place = cache.join(format!("claude-{VERSION}"));
     if let Some(binary) = binary_in(&place)? {
         return Ok(binary);
@@ -109,13 +111,4 @@ fn remove(place: &Path) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Where the lab keeps what it builds and downloads, by version.
-fn cache_folder() -> anyhow::Result<PathBuf> {
-    if let Some(cache) = std::env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()) {
-        return Ok(PathBuf::from(cache).join("catalyst-lab"));
-    }
-    let home = std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(PathBuf::from(home).join(".cache/catalyst-lab"))
 }

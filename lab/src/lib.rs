@@ -17,3 +17,4 @@ pub mod vm;
 pub use control_plane::{ControlPlane, ControlPlaneOptions};
 pub use network::Network;
 pub use progress::Progress;
+pub use vm::DevVm;

@@ -42,6 +42,14 @@ pub struct DevVm {
     machine: Arc<Machine>,
 }
 
+impl fmt::Debug for DevVm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { disk, network, service } = &*self.machine;
+        let mut fields = formatter.debug_struct("DevVm");
+        fields.field("folder", &disk.root).field("network", network).field("service", service).finish()
+    }
+}
+
 struct Machine {
     disk: Disk,
     network: VmNetwork,
@@ -96,6 +104,13 @@ impl DevVm {
     #[must_use]
     pub fn new(folder: PathBuf, network: VmNetwork, service: Service) -> DevVm {
         DevVm { machine: Arc::new(Machine { disk: Disk { root: folder }, network, service }) }
+    }
+
+    /// The same VM with another service behind its agent, from the next [`DevVm::up`] on.
+    #[must_use]
+    pub fn with_service(&self, service: Service) -> DevVm {
+        let Machine { disk, network, service: _ } = &*self.machine;
+        DevVm::new(disk.root.clone(), network.clone(), service)
     }
 
     /// The VM's address, reachable from the host and from what is plugged into the same bridge.

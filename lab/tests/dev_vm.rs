@@ -1,11 +1,12 @@
 //! The dev-VM, signed in to by the real ssh client: what a machine must do for the product, and how it fails when told to.
 //! Needs root and openssh-server, like the lab.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use catalyst_lab::vm::{DevVm, TemporaryVm};
+use catalyst_lab::vm::{ApiKey, DevVm, Service, TemporaryVm};
 use tokio::process::Command;
 
 /// A VM, and a client that may sign in to it and knows its host key.
@@ -212,4 +213,40 @@ async fn what_a_killed_lab_left_is_mended_and_down_leaves_nothing() {
     // And it can be had again.
     vm.up().await.unwrap();
     vm.down().await.unwrap();
+}
+
+/// Only what can be seen without the network: the service itself is not asked anything.
+#[tokio::test]
+async fn with_a_key_the_vm_gets_a_way_out_and_the_key_is_the_users_alone() {
+    let name = format!("lvdev-k{}", std::process::id() % 100_000);
+    let vm = DevVm::standalone(&name).unwrap().with_service(Service::Real(ApiKey::new("sk-planted-key\n")));
+    vm.up().await.unwrap();
+    let inside = async |script: &str| {
+        let output = vm.command("sh").unwrap().args(["-c", script]).output().await.unwrap();
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    assert_eq!(
+        inside("stat -c '%a %U' ~/.config/anthropic/api-key; cat ~/.config/anthropic/api-key").await,
+        "600 dev\nsk-planted-key"
+    );
+    assert_eq!(inside("grep -c planted /usr/local/bin/claude").await, "0");
+    assert_eq!(inside("ip route show default").await.split_whitespace().nth(2), Some(&*gateway_of(&vm)));
+    assert_eq!(inside("grep -c ^nameserver /etc/resolv.conf").await, "1");
+    assert!(format!("{vm:?}").find("planted").is_none());
+    assert_eq!(rules_of(&name).await, 3);
+    vm.down().await.unwrap();
+    assert_eq!(rules_of(&name).await, 0);
+}
+
+fn gateway_of(vm: &DevVm) -> String {
+    vm.address().to_string().rsplit_once('.').map(|(network, _)| format!("{network}.1")).unwrap()
+}
+
+async fn rules_of(name: &str) -> usize {
+    let mut rules = String::new();
+    for table in ["nat", "filter"] {
+        let output = Command::new("iptables").args(["-t", table, "-S"]).output().await.expect("run iptables");
+        rules.push_str(&String::from_utf8_lossy(&output.stdout));
+    }
+    rules.lines().filter(|rule| rule.contains(name)).count()
 }

@@ -124,8 +124,22 @@ impl VmNetwork {
                 run("iptables", &delete.iter().map(String::as_str).collect::<Vec<_>>())?;
             }
         }
-        std::fs::write(FORWARDING, before.trim()).with_context(|| format!("write {FORWARDING}"))?;
+        // Another lab may need it still; then it is left on.
+        if !self.has_neighbours() {
+            std::fs::write(FORWARDING, before.trim()).with_context(|| format!("write {FORWARDING}"))?;
+        }
         std::fs::remove_file(&record).with_context(|| format!("remove {}", record.display()))
+    }
+
+    /// Whether the host has cables of other labs.
+    fn has_neighbours(&self) -> bool {
+        let own = match &self.uplink {
+            Uplink::Bridge(bridge) => bridge.as_str(),
+            Uplink::Host => self.link.as_str(),
+        };
+        let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+        let mut links = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        links.any(|link| (link.starts_with("catlab") || link.starts_with("catvm")) && !link.starts_with(own))
     }
 
     /// Table and rule, without the action between them.

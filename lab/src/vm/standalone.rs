@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{DevVm, Service, Uplink, VmNetwork};
+use crate::folders;
 
 /// Numbers of networks (198.18.N.0/24) that VMs without a cluster take; labs take lower ones.
 const NUMBERS: std::ops::Range<u8> = 192..255;
@@ -71,14 +72,10 @@ impl Drop for TemporaryVm {
     }
 }
 
+/// Beside the labs' folders, under a name that no lab can have.
 fn vms_folder() -> anyhow::Result<PathBuf> {
-    let state = match std::env::var_os("XDG_STATE_HOME").filter(|state| !state.is_empty()) {
-        Some(state) => PathBuf::from(state),
-        None => PathBuf::from(std::env::var_os("HOME").context("neither XDG_STATE_HOME nor HOME is set")?)
-            .join(".local/state"),
-    };
-    let folder = state.join("catalyst-lab/vms");
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let folder = folders::state()?.join(".vms");
+    folders::make(&folder)?;
     Ok(folder)
 }
 
