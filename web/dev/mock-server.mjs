@@ -144,7 +144,11 @@ async function turn(entry, mode, text, messageId) {
   } else {
     await say(entry, "claude:text", answerText);
   }
-  if (entry.stopped) return failed("Stopped at your request.");
+  if (entry.stopped) {
+    emit(entry, { type: "claude:result", result: "Stopped.", error: "Stopped.", interrupted: true, sessionId: entry.idea.id, costUsd: 0.0012, durationMs: Date.now() - started, turns: 1 });
+    emit(entry, { type: "claude:error", error: "Stopped." });
+    return;
+  }
   emit(entry, { type: "claude:result", result: "…", sessionId: entry.idea.id, costUsd: 0.0184, durationMs: Date.now() - started, turns: 3 });
   entry.idea.status = mode === "build" ? "done" : entry.idea.status;
 }
@@ -252,7 +256,7 @@ const server = createServer(async (request, response) => {
     if (world.away) return reply(503, { ok: false, error: "The dev-VM cannot be reached. Try again when it is back." });
     const slug = decodeURIComponent(/^\/api\/ideas\/(.+)$/.exec(url.pathname)?.[1] ?? "");
     if (call === "GET /api/ideas") {
-      const all = [...world.ideas.values()].map(({ idea: { content: _, ...rest } }) => rest);
+      const all = [...world.ideas.values()].map(({ idea }) => ({ ...idea, content: undefined }));
       return reply(200, { ok: true, data: all.toSorted((a, b) => b.updatedAt.localeCompare(a.updatedAt)) });
     }
     if (call === "POST /api/ideas") return reply(201, { ok: true, data: addIdea(body.title, body.content).idea });

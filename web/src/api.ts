@@ -27,7 +27,7 @@ export class ApiError extends Error {
 
 export type Health =
   | { readonly state: "ok" }
-  | { readonly state: "vm-away"; readonly reason?: string }
+  | { readonly state: "vm-away"; readonly reason?: string; readonly message?: string }
   /** Something between browser and server answered: no pod is ready. */
   | { readonly state: "no-server" }
   | { readonly state: "unreachable" };
@@ -75,8 +75,14 @@ export const api = {
     const body = await json(response);
     if (body?.["status"] === "ok") return { state: "ok" };
     if (body?.["status"] !== "degraded") return { state: "no-server" };
-    const reason = body["reason"];
-    return typeof reason === "string" ? { state: "vm-away", reason } : { state: "vm-away" };
+    const { reason, message } = body;
+    // A server that has just started does not know yet.
+    if (reason === "Checking") return { state: "ok" };
+    return {
+      state: "vm-away",
+      ...(typeof reason === "string" && { reason }),
+      ...(typeof message === "string" && { message }),
+    };
   },
 };
 

@@ -17,7 +17,7 @@ export type Part =
   | ToolPart
   | { readonly kind: "error"; readonly key: string; readonly error: string }
   | ResultPart
-  | { readonly kind: "exit"; readonly key: string; readonly code?: number; readonly reason?: string };
+  | { readonly kind: "exit"; readonly key: string; readonly code?: number; readonly reason: string };
 
 export interface ToolPart {
   readonly kind: "tool";
@@ -32,7 +32,7 @@ export interface ToolPart {
 export interface ResultPart {
   readonly kind: "result";
   readonly key: string;
-  readonly failed: boolean;
+  readonly outcome: "done" | "failed" | "stopped";
   readonly costUsd?: number;
   readonly durationMs?: number;
   readonly turns?: number;
@@ -346,16 +346,18 @@ class Fold {
     const parts = this.assistant(key);
     const since = parts.findLastIndex((part) => part.kind === "result");
     const turn = parts.slice(since + 1);
+    const { error, interrupted, costUsd, durationMs, turns } = event;
     // The text of an answer that came in one piece is only in the result.
-    if (!event.error && event.result.trim() && !turn.some((part) => part.kind === "text")) {
+    if (!error && !interrupted && event.result.trim() && !turn.some((part) => part.kind === "text")) {
       parts.push({ kind: "text", key: `${key}:text`, text: event.result });
     }
-    if (event.error && !turn.some((part) => part.kind === "error")) parts.push({ kind: "error", key: `${key}:error`, error: event.error });
-    const { costUsd, durationMs, turns } = event;
+    const end = parts.at(-1);
+    if (interrupted && end?.kind === "error") parts.pop();
+    if (error && !interrupted && !turn.some((part) => part.kind === "error")) parts.push({ kind: "error", key: `${key}:error`, error });
     parts.push({
       kind: "result",
       key,
-      failed: event.error !== undefined,
+      outcome: interrupted ? "stopped" : error ? "failed" : "done",
       ...(costUsd !== undefined && { costUsd }),
       ...(durationMs !== undefined && { durationMs }),
       ...(turns !== undefined && { turns }),
@@ -363,22 +365,25 @@ class Fold {
     this.endTurn();
   }
 
-  /** A failed turn says so twice, for older clients: in its result and as an error. It is shown once. */
+  /** A turn that ended early says so twice, for older clients: in its result and as an error. It is shown once. */
   private error(error: string, key: string): void {
     const parts = this.assistant(key);
     const end = parts.at(-1);
-    const told = end?.kind === "result" && end.failed ? parts.at(-2) : end;
-    if (told?.kind === "error") return;
+    if (end?.kind === "result" && end.outcome !== "done") return;
+    if (end?.kind === "error" && end.error === error) return;
     parts.push({ kind: "error", key, error });
   }
 
+  /** A process that ends as it should is no news; one that failed has mostly said why before. */
   private exit(event: Extract<LogEvent, { type: "run:exit" }>, key: string, run: number): void {
     this.pending = this.pending.map((each) =>
       each.state === "accepted" && each.run === run ? { ...each, state: "failed", error: "The run ended before it read this message." } : each,
     );
-    if (event.code === 0 || event.code === undefined) return;
-    const { code, reason } = event;
-    this.assistant(key).push({ kind: "exit", key, code, ...(reason && { reason }) });
+    const { code, reason = "ended" } = event;
+    if (["idle", "switched", "stopped"].includes(reason) || (reason === "ended" && !code)) return;
+    const parts = this.assistant(key);
+    if (parts.at(-1)?.kind === "error") return;
+    parts.push({ kind: "exit", key, reason, ...(code !== undefined && { code }) });
   }
 
   /** What was asked and not answered can no longer be. */

@@ -24,6 +24,8 @@ export type LogEvent =
       readonly type: "claude:result";
       readonly result: string;
       readonly error?: string;
+      /** The user ended the turn: no failure, although `error` may say so for older clients. */
+      readonly interrupted: boolean;
       readonly costUsd?: number;
       readonly durationMs?: number;
       readonly turns?: number;
@@ -143,6 +145,7 @@ function decodeEvent(frame: Fields): LogEvent | undefined {
       return {
         type: "claude:result",
         result: string(frame["result"]) ?? "",
+        interrupted: frame["interrupted"] === true,
         ...maybe("error", string(frame["error"]) || undefined),
         ...maybe("costUsd", number(frame["costUsd"])),
         ...maybe("durationMs", number(frame["durationMs"])),

@@ -8,7 +8,7 @@ import { Icon, Mark } from "./icons";
 import { Link } from "./router";
 import type { ConnectionState } from "./socket";
 import { useStore } from "./store";
-import { explainReason } from "./vm-reasons";
+import { explainAway } from "./vm-reasons";
 
 interface ShellProps {
   readonly connection: Connection;
@@ -110,7 +110,7 @@ interface BannerText {
 
 function bannerText(up: boolean, patient: boolean, draining: boolean, health: Health): BannerText | undefined {
   if (draining) return { cause: "draining", tone: "calm", title: "The server is being replaced.", body: "Reconnecting; nothing is lost." };
-  if (health.state === "vm-away") return { cause: "vm-away", tone: "warn", title: "The dev-VM is away.", body: explainReason(health.reason) };
+  if (health.state === "vm-away") return { cause: "vm-away", tone: "warn", title: "The dev-VM is away.", body: explainAway(health) };
   if (up || patient) return undefined;
   if (health.state === "no-server") {
     return {

@@ -14,12 +14,14 @@ const sentences: Readonly<Record<string, string>> = {
   AuthRejected: "It does not accept our key. Add the public key to authorized_keys of the VM's user.",
   ConnectionLost: "The connection to it broke. It is being built anew.",
   ChannelRefused: "It opens no more sessions. Raise MaxSessions in sshd_config.",
+  CheckStalled: "The server has not been able to check it for a while.",
 };
 
 const anyway = "Runs that are under way go on there; this page catches up by itself.";
 
-export function explainReason(reason: string | undefined): string {
-  const sentence = reason === undefined ? undefined : sentences[reason];
+/** The server's own sentence, which it gives to those who are signed in, says more than the reason alone. */
+export function explainAway(away: { readonly reason?: string; readonly message?: string }): string {
+  const sentence = away.message ?? (away.reason === undefined ? undefined : sentences[away.reason]);
   if (sentence) return `${sentence} ${anyway}`;
-  return reason ? `Reason: ${reason}. ${anyway}` : anyway;
+  return away.reason ? `Reason: ${away.reason}. ${anyway}` : anyway;
 }

@@ -85,6 +85,7 @@ export function IdeaScreen({ slug, connection, say }: IdeaProps) {
           connected={connected}
           busy={isBusy(conversation)}
           turnOpen={conversation.turnOpen}
+          turn={conversation.entries.findLast((entry) => entry.kind === "user")?.key}
           fresh={fresh}
         />
       </div>

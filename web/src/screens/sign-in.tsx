@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api, ApiError, explain, type Health } from "../api";
 import { Icon, Mark } from "../icons";
-import { explainReason } from "../vm-reasons";
+import { explainAway } from "../vm-reasons";
 
 interface SignInProps {
   readonly ended: boolean;
@@ -111,7 +111,7 @@ function HealthNote({ health }: { readonly health: Health | undefined }) {
   if (!health || health.state === "ok") return null;
   const [title, body] =
     health.state === "vm-away"
-      ? ["The dev-VM is away.", explainReason(health.reason)]
+      ? ["The dev-VM is away.", explainAway(health)]
       : health.state === "no-server"
         ? ["The server takes no requests at the moment.", "Most often the dev-VM cannot be reached. It comes back on its own."]
         : ["The server cannot be reached.", "Check your connection; this page tries again by itself."];

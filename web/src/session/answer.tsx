@@ -2,7 +2,7 @@
 
 import type { AssistantEntry, Part, ResultPart } from "../conversation";
 import { cost, duration } from "../format";
-import { Icon } from "../icons";
+import { Icon, type IconName } from "../icons";
 import type { IdeaSession } from "../idea-session";
 import { Markdown } from "../markdown";
 import { memo } from "../memo";
@@ -77,13 +77,31 @@ const AnswerPart = memo(({ part, growing, live, session, given }: AnswerPartProp
       return <RunResult part={part} />;
     case "exit":
       return (
-        <p class="exit" data-testid="run-exit">
+        <p class="exit" data-testid="run-exit" data-reason={part.reason}>
           <Icon name="alert" />
-          {part.reason ?? "Claude ended unexpectedly"} (exit code {part.code}). Your next message starts it again and goes on from here.
+          <span>
+            {exits[part.reason] ?? "Claude ended unexpectedly."}
+            {part.code ? ` (exit code ${part.code})` : ""} Your next message starts it again and goes on from here.
+          </span>
         </p>
       );
   }
 });
+
+/** Why a run ended that should not have. */
+const exits: Readonly<Record<string, string>> = {
+  ended: "Claude ended before the answer was complete.",
+  silent: "Claude gave no sign of life for too long and was ended.",
+  lost: "Claude's process was killed on the dev-VM.",
+  rebooted: "The dev-VM was restarted in the middle of this run.",
+  missing: "Claude could not be started on the dev-VM. Is it installed for the SSH user?",
+};
+
+const outcomes: Readonly<Record<ResultPart["outcome"], { readonly name: string; readonly icon: IconName }>> = {
+  done: { name: "Done", icon: "check" },
+  failed: { name: "Failed", icon: "cross" },
+  stopped: { name: "Stopped", icon: "stop" },
+};
 
 function RunResult({ part }: { readonly part: ResultPart }) {
   const facts = [
@@ -92,9 +110,9 @@ function RunResult({ part }: { readonly part: ResultPart }) {
     part.turns !== undefined && `${part.turns} ${part.turns === 1 ? "turn" : "turns"}`,
   ].filter((fact): fact is string => fact !== false);
   return (
-    <p class="result" data-testid="run-result" data-failed={part.failed ? "true" : "false"}>
-      <Icon name={part.failed ? "cross" : "check"} />
-      <span>{part.failed ? "Ended early" : "Done"}</span>
+    <p class="result" data-testid="run-result" data-outcome={part.outcome}>
+      <Icon name={outcomes[part.outcome].icon} />
+      <span>{outcomes[part.outcome].name}</span>
       {facts.map((fact) => (
         <span key={fact}>{fact}</span>
       ))}

@@ -12,6 +12,8 @@ interface ComposerProps {
   readonly connected: boolean;
   readonly busy: boolean;
   readonly turnOpen: boolean;
+  /** Names the turn that is running, so that a stop is of this turn and not of the next. */
+  readonly turn: string | undefined;
   /** Nothing has been said about this idea yet. */
   readonly fresh: boolean;
 }
@@ -27,15 +29,13 @@ const starters: readonly { readonly mode: Mode; readonly text: string }[] = [
   { mode: "build", text: "Build the smallest first version, with a README that says how to run it." },
 ];
 
-export function Composer({ slug, session, connected, busy, turnOpen, fresh }: ComposerProps) {
+export function Composer({ slug, session, connected, busy, turnOpen, turn, fresh }: ComposerProps) {
   const [draft, setDraft] = useState(() => drafts.load(slug));
   const [stopping, setStopping] = useState(false);
   const field = useRef<HTMLTextAreaElement>(null);
 
   useEffect(() => drafts.save(slug, draft), [slug, draft]);
-  useEffect(() => {
-    if (!busy || !connected) setStopping(false);
-  }, [busy, connected]);
+  useEffect(() => setStopping(false), [busy, connected, turn]);
   useEffect(() => {
     // A keyboard that pops up unasked hides half of a phone's screen.
     if (matchMedia("(pointer: fine)").matches) field.current?.focus();

@@ -134,7 +134,7 @@ function Pending({ message, session }: { readonly message: PendingMessage; reado
 function useStayAtEnd(conversation: Conversation): boolean {
   const atEnd = useRef(true);
   const [away, setAway] = useState(false);
-  const drawn = useRef({ first: conversation.first, height: 0 });
+  const drawn = useRef({ first: conversation.first, own: 0, height: 0 });
 
   useEffect(() => {
     const look = () => {
@@ -142,33 +142,38 @@ function useStayAtEnd(conversation: Conversation): boolean {
       atEnd.current = page.scrollHeight - page.scrollTop - page.clientHeight < NEAR_END_PX;
       setAway(!atEnd.current);
     };
-    addEventListener("scroll", look, { passive: true });
-    // A turned phone or a keyboard that opens must not take the end out of sight.
-    const keep = () => {
-      if (atEnd.current) scrollToEnd();
+    // A banner, a keyboard, a turned phone must not take the end out of sight.
+    const keep = () => (atEnd.current ? scrollToEnd() : look());
+    // Who opens a card reads there.
+    const read = (event: Event) => {
+      if (event.target instanceof Element && event.target.closest("summary")) atEnd.current = false;
     };
-    const observer = new ResizeObserver(look);
+    const observer = new ResizeObserver(keep);
     observer.observe(document.body);
+    addEventListener("scroll", look, { passive: true });
     addEventListener("resize", keep);
+    document.addEventListener("click", read);
     return () => {
+      observer.disconnect();
       removeEventListener("scroll", look);
       removeEventListener("resize", keep);
-      observer.disconnect();
+      document.removeEventListener("click", read);
     };
   }, []);
 
   useLayoutEffect(() => {
     const page = document.documentElement;
-    const { first, height } = drawn.current;
+    const { first, own, height } = drawn.current;
+    const said = conversation.pending.length > own;
     const prepended = first !== undefined && conversation.first !== undefined && first !== conversation.first;
+    if (said) atEnd.current = true;
     if (prepended) page.scrollTop += page.scrollHeight - height;
     else if (atEnd.current && conversation.entries.length + conversation.pending.length > 0) scrollToEnd();
-    drawn.current = { first: conversation.first, height: page.scrollHeight };
+    drawn.current = { first: conversation.first, own: conversation.pending.length, height: page.scrollHeight };
   }, [conversation]);
 
   return away;
 }
-
 
 function scrollToEnd(): void {
   document.documentElement.scrollTop = document.documentElement.scrollHeight;

@@ -1,0 +1,150 @@
+// @vitest-environment happy-dom
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import type { Connection, Listener } from "../src/connection";
+import { IdeaSession } from "../src/idea-session";
+import { decode, type Outgoing } from "../src/protocol";
+
+/** A server end that records what it gets and says what it is told. */
+class FakeConnection {
+  readonly sent: Outgoing[] = [];
+  up = false;
+  private listener: Listener | undefined;
+
+  listen(_: string, listener: Listener): () => void {
+    this.listener = listener;
+    if (this.up) listener.connected();
+    return () => {};
+  }
+  send(message: Outgoing): boolean {
+    if (this.up) this.sent.push(message);
+    return this.up;
+  }
+  connect(): void {
+    this.up = true;
+    this.listener?.connected();
+  }
+  drop(): void {
+    this.up = false;
+    this.listener?.disconnected();
+  }
+  say(frame: Record<string, unknown>): void {
+    const message = decode(JSON.stringify({ ideaId: "idea", ...frame }));
+    if (!message) throw new Error("not a frame");
+    this.listener?.incoming(message);
+  }
+  subscribed(): void {
+    this.say({ type: "subscribed", run: 1, after: null, before: null, live: true });
+  }
+  take(): Outgoing[] {
+    return this.sent.splice(0);
+  }
+}
+
+function open(connection = new FakeConnection()) {
+  const session = new IdeaSession(connection as unknown as Connection, "idea");
+  session.open();
+  return { session, connection };
+}
+
+beforeEach(() => localStorage.clear());
+
+describe("a session", () => {
+  it("subscribes anew after the last frame it has", async () => {
+    const { session, connection } = open();
+    connection.connect();
+    expect(connection.take()).toEqual([{ type: "subscribe", ideaId: "idea" }]);
+    connection.subscribed();
+    connection.say({ type: "claude:text", run: 1, seq: "40.0", text: "half " });
+    // The connection goes before the frame was drawn: it counts all the same.
+    connection.drop();
+    connection.connect();
+    expect(connection.take()).toEqual([{ type: "subscribe", ideaId: "idea", run: 1, after: "40.0" }]);
+    connection.subscribed();
+    connection.say({ type: "claude:text", run: 1, seq: "50.0", text: "whole" });
+    await vi.waitFor(() => expect(session.conversation.get().entries).toMatchObject([{ parts: [{ text: "half whole" }] }]));
+  });
+
+  it("keeps what is sent offline, over a reload too, and resends under the same id until it is confirmed", () => {
+    const first = open();
+    first.session.send("build", "make it");
+    expect(first.connection.take()).toEqual([]);
+
+    const { session, connection } = open();
+    expect(session.conversation.get().pending).toMatchObject([{ text: "make it", mode: "build", state: "waiting" }]);
+    connection.connect();
+    connection.take();
+    connection.subscribed();
+    const [sent] = connection.take();
+    expect(sent).toMatchObject({ type: "build", instructions: "make it" });
+    connection.drop();
+    connection.connect();
+    connection.take();
+    connection.subscribed();
+    expect(connection.take()).toEqual([sent]);
+    const messageId = sent?.type === "build" ? sent.messageId : "";
+    expect(messageId).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    connection.say({ type: "accepted", messageId, run: 1 });
+    connection.drop();
+    connection.connect();
+    connection.take();
+    connection.subscribed();
+    expect(connection.take()).toEqual([]);
+    expect(open().session.conversation.get().pending).toEqual([]);
+  });
+
+  it("repeats an answer that may have been lost with the connection", () => {
+    const { session, connection } = open();
+    connection.connect();
+    connection.subscribed();
+    connection.say({ type: "claude:permission", run: 1, seq: "5.0", requestId: "r", toolUseId: "t", name: "Write", input: {} });
+    session.answer("r", "allow");
+    connection.drop();
+    connection.connect();
+    connection.take();
+    connection.subscribed();
+    expect(connection.take()).toEqual([{ type: "answer", ideaId: "idea", requestId: "r", decision: "allow" }]);
+  });
+
+  it("sends a failed message again under a new id", () => {
+    const { session, connection } = open();
+    connection.connect();
+    connection.subscribed();
+    session.send("chat", "hello");
+    const first = connection.take().at(-1);
+    connection.say({ type: "claude:error", error: "The VM's disk is full." });
+    const failed = session.conversation.get().pending[0];
+    expect(failed).toMatchObject({ state: "failed" });
+    session.sendAgain(failed?.messageId ?? "");
+    const second = connection.take().at(-1);
+    expect(second).toMatchObject({ type: "chat", message: "hello" });
+    expect(second).not.toEqual(first);
+    expect(session.conversation.get().pending).toHaveLength(1);
+  });
+
+  it("asks for one page at a time", () => {
+    const { session, connection } = open();
+    connection.connect();
+    connection.say({ type: "subscribed", run: 1, after: null, before: { run: 1, seq: "100.0" }, live: false });
+    connection.take();
+    session.loadEarlier();
+    session.loadEarlier();
+    expect(connection.take()).toEqual([{ type: "page", ideaId: "idea", before: { run: 1, seq: "100.0" } }]);
+    connection.say({ type: "history", frames: [], before: null });
+    expect(session.paging.get()).toBe(false);
+    expect(session.conversation.get().before).toBeUndefined();
+  });
+
+  it("subscribes again by itself when the VM was away", () => {
+    vi.useFakeTimers();
+    try {
+      const { connection } = open();
+      connection.connect();
+      connection.take();
+      connection.say({ type: "claude:error", error: "The dev-VM cannot be reached." });
+      vi.advanceTimersByTime(4000);
+      expect(connection.take()).toEqual([{ type: "subscribe", ideaId: "idea" }]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});

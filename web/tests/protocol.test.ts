@@ -1,0 +1,54 @@
+import { describe, expect, it } from "vitest";
+import { comparePositions, decode } from "../src/protocol";
+
+describe("decoding", () => {
+  it("knows a frame of the log by its position", () => {
+    expect(decode('{"type":"claude:text","ideaId":"x","run":3,"seq":"120.1","text":"hi"}')).toEqual({
+      kind: "log",
+      ideaId: "x",
+      frame: { position: { run: 3, seq: "120.1" }, event: { type: "claude:text", text: "hi" } },
+    });
+  });
+
+  it("takes an error without a position as the server's own word", () => {
+    expect(decode('{"type":"claude:error","ideaId":"x","error":"gone"}')).toEqual({ kind: "notice", ideaId: "x", notice: { type: "claude:error", error: "gone" } });
+  });
+
+  it("reads null as absent", () => {
+    expect(decode('{"type":"subscribed","ideaId":"x","run":null,"after":null,"before":null,"live":false}')).toEqual({
+      kind: "notice",
+      ideaId: "x",
+      notice: { type: "subscribed", live: false },
+    });
+  });
+
+  it("reads a page of history and leaves out what it does not know", () => {
+    const page = {
+      type: "history",
+      ideaId: "x",
+      before: { run: 1, seq: "5.0" },
+      frames: [
+        { type: "claude:user", ideaId: "x", run: 1, seq: "9.0", text: "q", messageId: "m" },
+        { type: "claude:later", ideaId: "x", run: 1, seq: "10.0" },
+        null,
+      ],
+    };
+    expect(decode(JSON.stringify(page))).toMatchObject({ notice: { before: { run: 1, seq: "5.0" }, frames: [{ event: { type: "claude:user", text: "q", messageId: "m" } }] } });
+  });
+
+  it("hears that the server drains", () => {
+    expect(decode('{"ideaId":"","type":"server:draining"}')).toEqual({ kind: "draining" });
+  });
+
+  it("drops what is malformed or unknown", () => {
+    for (const bad of ["", "null", "[]", "1", "{", "{}", '{"type":"claude:text"}', '{"type":"claude:text","ideaId":"x","run":1,"seq":"x","text":"a"}', '{"type":"new","ideaId":"x"}']) {
+      expect(decode(bad), bad).toBeUndefined();
+    }
+  });
+});
+
+it("orders positions by run, offset and place in the line", () => {
+  const at = (run: number, seq: string) => ({ run, seq });
+  const sorted = [at(1, "2.0"), at(1, "10.0"), at(1, "10.2"), at(1, "10.10"), at(2, "1.0")];
+  expect(sorted.toReversed().sort(comparePositions)).toEqual(sorted);
+});
