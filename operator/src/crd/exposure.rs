@@ -25,7 +25,7 @@ pub struct ServiceSpec {
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
-/// The type of a Service.
+/// Its type. Unset: ClusterIP.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServiceType {
     /// Reached from within the cluster.
@@ -114,7 +114,7 @@ pub struct IssuerSpec {
     pub kind: Option<IssuerKind>,
 }
 
-/// The kind of a cert-manager issuer.
+/// Its kind. Unset: Issuer.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IssuerKind {
     /// One in this namespace.

@@ -63,7 +63,7 @@ pub struct CatalystInstanceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageSpec>,
 
-    /// How many pods serve the web app (0 to 20). Runs live on the VM, so any number of pods, also none for a while, loses nothing.
+    /// How many pods serve the web app. Runs live on the VM, so any number of pods, also none for a while, loses nothing.
     #[serde(default = "one_replica")]
     #[schemars(range(min = 0, max = 20))]
     pub replicas: i32,
@@ -248,7 +248,7 @@ pub struct ImageSpec {
     pub pull_secrets: Option<Vec<LocalObjectReference>>,
 }
 
-/// When an image is pulled.
+/// When the image is pulled. Unset: Kubernetes decides by the tag.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PullPolicy {
     /// On every start of a pod.
