@@ -10,6 +10,7 @@ mod machine;
 mod network;
 mod processes;
 mod standalone;
+mod way_out;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -186,9 +187,9 @@ impl DevVm {
             machine::kill(disk)?;
             network.create()?;
             if wants_real {
-                network.open_way_out(&disk.root)?
+                network.open_way_out()?
             } else {
-                network.close_way_out(&disk.root)?
+                network.close_way_out()?
             }
             machine::boot(disk, network, &claude)
         })
@@ -374,7 +375,7 @@ impl Machine {
 
     fn remove(&self) -> anyhow::Result<()> {
         machine::kill(&self.disk)?;
-        self.network.close_way_out(&self.disk.root)?;
+        self.network.close_way_out()?;
         self.network.remove()?;
         let folder = &self.disk.root;
         fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))

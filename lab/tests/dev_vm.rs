@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use catalyst_lab::vm::{ApiKey, DevVm, Service, TemporaryVm};
+use catalyst_lab::vm::{ApiKey, DevVm, Service, TemporaryVm, Uplink, VmNetwork};
 use tokio::process::Command;
 
 /// A VM, and a client that may sign in to it and knows its host key.
@@ -215,10 +215,54 @@ async fn what_a_killed_lab_left_is_mended_and_down_leaves_nothing() {
     vm.down().await.unwrap();
 }
 
+/// As in a lab, where the node is plugged into the same bridge.
+#[tokio::test]
+async fn on_a_bridge_it_is_reached_by_its_neighbours() {
+    let bridge = format!("lvdev{}", std::process::id() % 1_000_000);
+    let ip = async |line: &str| {
+        let status = Command::new("ip").args(line.split(' ')).status().await.expect("run ip");
+        assert!(status.success(), "ip {line}");
+    };
+    ip(&format!("link add {bridge} type bridge")).await;
+    ip(&format!("addr add 198.18.255.1/24 dev {bridge}")).await;
+    ip(&format!("link set {bridge} up")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let network = VmNetwork {
+        namespace: format!("{bridge}-vm"),
+        link: format!("{bridge}v"),
+        address: [198, 18, 255, 3].into(),
+        gateway: [198, 18, 255, 1].into(),
+        uplink: Uplink::Bridge(bridge.clone()),
+    };
+    let vm = DevVm::new(folder.path().join("vm"), network, Service::StandIn);
+    vm.up().await.unwrap();
+    let banner = async || {
+        let mut stream = tokio::net::TcpStream::connect((vm.address(), vm.port())).await?;
+        let mut banner = [0; 8];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut banner).await?;
+        std::io::Result::Ok(banner)
+    };
+    assert_eq!(&banner().await.unwrap(), b"SSH-2.0-");
+    vm.cut().await.unwrap();
+    let reached = tokio::time::timeout(Duration::from_secs(2), banner()).await;
+    assert!(!matches!(reached, Ok(Ok(_))), "reached while cut off");
+    vm.mend().await.unwrap();
+    let mended = tokio::time::timeout(Duration::from_secs(20), async {
+        while banner().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    });
+    mended.await.expect("reached again");
+    vm.down().await.unwrap();
+    ip(&format!("link delete {bridge}")).await;
+}
+
 /// Only what can be seen without the network: the service itself is not asked anything.
 #[tokio::test]
 async fn with_a_key_the_vm_gets_a_way_out_and_the_key_is_the_users_alone() {
     let name = format!("lvdev-k{}", std::process::id() % 100_000);
+    let forwarding = || std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
+    let before = forwarding();
     let vm = DevVm::standalone(&name).unwrap().with_service(Service::Real(ApiKey::new("sk-planted-key\n")));
     vm.up().await.unwrap();
     let inside = async |script: &str| {
@@ -233,9 +277,9 @@ async fn with_a_key_the_vm_gets_a_way_out_and_the_key_is_the_users_alone() {
     assert_eq!(inside("ip route show default").await.split_whitespace().nth(2), Some(&*gateway_of(&vm)));
     assert_eq!(inside("grep -c ^nameserver /etc/resolv.conf").await, "1");
     assert!(format!("{vm:?}").find("planted").is_none());
-    assert_eq!(rules_of(&name).await, 3);
+    assert_eq!((rules_of(&name).await, forwarding().trim()), (3, "1"));
     vm.down().await.unwrap();
-    assert_eq!(rules_of(&name).await, 0);
+    assert_eq!((rules_of(&name).await, forwarding()), (0, before));
 }
 
 fn gateway_of(vm: &DevVm) -> String {

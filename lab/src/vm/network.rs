@@ -44,7 +44,6 @@ impl From<&Network> for VmNetwork {
     }
 }
 
-const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 /// The VM's end of the cable.
 const INNER_LINK: &str = "eth0";
 
@@ -93,80 +92,10 @@ impl VmNetwork {
         }
         Ok(())
     }
-
-    /// Gives the VM a way out to the world through the host. Remembers in `state` what the host's forwarding was.
-    pub(super) fn open_way_out(&self, state: &Path) -> anyhow::Result<()> {
-        self.close_way_out(state)?;
-        let before = std::fs::read_to_string(FORWARDING).with_context(|| format!("read {FORWARDING}"))?;
-        let record = state.join("forwarding.before");
-        std::fs::write(&record, &before).with_context(|| format!("write {}", record.display()))?;
-        std::fs::write(FORWARDING, "1").with_context(|| format!("write {FORWARDING}"))?;
-        for rule in self.rules() {
-            let mut words: Vec<&str> = rule.iter().map(String::as_str).collect();
-            words.insert(2, "-I");
-            run("iptables", &words)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn close_way_out(&self, state: &Path) -> anyhow::Result<()> {
-        let record = state.join("forwarding.before");
-        let Ok(before) = std::fs::read_to_string(&record) else { return Ok(()) };
-        for rule in self.rules() {
-            let with = |action: &'static str| {
-                let mut words: Vec<&str> = rule.iter().map(String::as_str).collect();
-                words.insert(2, action);
-                words.into_iter().map(str::to_owned).collect::<Vec<_>>()
-            };
-            let check: Vec<String> = with("-C");
-            while succeeds("iptables", &check) {
-                let delete = with("-D");
-                run("iptables", &delete.iter().map(String::as_str).collect::<Vec<_>>())?;
-            }
-        }
-        // Another lab may need it still; then it is left on.
-        if !self.has_neighbours() {
-            std::fs::write(FORWARDING, before.trim()).with_context(|| format!("write {FORWARDING}"))?;
-        }
-        std::fs::remove_file(&record).with_context(|| format!("remove {}", record.display()))
-    }
-
-    /// Whether the host has cables of other labs.
-    fn has_neighbours(&self) -> bool {
-        let own = match &self.uplink {
-            Uplink::Bridge(bridge) => bridge.as_str(),
-            Uplink::Host => self.link.as_str(),
-        };
-        let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-        let mut links = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        links.any(|link| (link.starts_with("catlab") || link.starts_with("catvm")) && !link.starts_with(own))
-    }
-
-    /// Table and rule, without the action between them.
-    fn rules(&self) -> [Vec<String>; 3] {
-        let address = self.address.to_string();
-        let comment = format!("catalyst-lab {}", self.namespace);
-        let rule = |table: &str, chain: &str, matches: &[&str], target: &str| {
-            let tail = ["-m", "comment", "--comment", &comment, "-j", target];
-            ["-t", table, chain].iter().chain(matches).chain(&tail).map(|word| (*word).to_owned()).collect::<Vec<_>>()
-        };
-        let network = format!("{}/24", self.gateway);
-        [
-            rule("nat", "POSTROUTING", &["-s", &address, "!", "-d", &network], "MASQUERADE"),
-            rule("filter", "FORWARD", &["-s", &address], "ACCEPT"),
-            rule("filter", "FORWARD", &["-d", &address], "ACCEPT"),
-        ]
-    }
 }
 
 fn ip(arguments: &[&str]) -> anyhow::Result<()> {
     run("ip", arguments)
-}
-
-fn succeeds(program: &str, arguments: &[String]) -> bool {
-    let status =
-        Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
 }
 
 pub(super) fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
