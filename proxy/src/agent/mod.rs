@@ -2,6 +2,16 @@
 //!
 //! Decoding is a function of the log's prefix: any replica that reads the same bytes gets the same events.
 
+mod decode;
+mod encode;
 mod event;
+mod flatten;
+pub mod input;
+mod lines;
+mod outcome;
+mod wire;
 
+pub use decode::{Decoder, OpenRequest, State};
+pub use encode::members;
 pub use event::{Decision, Event, Seq, SeqParseError, TurnResult};
+pub use lines::{HEAD, LINE_LIMIT, Line, Lines};
