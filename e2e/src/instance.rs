@@ -93,12 +93,12 @@ impl<'a> Instance<'a> {
     /// # Errors
     /// When status has none in 30 s.
     pub async fn authorize(&self) -> Result<()> {
-        let (line, _) = eventually("status.sshAuthorizedKey", Duration::from_secs(30), || async {
+        let (line, _) = eventually("status.authorizedKeysLine", Duration::from_secs(30), || async {
             let status = self.get("cati/catalyst").await?;
-            status["status"]["sshAuthorizedKey"].as_str().map(str::to_owned).ok_or_else(|| anyhow!("{}", status["status"]))
+            status["status"]["authorizedKeysLine"].as_str().map(str::to_owned).ok_or_else(|| anyhow!("{}", status["status"]))
         })
         .await?;
-        self.stage.lab().vm().authorize(&line).await
+        self.stage.lab().vm().authorize(&line)
     }
 
     /// Waits until the condition Ready is True for the present generation.

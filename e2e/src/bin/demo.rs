@@ -38,7 +38,7 @@ async fn main() -> Result<()> {
 
 async fn up() -> Result<()> {
     let start = Instant::now();
-    let progress = Progress::to_stdout();
+    let progress = Progress::stderr();
     let stage = Stage::up(LAB, &progress).await?;
     let manifest = manifest(stage.lab());
     let url = url(stage.lab());
@@ -111,12 +111,12 @@ async fn field(stage: &Stage, path: &str) -> Result<String> {
 
 async fn authorize(stage: &Stage) -> Result<()> {
     let (line, _) = eventually("the line for authorized_keys in status", Duration::from_secs(60), || async {
-        let line = field(stage, ".status.sshAuthorizedKey").await?;
+        let line = field(stage, ".status.authorizedKeysLine").await?;
         ensure!(!line.is_empty(), "no line yet");
         anyhow::Ok(line)
     })
     .await?;
-    stage.lab().vm().authorize(&line).await
+    stage.lab().vm().authorize(&line)
 }
 
 async fn wait_for_ready(stage: &Stage) -> Result<()> {

@@ -13,5 +13,5 @@ use tokio::sync::OnceCell;
 /// The lab of the tests, with the operator in it.
 async fn stage() -> &'static Stage {
     static STAGE: OnceCell<Stage> = OnceCell::const_new();
-    STAGE.get_or_init(|| async { Stage::up("e2e", &Progress::to_stdout()).await.expect("the stage") }).await
+    STAGE.get_or_init(|| async { Stage::up("e2e", &Progress::stderr()).await.expect("the stage") }).await
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, ensure};
 use catalyst_e2e::eventually::eventually;
 use catalyst_e2e::instance::Instance;
+use catalyst_lab::audit::{Write, writes};
 use serde_json::{Value, json};
 
 use crate::stage;
@@ -90,25 +91,25 @@ async fn our_fields_return_and_foreign_ones_stay() -> Result<()> {
 async fn at_rest_the_operator_writes_nothing_but_its_lease() -> Result<()> {
     let stage = stage().await;
     let instance = Instance::ready(stage, "rest", json!({})).await?;
-    let operator = |writes: Vec<catalyst_lab::Write>| -> Vec<String> {
-        writes
+    let operator = |all: Vec<Write>| -> Vec<String> {
+        all
             .into_iter()
             .filter(|write| write.user == "system:serviceaccount:catalyst-system:catalyst-operator" && write.resource != "leases")
             .map(|write| format!("{} {} {}/{}", write.verb, write.resource, write.namespace, write.name))
             .collect()
     };
     // The rollout's last pod events may still be told; rest begins when the generation that is observed is Ready and nothing was written for 5 s.
-    let mut seen = operator(stage.lab().writes()?).len();
+    let mut seen = operator(writes(&stage.lab().audit_log())?).len();
     eventually("the operator comes to rest", Duration::from_secs(60), || async {
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let now = operator(stage.lab().writes()?).len();
+        let now = operator(writes(&stage.lab().audit_log())?).len();
         if std::mem::replace(&mut seen, now) == now { Ok(()) } else { Err(anyhow!("{now} writes")) }
     })
     .await?;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let writes = operator(stage.lab().writes()?);
+    let after = operator(writes(&stage.lab().audit_log())?);
     ensure!(seen > 0, "the audit log shows no write of the operator at all: the test looks at the wrong account");
-    ensure!(writes.len() == seen, "in 60 s of rest: {:?}", &writes[seen..]);
+    ensure!(after.len() == seen, "in 60 s of rest: {:?}", &after[seen..]);
     instance.delete().await
 }
 

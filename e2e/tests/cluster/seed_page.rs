@@ -24,7 +24,7 @@ async fn every_command_of_the_deployment_page_works() -> Result<()> {
     let _ = std::fs::remove_file(&key);
     let made = tokio::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().await?;
     ensure!(made.success(), "ssh-keygen");
-    vm.authorize(std::fs::read_to_string(key.with_extension("pub"))?.trim()).await?;
+    vm.authorize(std::fs::read_to_string(key.with_extension("pub"))?.trim())?;
     instance
         .kubectl(&["create", "secret", "generic", "catalyst-secrets", &format!("--from-literal=CATALYST_SECRET={}", "5".repeat(64)), &format!("--from-literal=COOKIE_SECRET={}", "6".repeat(64))])
         .await?;
