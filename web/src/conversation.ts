@@ -17,6 +17,7 @@ export type Part =
   | ToolPart
   | { readonly kind: "error"; readonly key: string; readonly error: string }
   | ResultPart
+  | { readonly kind: "large"; readonly key: string; readonly size: number }
   | { readonly kind: "exit"; readonly key: string; readonly code?: number; readonly reason: string };
 
 export interface ToolPart {
@@ -299,9 +300,12 @@ class Fold {
       case "claude:error":
         this.error(event.error, key);
         return;
+      case "claude:large":
+        this.assistant(key).push({ kind: "large", key, size: event.size });
+        return;
       case "run:exit":
-        this.endTurn();
         this.exit(event, key, position.run);
+        this.endTurn();
         return;
     }
   }
@@ -374,13 +378,13 @@ class Fold {
     parts.push({ kind: "error", key, error });
   }
 
-  /** A process that ends as it should is no news; one that failed has mostly said why before. */
+  /** A process that ends between turns is no news: the next message starts another. */
   private exit(event: Extract<LogEvent, { type: "run:exit" }>, key: string, run: number): void {
     this.pending = this.pending.map((each) =>
       each.state === "accepted" && each.run === run ? { ...each, state: "failed", error: "The run ended before it read this message." } : each,
     );
     const { code, reason = "ended" } = event;
-    if (["idle", "switched", "stopped"].includes(reason) || (reason === "ended" && !code)) return;
+    if (!this.turnOpen) return;
     const parts = this.assistant(key);
     if (parts.at(-1)?.kind === "error") return;
     parts.push({ kind: "exit", key, reason, ...(code !== undefined && { code }) });

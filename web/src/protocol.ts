@@ -31,6 +31,8 @@ export type LogEvent =
       readonly turns?: number;
     }
   | { readonly type: "claude:error"; readonly error: string; readonly messageId?: string }
+  /** A line of the log too long to be sent: `size` in bytes. */
+  | { readonly type: "claude:large"; readonly size: number }
   | { readonly type: "run:exit"; readonly code?: number; readonly reason?: string };
 
 export interface LogFrame {
@@ -153,6 +155,8 @@ function decodeEvent(frame: Fields): LogEvent | undefined {
       };
     case "claude:error":
       return { type: "claude:error", error: string(frame["error"]) ?? "The run reported an error.", ...maybe("messageId", string(frame["messageId"])) };
+    case "claude:large":
+      return { type: "claude:large", size: number(frame["length"]) ?? 0 };
     case "run:exit":
       return { type: "run:exit", ...maybe("code", number(frame["code"])), ...maybe("reason", string(frame["reason"])) };
     default:

@@ -148,14 +148,26 @@ describe("the end of a turn", () => {
     expect(reduce(open, frames(frame(2, "1.0", { type: "claude:system", sessionId: "s", model: "m" }))).turnOpen).toBe(false);
   });
 
-  it("says nothing of a process that ended as it should", () => {
+  it("says nothing of a process that ended between turns, however it ended", () => {
     for (const event of [
       { type: "run:exit", code: 0, reason: "ended" },
       { type: "run:exit", code: 143, reason: "idle" },
-      { type: "run:exit", code: 0 },
+      { type: "run:exit", code: -1, reason: "rebooted" },
     ] as const) {
       expect(parts(fold(frames(...turn.slice(0, 12), frame(1, "1030.0", event)))).at(-1)?.kind).toBe("result");
     }
+  });
+
+  it("says once why a process died in mid-turn, as the server tells it: error, result, exit", () => {
+    const state = fold(
+      frames(
+        frame(1, "1.0", user("q")),
+        frame(1, "2.0", { type: "claude:error", error: "killed" }),
+        frame(1, "2.1", result({ error: "killed" })),
+        frame(1, "2.2", { type: "run:exit", code: 137, reason: "lost" }),
+      ),
+    );
+    expect(parts(state).map((part) => part.kind)).toEqual(["error", "result"]);
   });
 
   it("shows several open requests, each with its own answer", () => {

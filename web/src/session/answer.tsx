@@ -1,7 +1,7 @@
 // One answer of Claude: its text, thinking, tool calls and how it ended.
 
 import type { AssistantEntry, Part, ResultPart } from "../conversation";
-import { cost, duration } from "../format";
+import { cost, duration, size } from "../format";
 import { Icon, type IconName } from "../icons";
 import type { IdeaSession } from "../idea-session";
 import { Markdown } from "../markdown";
@@ -59,7 +59,7 @@ const AnswerPart = memo(({ part, growing, live, session, given }: AnswerPartProp
       return (
         <details class="thinking" data-testid="thinking">
           <summary>
-            <Icon name="chevron" /> {growing ? "Thinking…" : "Thoughts"}
+            <Icon name="chevron" /> Thoughts
           </summary>
           <p>{part.text}</p>
         </details>
@@ -75,6 +75,8 @@ const AnswerPart = memo(({ part, growing, live, session, given }: AnswerPartProp
       );
     case "result":
       return <RunResult part={part} />;
+    case "large":
+      return <p class="exit">A piece of {size(part.size)} is too large to be shown here. It is in the run's log on the dev-VM.</p>;
     case "exit":
       return (
         <p class="exit" data-testid="run-exit" data-reason={part.reason}>
@@ -94,6 +96,7 @@ const exits: Readonly<Record<string, string>> = {
   silent: "Claude gave no sign of life for too long and was ended.",
   lost: "Claude's process was killed on the dev-VM.",
   rebooted: "The dev-VM was restarted in the middle of this run.",
+  stopped: "It was stopped.",
   missing: "Claude could not be started on the dev-VM. Is it installed for the SSH user?",
 };
 
