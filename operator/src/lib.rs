@@ -4,10 +4,29 @@
 //! One pipeline, one step a file: `controller` → `reconcile` → `fetch` → [`validate`] → [`build`] → `apply` → `status`.
 //! Of these only fetch, apply and the status patch hold a client; the rest is pure.
 
+pub mod admin;
+pub mod apply;
+pub mod args;
+pub mod backoff;
 pub mod build;
+pub mod controller;
 pub mod crd;
+pub mod events;
+pub mod fetch;
+pub mod leader;
+pub mod live;
+pub mod metrics;
 pub mod names;
 pub mod observed;
+pub mod ownership;
+pub mod prober;
+pub mod publish;
 pub mod reason;
+pub mod reconcile;
+pub mod secrets;
+pub mod status;
+pub mod telemetry;
+pub mod triggers;
+pub mod trust;
 pub mod validate;
 pub mod validated;

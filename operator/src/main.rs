@@ -1,2 +1,131 @@
-//! Placeholder.
-fn main() {}
+//! The binary: reads arguments, wires the parts, and ends them in order.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use catalyst_operator::{
+    admin::{self, Readiness},
+    args::{Args, Command, RunArgs},
+    controller::{self, Settings},
+    crd,
+    leader::{Election, LeaseSettings},
+    metrics::Metrics,
+    prober::{AddressPolicy, ProberSettings},
+    reason, telemetry,
+    validated::Defaults,
+};
+use clap::Parser;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long one SSH look at a VM may take.
+const LOOK_DEADLINE: Duration = Duration::from_secs(8);
+/// The proxy of this release, where none is named.
+const RELEASE_PROXY: &str = concat!("catalyst-proxy:", env!("CARGO_PKG_VERSION"));
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().into_command() {
+        Command::Crds => print!("{}", crd::manifests()?),
+        Command::Docs => print!("{}", crd::reference_markdown()),
+        Command::Reasons => print!("{}", reason::reasons_markdown()),
+        Command::Run(args) => {
+            telemetry::start(args.log_format, &args.log)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(run(*args))?;
+            // A name look-up of the resolver cannot be cancelled; it must not hold the process up.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
+    }
+    Ok(())
+}
+
+async fn run(args: RunArgs) -> anyhow::Result<()> {
+    // One TLS provider in the process; an error means that it is set already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let stop = stop_on_signal()?;
+    let metrics = Arc::new(Metrics::default());
+    let readiness = Readiness::default();
+    let listener = TcpListener::bind(args.admin_address)
+        .await
+        .with_context(|| format!("cannot listen on {} (ADMIN_ADDRESS)", args.admin_address))?;
+    // Answers until the very end, so that a slow stop does not look like a death.
+    let served = CancellationToken::new();
+    let server = admin::serve(listener, Arc::clone(&metrics), readiness.clone(), served.clone().cancelled_owned());
+    let server = tokio::spawn(server);
+
+    let client =
+        kube::Client::try_default().await.context("no way to the API server: no service account, no kubeconfig")?;
+    let outcome = lead(client, args, metrics, readiness, stop).await;
+    served.cancel();
+    server.await.context("the health server ended abnormally")??;
+    outcome
+}
+
+/// Waits for the Lease, works while it holds, and gives it back.
+async fn lead(
+    client: kube::Client,
+    args: RunArgs,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let identity = args.identity.clone().unwrap_or_else(|| format!("catalyst-operator-{:08x}", rand::random::<u32>()));
+    let settings = Settings {
+        namespaces: args.watch_namespaces.iter().filter(|namespace| !namespace.is_empty()).cloned().collect(),
+        concurrency: args.concurrency,
+        identity: identity.clone(),
+        defaults: Defaults { proxy_image: args.proxy_image.clone().unwrap_or_else(|| RELEASE_PROXY.to_owned()) },
+        prober: ProberSettings {
+            concurrent: usize::from(args.ssh_checks),
+            deadline: LOOK_DEADLINE,
+            addresses: AddressPolicy::refusing(args.cluster_cidrs.clone()),
+        },
+    };
+    if !args.leader_election {
+        metrics.leads(true);
+        controller::run(client, settings, metrics, readiness, stop).await;
+        return Ok(());
+    }
+    let lease = LeaseSettings {
+        namespace: args.lease_namespace.clone(),
+        name: args.lease_name.clone(),
+        identity,
+        duration: args.lease_duration(),
+    };
+    let mut election = Election::new(client.clone(), lease);
+    tokio::select! {
+        // A standby is Ready: it can take over. Its caches are filled when it does.
+        () = election.acquire(|| readiness.set(true)) => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+    metrics.leads(true);
+    let work = controller::run(client, settings, Arc::clone(&metrics), readiness, stop);
+    let outcome = tokio::select! {
+        () = work => Ok(()),
+        () = election.keep() => Err(anyhow::anyhow!("the Lease is lost: ending, so that two never write")),
+    };
+    metrics.leads(false);
+    if outcome.is_ok() {
+        election.release().await;
+    }
+    outcome
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot await SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot await SIGINT")?;
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("stopping");
+        told.cancel();
+    });
+    Ok(stop)
+}

@@ -162,6 +162,8 @@ pub struct PodView {
     pub restarts: i32,
     /// The image that it was started from.
     pub image: String,
+    /// What the server in the pod last logged as the reason for which the VM cannot be used.
+    pub ssh_says: Option<SshReason>,
 }
 
 /// What the operator's own attempt at the VM showed. Only enumerated reasons and sentences of ours; never a banner.

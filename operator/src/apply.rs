@@ -1,0 +1,325 @@
+//! Brings the cluster to the desired objects by server-side apply, in a fixed order, and removes what is no longer wanted.
+//!
+//! Invariants: an object that is not ours is never written to. Nothing is written when the object carries the hash of what
+//! we want and still all the fields that we applied; so neither a second pass nor a restart writes. Fields of others are
+//! never part of what we send.
+
+mod decide;
+mod refusal;
+
+use std::{fmt::Debug, sync::Arc};
+
+use aws_lc_rs::digest;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Service},
+        networking::v1::{Ingress, NetworkPolicy},
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use self::decide::{Decision, decide};
+pub use self::refusal::{ApplyError, refusal};
+pub use crate::build::MANAGER;
+use crate::{build::Desired, live::Live, metrics::Metrics, names::InstanceName, validated::Finding};
+
+/// Annotation on each object of ours: the hash of what was applied.
+pub const APPLIED_ANNOTATION: &str = "catalyst.dev/applied";
+/// Annotation on the Deployment: the replicas that were applied, so that a scaler's later choice is told from ours.
+pub const APPLIED_REPLICAS_ANNOTATION: &str = "catalyst.dev/applied-replicas";
+/// Annotation on the Deployment: the hash of the pod template that was applied, so that a rollout is told from the rest.
+pub const APPLIED_TEMPLATE_ANNOTATION: &str = "catalyst.dev/applied-template";
+
+/// What was done to one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// It was not there.
+    Created,
+    /// We want something else than before.
+    Updated,
+    /// Somebody else had changed or removed a field of ours.
+    Repaired,
+    /// It is no longer wanted.
+    Removed,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What was done.
+    pub act: Act,
+    /// The object's kind.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Whether its spec moved on (its generation grew), so that its own status is behind for now.
+    pub spec_changed: bool,
+    /// Whether the pod template changed, so that the pods are replaced.
+    pub rollout: bool,
+}
+
+/// What one pass did.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// The writes, in order; empty when all was as wanted.
+    pub changes: Vec<Change>,
+    /// What the API server refuses for good, with its words.
+    pub refused: Vec<Finding>,
+}
+
+/// Writes objects. One for the process.
+#[derive(Clone)]
+pub struct Applier {
+    client: Client,
+    metrics: Arc<Metrics>,
+}
+
+impl Applier {
+    /// An applier that counts its writes.
+    #[must_use]
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+        Self { client, metrics }
+    }
+
+    /// Applies everything that is desired and prunes the rest. The policy comes before the pods that it confines, the
+    /// settings before the pods that read them, and the Ingress last, when there is something to lead to.
+    ///
+    /// # Errors
+    /// The API server could not be used, or an object changed hands meanwhile: try again later. What it refuses for good is
+    /// no error but a finding, and keeps nothing else from being applied (except the pods, if their policy is refused).
+    pub async fn apply(
+        &self,
+        name: &InstanceName,
+        namespace: &str,
+        desired: Desired,
+        live: &Live,
+    ) -> Result<Applied, ApplyError> {
+        let Desired { mut deployment, service, ingress, config, known_hosts, network_policy } = desired;
+        let mut applied = Applied::default();
+
+        self.wanted_or_pruned(network_policy, &name.policy(), namespace, live, &mut applied).await?;
+        if !applied.refused.is_empty() {
+            return Ok(applied);
+        }
+        self.object(config, namespace, live, &mut applied).await?;
+        self.object(known_hosts, namespace, live, &mut applied).await?;
+        self.object(service, namespace, live, &mut applied).await?;
+        prepare_deployment(&mut deployment, live.get::<Deployment>(name.as_str()))?;
+        self.object(deployment, namespace, live, &mut applied).await?;
+        self.wanted_or_pruned(ingress, name.as_str(), namespace, live, &mut applied).await?;
+        Ok(applied)
+    }
+
+    /// Creates an object that may not exist yet, by POST. `None`: it exists (somebody was quicker).
+    ///
+    /// # Errors
+    /// As [`Applier::apply`].
+    pub async fn create<K>(&self, object: &K, namespace: &str) -> Result<Option<K>, ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        self.metrics.wrote(&K::kind(&()), "create");
+        let params = kube::api::PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        match api.create(&params, object).await {
+            Ok(created) => Ok(Some(created)),
+            Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => Ok(None),
+            Err(error) => Err(ApplyError::new(&K::kind(&()), &object.name_any(), error)),
+        }
+    }
+
+    async fn wanted_or_pruned<K>(
+        &self,
+        desired: Option<K>,
+        name: &str,
+        namespace: &str,
+        live: &Live,
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Kinded,
+    {
+        match desired {
+            Some(desired) => self.object(desired, namespace, live, applied).await,
+            None => self.prune::<K>(name, namespace, live, applied).await,
+        }
+    }
+
+    async fn object<K>(
+        &self,
+        mut desired: K,
+        namespace: &str,
+        live: &Live,
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Kinded,
+    {
+        let name = desired.name_any();
+        let found = live.get::<K>(&name);
+        let hash = hash(&desired)?;
+        let last = desired.annotations_mut().insert(APPLIED_ANNOTATION.to_owned(), hash);
+        debug_assert!(last.is_none(), "the annotation is ours to set");
+        let manifest = serde_json::to_value(&desired)?;
+        let act = match decide(found, live.owner(), &manifest) {
+            Decision::Keep => return Ok(()),
+            // Validation reports it; between its look and ours somebody may have been quicker.
+            Decision::Foreign => return Err(ApplyError::Foreign { kind: K::KIND, name }),
+            Decision::Write(act) => act,
+        };
+        // The UID holds the patch to the object that was looked at: one that took its place meanwhile is not touched.
+        desired.meta_mut().uid = found.and_then(|meta| meta.uid.clone());
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let params = PatchParams::apply(MANAGER).force();
+        self.metrics.wrote(K::KIND, "apply");
+        let rollout = K::KIND == "Deployment"
+            && decide::annotation(found, APPLIED_TEMPLATE_ANNOTATION)
+                != decide::annotation(Some(desired.meta()), APPLIED_TEMPLATE_ANNOTATION);
+        match api.patch_metadata(&name, &params, &Patch::Apply(&desired)).await {
+            Ok(answer) => {
+                tracing::info!(kind = K::KIND, object = %name, ?act, "applied");
+                let spec_changed = found.is_none_or(|found| found.generation != answer.metadata.generation);
+                applied.changes.push(Change { act, kind: K::KIND, name, spec_changed, rollout });
+                Ok(())
+            }
+            Err(error) => keep_refusal(K::KIND, &name, error, applied),
+        }
+    }
+
+    /// Removes an object of ours that is no longer wanted.
+    async fn prune<K>(&self, name: &str, namespace: &str, live: &Live, applied: &mut Applied) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Kinded,
+    {
+        let Some(found) = live.get::<K>(name) else { return Ok(()) };
+        if !decide::ours(found, live.owner()) || found.deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: found.uid.clone(), resource_version: None }),
+            ..DeleteParams::background()
+        };
+        self.metrics.wrote(K::KIND, "delete");
+        match api.delete(name, &params).await {
+            Ok(_) => {
+                tracing::info!(kind = K::KIND, object = %name, "removed");
+                let name = name.to_owned();
+                applied.changes.push(Change {
+                    act: Act::Removed,
+                    kind: K::KIND,
+                    name,
+                    spec_changed: true,
+                    rollout: false,
+                });
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => keep_refusal(K::KIND, name, error, applied),
+        }
+    }
+}
+
+/// A kind that is applied, with its name known at compile time.
+pub trait Kinded {
+    /// As in `kind:`.
+    const KIND: &'static str;
+}
+
+macro_rules! kinded {
+    ($($kind:ident),+) => { $(impl Kinded for $kind { const KIND: &'static str = stringify!($kind); })+ };
+}
+kinded!(Deployment, Service, Ingress, ConfigMap, NetworkPolicy);
+
+fn keep_refusal(kind: &'static str, name: &str, error: kube::Error, applied: &mut Applied) -> Result<(), ApplyError> {
+    match refusal(kind, name, &error) {
+        Some(finding) => {
+            applied.refused.push(finding);
+            Ok(())
+        }
+        None => Err(ApplyError::new(kind, name, error)),
+    }
+}
+
+/// Leaves the replicas to whoever scales the Deployment, unless we want another number than last time; and notes the
+/// template's hash.
+fn prepare_deployment(desired: &mut Deployment, found: Option<&ObjectMeta>) -> Result<(), ApplyError> {
+    let Some(spec) = desired.spec.as_mut() else { return Ok(()) };
+    let template = hash(&spec.template)?;
+    let replicas = spec.replicas.unwrap_or(1).to_string();
+    let scaled = found.and_then(|meta| {
+        let last = decide::annotation(Some(meta), APPLIED_REPLICAS_ANNOTATION)?;
+        let scaler = crate::ownership::scaled_by_another(meta.managed_fields.as_deref().unwrap_or_default(), MANAGER)?;
+        (last == replicas).then_some(scaler)
+    });
+    if scaled.is_some() {
+        spec.replicas = None;
+    }
+    let annotations = desired.annotations_mut();
+    annotations.insert(APPLIED_REPLICAS_ANNOTATION.to_owned(), replicas);
+    annotations.insert(APPLIED_TEMPLATE_ANNOTATION.to_owned(), template);
+    Ok(())
+}
+
+/// A hash of the whole manifest, short enough to read in `kubectl get -o yaml`.
+fn hash(manifest: &impl Serialize) -> Result<String, ApplyError> {
+    let bytes = serde_json::to_vec(manifest)?;
+    let digest = digest::digest(&digest::SHA256, &bytes);
+    Ok(crate::build::hex(digest.as_ref().get(..16).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{
+        api::apps::v1::DeploymentSpec,
+        apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment(replicas: i32) -> Deployment {
+        Deployment {
+            spec: Some(DeploymentSpec { replicas: Some(replicas), ..DeploymentSpec::default() }),
+            ..Deployment::default()
+        }
+    }
+
+    fn scaled_by_hpa(applied: &str) -> ObjectMeta {
+        ObjectMeta {
+            annotations: Some([(APPLIED_REPLICAS_ANNOTATION.to_owned(), applied.to_owned())].into()),
+            managed_fields: Some(vec![ManagedFieldsEntry {
+                manager: Some("kube-controller-manager".into()),
+                subresource: Some("scale".into()),
+                fields_v1: Some(FieldsV1(json!({"f:spec": {"f:replicas": {}}}))),
+                ..ManagedFieldsEntry::default()
+            }]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    #[test]
+    fn a_scaler_keeps_its_replicas_until_we_want_another_number() {
+        let mut same = deployment(2);
+        prepare_deployment(&mut same, Some(&scaled_by_hpa("2"))).unwrap();
+        assert_eq!(same.spec.unwrap().replicas, None);
+
+        let mut changed = deployment(0);
+        prepare_deployment(&mut changed, Some(&scaled_by_hpa("2"))).unwrap();
+        assert_eq!(changed.spec.unwrap().replicas, Some(0));
+    }
+
+    #[test]
+    fn the_hash_changes_with_the_manifest_and_only_with_it() {
+        assert_eq!(hash(&deployment(1)).unwrap(), hash(&deployment(1)).unwrap());
+        assert_ne!(hash(&deployment(1)).unwrap(), hash(&deployment(2)).unwrap());
+    }
+}

@@ -1,0 +1,282 @@
+//! Runs reconciles: what triggers them, how many at a time, and when a failed one is tried again.
+//!
+//! Invariants: one instance is never reconciled twice at the same time; instances wait for nobody's failure but their own.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream};
+use kube::{
+    Client, ResourceExt,
+    runtime::{
+        applier,
+        controller::{self, Action},
+        reflector::{self, ObjectRef},
+    },
+};
+use rand::Rng;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::Instrument;
+
+use crate::{
+    admin::Readiness,
+    apply::Applier,
+    backoff::Backoff,
+    events::Announcer,
+    fetch::Fetcher,
+    metrics::{Metrics, Phase},
+    prober::{Prober, ProberSettings},
+    publish::Publisher,
+    reconcile::{Outcome, ReconcileError, Steps, Target},
+    triggers::{Scope, SecretUses, Watched, instances, surroundings},
+    validated::Defaults,
+};
+
+/// Wait after the first failure of an instance.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// Longest wait between two tries.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
+/// A pass that takes longer is given up and tried again.
+const PASS_DEADLINE: Duration = Duration::from_secs(120);
+/// An instance at rest is looked at this often all the same: a watch may have missed something. Reads only.
+const AT_REST: Duration = Duration::from_secs(3600);
+/// Ended SSH looks that wait to be taken up.
+const LOOKS_WAITING: usize = 1024;
+
+/// How the controller runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespaces to watch; empty: all.
+    pub namespaces: Vec<String>,
+    /// Passes at the same time, over all namespaces.
+    pub concurrency: u16,
+    /// This operator's name in events.
+    pub identity: String,
+    /// What the operator's release brings.
+    pub defaults: Defaults,
+    /// Limits of SSH looks.
+    pub prober: ProberSettings,
+}
+
+/// What the passes share.
+struct Shared {
+    steps: Steps,
+    slots: Semaphore,
+    memories: Mutex<HashMap<Target, Memory>>,
+    metrics: Arc<Metrics>,
+}
+
+/// What is remembered of an instance between passes.
+struct Memory {
+    uid: String,
+    backoff: Backoff,
+    phase: Option<Phase>,
+}
+
+/// Runs until `stop` is cancelled and the passes under way have ended. Sets `readiness` when all caches are filled.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    stop: CancellationToken,
+) {
+    let (ended, looks) = mpsc::channel(LOOKS_WAITING);
+    let uses = SecretUses::default();
+    let shared = Arc::new(Shared {
+        steps: Steps {
+            fetcher: Fetcher::new(client.clone()),
+            applier: Applier::new(client.clone(), Arc::clone(&metrics)),
+            publisher: Publisher::new(client.clone(), Arc::clone(&metrics)),
+            prober: Prober::new(settings.prober, Arc::clone(&metrics), ended),
+            announcer: Announcer::new(client.clone(), &settings.identity),
+            uses: uses.clone(),
+            defaults: settings.defaults,
+            metrics: Arc::clone(&metrics),
+        },
+        slots: Semaphore::new(usize::from(settings.concurrency)),
+        memories: Mutex::default(),
+        metrics,
+    });
+    let namespaces: Vec<Option<String>> =
+        if settings.namespaces.is_empty() { vec![None] } else { settings.namespaces.into_iter().map(Some).collect() };
+    let mut caches = Vec::new();
+    let mut ended_in = Vec::new();
+    let mut loops = Vec::new();
+    for namespace in namespaces {
+        let scope = Scope { client: client.clone(), namespace };
+        let (reader, writer) = reflector::store();
+        caches.push(reader.clone());
+        let (ended, looks) = mpsc::channel(LOOKS_WAITING);
+        ended_in.push((scope.namespace.clone(), ended));
+        let looks = stream::unfold(looks, |mut looks| async { looks.recv().await.map(|target| (target, looks)) });
+        let looks = looks.map(|target: Target| Ok(ObjectRef::new(&target.name).within(&target.namespace)));
+        let queue = stream::select(instances(&scope, writer), stream::select(surroundings(&scope, &uses), looks));
+        let queue = queue.take_until(stop.clone().cancelled_owned());
+        let config = controller::Config::default().concurrency(settings.concurrency);
+        let passes = applier(pass, retry, Arc::clone(&shared), reader, queue, config);
+        loops.push(passes.for_each(|result| {
+            shared.note(result.err());
+            futures::future::ready(())
+        }));
+    }
+    let ready = async {
+        let waits = caches.iter().map(reflector::Store::wait_until_ready);
+        if futures::future::try_join_all(waits).await.is_ok() {
+            readiness.set(true);
+            tracing::info!("caches filled");
+        }
+    };
+    tokio::select! {
+        _ = futures::future::join(ready, futures::future::join_all(loops)) => {}
+        () = route(looks, ended_in) => {}
+    }
+}
+
+/// Brings each ended look to the loop that knows its instance.
+async fn route(mut looks: mpsc::Receiver<Target>, loops: Vec<(Option<String>, mpsc::Sender<Target>)>) {
+    while let Some(target) = looks.recv().await {
+        let of = |namespace: &Option<String>| namespace.as_ref().is_none_or(|name| *name == target.namespace);
+        if let Some((_, ended)) = loops.iter().find(|(namespace, _)| of(namespace)) {
+            // A loop that has ended needs no more looks.
+            let _ = ended.send(target).await;
+        }
+    }
+}
+
+type Passed = Result<Action, Failed>;
+
+/// One pass, on a task of its own, so that a slow one keeps no other from being polled.
+fn pass(instance: Arc<Watched>, shared: Arc<Shared>) -> futures::future::BoxFuture<'static, Passed> {
+    let target = Target { namespace: instance.namespace().unwrap_or_default(), name: instance.name_any() };
+    let span = tracing::info_span!("pass", namespace = %target.namespace, instance = %target.name);
+    let task = tokio::spawn(async move { shared.pass(target).await }.instrument(span));
+    Box::pin(async move {
+        match AbortOnDropHandle::new(task).await {
+            Ok(passed) => passed,
+            // A panic is a bug; it must not take the other instances with it.
+            Err(error) => Err(Failed { wait: LONGEST_RETRY, message: format!("the pass ended abnormally: {error}") }),
+        }
+    })
+}
+
+/// A pass that failed, and how long to wait before the next.
+#[derive(Debug)]
+struct Failed {
+    wait: Duration,
+    message: String,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+fn retry(_: Arc<Watched>, failed: &Failed, _: Arc<Shared>) -> Action {
+    Action::requeue(failed.wait)
+}
+
+impl Shared {
+    async fn pass(&self, target: Target) -> Passed {
+        let Ok(_slot) = self.slots.acquire().await else { return Ok(Action::await_change()) };
+        let _running = self.metrics.reconcile_begins();
+        let begun = Instant::now();
+        let outcome = match tokio::time::timeout(PASS_DEADLINE, self.steps.reconcile(&target)).await {
+            Ok(outcome) => outcome.map_err(Some),
+            Err(_) => Err(None),
+        };
+        match outcome {
+            Ok(outcome) => {
+                self.metrics.reconciled(begun.elapsed());
+                Ok(self.ended(&target, outcome))
+            }
+            Err(error) => {
+                self.metrics.failed(begun.elapsed(), error.as_ref().map_or("timeout", ReconcileError::class));
+                Err(self.failed(&target, error).await)
+            }
+        }
+    }
+
+    fn ended(&self, target: &Target, outcome: Outcome) -> Action {
+        match outcome {
+            Outcome::Gone => {
+                self.forget(target);
+                Action::await_change()
+            }
+            Outcome::Done { uid, phase, again } => {
+                let before = {
+                    let mut memories = self.memories();
+                    let memory = memories.entry(target.clone()).or_insert_with(|| Memory::new(&uid));
+                    if memory.uid != uid {
+                        self.steps.prober.forget(&memory.uid);
+                        memory.uid = uid;
+                    }
+                    memory.backoff.reset();
+                    memory.phase.replace(phase)
+                };
+                self.metrics.phase_changed(before, Some(phase));
+                Action::requeue(again.unwrap_or_else(|| AT_REST.mul_f64(rand::rng().random_range(0.8..1.2))))
+            }
+        }
+    }
+
+    async fn failed(&self, target: &Target, error: Option<ReconcileError>) -> Failed {
+        let (wait, failures) = {
+            let mut memories = self.memories();
+            let memory = memories.entry(target.clone()).or_insert_with(|| Memory::new(""));
+            (memory.backoff.next_delay(), memory.backoff.failures())
+        };
+        let Some(error) = error else {
+            let message = format!("the pass took longer than {} s", PASS_DEADLINE.as_secs());
+            return Failed { wait, message };
+        };
+        let report = self.steps.report_failure(target, &error, failures);
+        // What keeps the pass from ending well may keep this from ending at all.
+        let _ = tokio::time::timeout(crate::fetch::READ_DEADLINE, report).await;
+        Failed { wait, message: error.to_string() }
+    }
+
+    /// Logs what went wrong; forgets an instance that the cache does not know any more.
+    fn note(&self, error: Option<controller::Error<Failed, kube::runtime::watcher::Error>>) {
+        match error {
+            None => {}
+            Some(controller::Error::ObjectNotFound(gone)) => {
+                let namespace = gone.namespace.clone().unwrap_or_default();
+                self.forget(&Target { namespace, name: gone.name.clone() });
+            }
+            Some(controller::Error::ReconcilerFailed(failed, instance)) => {
+                tracing::warn!(%instance, wait_ms = failed.wait.as_millis(), error = %failed, "the pass failed");
+            }
+            Some(controller::Error::QueueError(error)) => tracing::warn!(%error, "a watch was interrupted"),
+            Some(controller::Error::RunnerError(error)) => tracing::error!(%error, "the controller cannot run"),
+        }
+    }
+
+    fn forget(&self, target: &Target) {
+        let memory = self.memories().remove(target);
+        self.steps.uses.forget(&target.namespace, &target.name);
+        if let Some(memory) = memory {
+            self.steps.prober.forget(&memory.uid);
+            self.metrics.phase_changed(memory.phase, None);
+        }
+    }
+
+    /// A panic while the map was held cannot leave it half changed.
+    fn memories(&self) -> MutexGuard<'_, HashMap<Target, Memory>> {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn new(uid: &str) -> Self {
+        Self { uid: uid.to_owned(), backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY), phase: None }
+    }
+}

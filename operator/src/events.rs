@@ -1,0 +1,63 @@
+//! Events about an instance (`events.k8s.io`). An event is told once: repeats within minutes become a count of the first.
+
+use kube::{
+    Client, Resource,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+
+use crate::{
+    crd::CatalystInstance,
+    reason::{Reason, Severity},
+};
+
+/// The longest note that the API takes, in bytes.
+const LONGEST_NOTE: usize = 1024;
+
+/// Tells events. One for the process: it remembers what was told.
+#[derive(Clone)]
+pub struct Announcer {
+    recorder: Recorder,
+}
+
+impl Announcer {
+    /// An announcer; `identity` is this operator's name (its pod's).
+    #[must_use]
+    pub fn new(client: Client, identity: &str) -> Self {
+        let reporter = Reporter { controller: "catalyst.dev/operator".to_owned(), instance: Some(identity.to_owned()) };
+        Self { recorder: Recorder::new(client, reporter) }
+    }
+
+    /// Tells an event. That it cannot be told keeps nothing from going on, so it is only logged.
+    pub async fn tell(&self, instance: &CatalystInstance, reason: Reason, note: &str) {
+        let grave = matches!(reason.severity(), Severity::Stalled | Severity::Warning);
+        let event = Event {
+            type_: if grave || reason == Reason::HostKeyTrusted { EventType::Warning } else { EventType::Normal },
+            reason: reason.as_str().to_owned(),
+            note: Some(cut(note)),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &instance.object_ref(&())).await {
+            tracing::warn!(%error, %reason, "an event could not be told");
+        }
+    }
+}
+
+fn cut(note: &str) -> String {
+    let mut end = note.len().min(LONGEST_NOTE);
+    while !note.is_char_boundary(end) {
+        end -= 1;
+    }
+    note.get(..end).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_cut_between_letters() {
+        assert_eq!(cut(&"ä".repeat(2000)).len(), LONGEST_NOTE);
+        assert_eq!(cut(&format!("a{}", "ä".repeat(2000))).len(), LONGEST_NOTE - 1);
+    }
+}

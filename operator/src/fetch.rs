@@ -1,0 +1,279 @@
+//! Reads what an instance refers to and what is observed of it. Writes nothing.
+//!
+//! Children are read as metadata only, Secrets by name and only those that the instance uses, pods only while they are not
+//! ready. Every read is bounded by [`READ_DEADLINE`].
+
+mod view;
+
+use std::{fmt::Debug, future::Future, time::Duration};
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Secret, Service},
+        networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
+    },
+};
+use kube::{
+    Api, Client, Resource,
+    api::{DynamicObject, ListParams, LogParams, ObjectMeta},
+    core::ApiResource,
+};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    apply::Kinded,
+    build::secret::{CATALYST_SECRET, COOKIE_SECRET},
+    crd::CatalystInstance,
+    live::Live,
+    names::{InstanceName, References},
+    observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SecretText, SshKeySecret},
+};
+
+/// No single read takes longer.
+pub const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// Lines of a pod's log that are looked through for its word on the VM.
+const LOG_LINES: i64 = 40;
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The API server, or the way to it, failed.
+    #[error("{what} could not be read: {}", words(source))]
+    Api {
+        /// What was to be read.
+        what: String,
+        /// What came back.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// No answer within [`READ_DEADLINE`].
+    #[error("{what} could not be read: the API server did not answer in {} s", READ_DEADLINE.as_secs())]
+    TimedOut {
+        /// What was to be read.
+        what: String,
+    },
+}
+
+/// The API server's own words, or the error's.
+#[must_use]
+pub fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// An instance as it was read.
+#[derive(Debug)]
+pub enum Read {
+    /// It can be understood.
+    Instance(Box<CatalystInstance>),
+    /// It cannot: stored under another schema.
+    Malformed {
+        /// Its metadata, which always can.
+        metadata: Box<ObjectMeta>,
+        /// Its status, if that can be understood.
+        status: Option<Box<crate::crd::CatalystInstanceStatus>>,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Reads. One for the process.
+#[derive(Clone)]
+pub struct Fetcher {
+    client: Client,
+}
+
+impl Fetcher {
+    /// A reader with this client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The instance itself; `None` when it is gone.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn instance(&self, namespace: &str, name: &str) -> Result<Option<Read>, FetchError> {
+        let resource = ApiResource::erase::<CatalystInstance>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let Some(object) = bounded("the CatalystInstance", api.get_opt(name)).await? else { return Ok(None) };
+        let DynamicObject { types, metadata, data } = object;
+        let mut whole = data;
+        if let Some(members) = whole.as_object_mut() {
+            let types = types.unwrap_or_default();
+            members.insert("apiVersion".into(), types.api_version.into());
+            members.insert("kind".into(), types.kind.into());
+            members.insert("metadata".into(), serde_json::to_value(&metadata).unwrap_or_default());
+        }
+        let status = whole.get("status").cloned();
+        Ok(Some(match serde_json::from_value::<CatalystInstance>(whole) {
+            Ok(instance) => Read::Instance(Box::new(instance)),
+            Err(problem) => Read::Malformed {
+                metadata: Box::new(metadata),
+                status: status.and_then(|status| serde_json::from_value(status).ok()),
+                problem: problem.to_string(),
+            },
+        }))
+    }
+
+    /// Everything else that one pass needs to know, except what SSH shows.
+    ///
+    /// # Errors
+    /// Something could not be read; which, says the error.
+    pub async fn everything(&self, instance: &CatalystInstance) -> Result<(Fetched, Live), FetchError> {
+        let namespace = instance.metadata.namespace.as_deref().unwrap_or_default();
+        let owner = instance.metadata.uid.as_deref().unwrap_or_default();
+        let references = References::of(instance);
+        let mut live = Live::of(owner);
+        let mut fetched = Fetched::default();
+        let Some(name) = instance.metadata.name.as_deref().and_then(InstanceName::parse) else {
+            // Validation says what is wrong with the name; nothing can carry one derived from it.
+            return Ok((fetched, live));
+        };
+        let (config, known_hosts, policy) = (name.config(), name.known_hosts(), name.policy());
+        let (app_secret, ssh_key, deployment, service, ingress, config, known_hosts, policy, classes) = futures::try_join!(
+            self.app_secret(namespace, &references.app_secret, owner),
+            self.ssh_key(namespace, &references.ssh_key, owner),
+            self.get::<Deployment>(namespace, name.as_str()),
+            self.metadata::<Service>(namespace, name.as_str()),
+            self.metadata::<Ingress>(namespace, name.as_str()),
+            self.metadata::<ConfigMap>(namespace, &config),
+            self.metadata::<ConfigMap>(namespace, &known_hosts),
+            self.metadata::<NetworkPolicy>(namespace, &policy),
+            self.ingress_classes(references.ingress_host.is_some()),
+        )?;
+        fetched.app_secret = app_secret;
+        fetched.ssh_key = ssh_key;
+        fetched.ingress_classes = classes;
+        if let Some(deployment) = deployment {
+            let mine = view::owner(&deployment.metadata, owner) == Ownership::Ours;
+            fetched.deployment = mine.then(|| view::deployment(&deployment));
+            live.insert::<Deployment>(deployment.metadata);
+        }
+        service.into_iter().for_each(|meta| live.insert::<Service>(meta));
+        ingress.into_iter().for_each(|meta| live.insert::<Ingress>(meta));
+        config.into_iter().for_each(|meta| live.insert::<ConfigMap>(meta));
+        known_hosts.into_iter().for_each(|meta| live.insert::<ConfigMap>(meta));
+        policy.into_iter().for_each(|meta| live.insert::<NetworkPolicy>(meta));
+        fetched.children = live
+            .iter()
+            .map(|(kind, meta)| Child {
+                kind: kind.to_owned(),
+                name: meta.name.clone().unwrap_or_default(),
+                owner: view::owner(meta, owner),
+            })
+            .collect();
+        fetched.children.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
+        if fetched.deployment.as_ref().is_some_and(|deployment| !view::settled(deployment)) {
+            fetched.pods = self.pods(namespace, &name).await?;
+        }
+        Ok((fetched, live))
+    }
+
+    /// The application Secret.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn app_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        owner: &str,
+    ) -> Result<Referenced<AppSecret>, FetchError> {
+        Ok(match self.get::<Secret>(namespace, name).await? {
+            None => Referenced::Missing,
+            Some(secret) => {
+                let entry = |key: &str| {
+                    secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| SecretText::new(bytes.0.clone()))
+                };
+                let value = AppSecret { catalyst_secret: entry(CATALYST_SECRET), cookie_secret: entry(COOKIE_SECRET) };
+                Referenced::Found { owner: view::owner(&secret.metadata, owner), value }
+            }
+        })
+    }
+
+    /// The Secret with the SSH key.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn ssh_key(
+        &self,
+        namespace: &str,
+        name: &str,
+        owner: &str,
+    ) -> Result<Referenced<SshKeySecret>, FetchError> {
+        Ok(match self.get::<Secret>(namespace, name).await? {
+            None => Referenced::Missing,
+            Some(secret) => {
+                let owner = view::owner(&secret.metadata, owner);
+                let entries = secret.data.unwrap_or_default();
+                let entries = entries.into_iter().map(|(key, bytes)| (key, SecretText::new(bytes.0))).collect();
+                Referenced::Found { owner, value: SshKeySecret { entries } }
+            }
+        })
+    }
+
+    async fn ingress_classes(&self, wanted: bool) -> Result<Option<Vec<IngressClass>>, FetchError> {
+        if !wanted {
+            return Ok(None);
+        }
+        let api: Api<ApiIngressClass> = Api::all(self.client.clone());
+        match bounded("the IngressClasses", api.list(&ListParams::default())).await {
+            Ok(classes) => Ok(Some(classes.items.into_iter().map(view::ingress_class).collect())),
+            // Where RBAC is narrowed to namespaces, classes cannot be looked at; that keeps nothing from working.
+            Err(FetchError::Api { source, .. }) if is_forbidden(&source) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn pods(&self, namespace: &str, name: &InstanceName) -> Result<Vec<crate::observed::PodView>, FetchError> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let mut pods = bounded("the pods", api.list(&ListParams::default().labels(&name.selector()))).await?.items;
+        pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
+        let mut views: Vec<_> = pods.iter().map(view::pod).collect();
+        // One log a pass: that of the newest pod that runs and is not ready.
+        if let Some(view) = views.iter_mut().rev().find(|pod| !pod.ready && !pod.terminating && pod.phase == "Running")
+        {
+            let params = LogParams { tail_lines: Some(LOG_LINES), limit_bytes: Some(65_536), ..LogParams::default() };
+            // A log that cannot be had (the container is only starting, RBAC) leaves the pod without a word of its own.
+            if let Ok(log) = bounded("a pod's log", api.logs(&view.name, &params)).await {
+                view.ssh_says = view::ssh_reason_in(&log);
+            }
+        }
+        Ok(views)
+    }
+
+    async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, FetchError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        bounded(&format!("{} {name}", K::kind(&())), api.get_opt(name)).await
+    }
+
+    async fn metadata<K>(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, FetchError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Kinded,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let found = bounded(&format!("{} {name}", K::KIND), api.get_metadata_opt(name)).await?;
+        Ok(found.map(|partial| partial.metadata))
+    }
+}
+
+async fn bounded<T>(what: &str, read: impl Future<Output = Result<T, kube::Error>>) -> Result<T, FetchError> {
+    match tokio::time::timeout(READ_DEADLINE, read).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(FetchError::Api { what: what.to_owned(), source: Box::new(source) }),
+        Err(_) => Err(FetchError::TimedOut { what: what.to_owned() }),
+    }
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
+}

@@ -1,0 +1,202 @@
+//! Kubernetes objects → what matters of them. Pure.
+
+use catalyst_ssh::Reason as SshReason;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ContainerStatus, Pod, PodStatus},
+    networking::v1::IngressClass as ApiIngressClass,
+};
+use kube::api::ObjectMeta;
+use serde_json::Value;
+
+use crate::{
+    names::CONTAINER,
+    observed::{DeploymentView, IngressClass, Ownership, PodView},
+};
+
+/// Longest last words that are kept, in characters.
+const LAST_WORDS: usize = 300;
+
+pub(super) fn owner(meta: &ObjectMeta, instance: &str) -> Ownership {
+    let controller = meta.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
+    match controller {
+        Some(reference) if reference.uid == instance => Ownership::Ours,
+        Some(reference) => Ownership::Foreign(Some(format!("{}/{}", reference.kind, reference.name))),
+        None => Ownership::Foreign(None),
+    }
+}
+
+pub(super) fn deployment(deployment: &Deployment) -> DeploymentView {
+    let spec = deployment.spec.as_ref();
+    let status = deployment.status.clone().unwrap_or_default();
+    let template = spec.map(|spec| &spec.template);
+    let condition = |kind: &str, value: &str| {
+        status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == kind && condition.status == value)
+            .map(|condition| condition.message.clone().unwrap_or_default())
+    };
+    DeploymentView {
+        generation: deployment.metadata.generation.unwrap_or_default(),
+        observed_generation: status.observed_generation.unwrap_or_default(),
+        wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+        replicas: status.replicas.unwrap_or_default(),
+        updated: status.updated_replicas.unwrap_or_default(),
+        ready: status.ready_replicas.unwrap_or_default(),
+        available: status.available_replicas.unwrap_or_default(),
+        replica_failure: condition("ReplicaFailure", "True"),
+        deadline_exceeded: condition("Progressing", "False"),
+        template_annotations: template
+            .and_then(|template| template.metadata.as_ref()?.annotations.clone())
+            .unwrap_or_default(),
+        image: template
+            .and_then(|template| template.spec.as_ref()?.containers.first())
+            .and_then(|container| container.image.clone()),
+    }
+}
+
+/// Whether the Deployment's own report leaves nothing to ask its pods.
+pub(super) fn settled(view: &DeploymentView) -> bool {
+    view.observed_generation >= view.generation
+        && view.updated >= view.wanted
+        && view.available >= view.wanted
+        && view.replicas <= view.wanted
+}
+
+pub(super) fn ingress_class(class: ApiIngressClass) -> IngressClass {
+    IngressClass {
+        name: class.metadata.name.unwrap_or_default(),
+        controller: class.spec.and_then(|spec| spec.controller).unwrap_or_default(),
+    }
+}
+
+pub(super) fn pod(pod: &Pod) -> PodView {
+    let nothing = PodStatus::default();
+    let status = pod.status.as_ref().unwrap_or(&nothing);
+    let condition = |kind: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == kind);
+    let containers = || status.container_statuses.iter().flatten();
+    let container = containers().find(|container| container.name == CONTAINER).or_else(|| containers().next());
+    PodView {
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        ready: condition("Ready").is_some_and(|ready| ready.status == "True"),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        phase: status.phase.clone().unwrap_or_default(),
+        unschedulable: condition("PodScheduled")
+            .filter(|scheduled| scheduled.status == "False")
+            .map(|scheduled| scheduled.message.clone().unwrap_or_default()),
+        waiting: container.and_then(|container| container.state.as_ref()?.waiting.as_ref()).map(|waiting| {
+            (waiting.reason.clone().unwrap_or_default(), plain(waiting.message.as_deref().unwrap_or_default()))
+        }),
+        last_words: container.and_then(last_words),
+        restarts: container.map_or(0, |container| container.restart_count),
+        image: pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.containers.first())
+            .and_then(|container| container.image.clone())
+            .unwrap_or_default(),
+        ssh_says: None,
+    }
+}
+
+/// The termination message (which, with FallbackToLogsOnError, is the end of the log), or else how it ended.
+fn last_words(container: &ContainerStatus) -> Option<String> {
+    let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
+    let before = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    let terminated = ended.or(before)?;
+    let message = terminated.message.as_deref().map(str::trim).filter(|message| !message.is_empty());
+    Some(match message.and_then(|message| message.lines().rev().find(|line| !line.trim().is_empty())) {
+        Some(line) => plain(&said(line)),
+        None => format!(
+            "exit code {} ({})",
+            terminated.exit_code,
+            terminated.reason.as_deref().unwrap_or("no reason given")
+        ),
+    })
+}
+
+/// The sentence in a line of a JSON log, or the line itself.
+fn said(line: &str) -> String {
+    let parsed: Option<Value> = serde_json::from_str(line).ok();
+    parsed
+        .as_ref()
+        .and_then(|entry| {
+            ["/message", "/fields/message", "/msg", "/error"].iter().find_map(|at| entry.pointer(at)?.as_str())
+        })
+        .map_or_else(|| line.to_owned(), str::to_owned)
+}
+
+/// What may stand in a status message: one line, no control characters, bounded.
+fn plain(text: &str) -> String {
+    let clean = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    clean.take(LAST_WORDS).collect::<String>().trim().to_owned()
+}
+
+/// What our server logs when the VM can be used again.
+const RECOVERED: &str = "the dev-VM can be reached";
+
+/// The last word of the server's JSON log on the VM: a member `reason` with one of the names that we share with it, unless
+/// a later line says that the VM can be reached.
+pub(super) fn ssh_reason_in(log: &str) -> Option<SshReason> {
+    for line in log.lines().rev() {
+        let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
+        if said(line) == RECOVERED {
+            return None;
+        }
+        let word = ["/reason", "/fields/reason"].iter().find_map(|at| entry.pointer(at)?.as_str());
+        let Some(word) = word else { continue };
+        if let Some(reason) = SshReason::all().iter().find(|reason| reason.as_str() == word) {
+            return Some(*reason);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod_of(status: Value) -> PodView {
+        pod(&serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap())
+    }
+
+    #[test]
+    fn the_last_words_are_the_last_line_of_the_termination_message_without_its_json() {
+        let view = pod_of(json!({"phase": "Running", "containerStatuses": [{
+            "name": CONTAINER, "image": "i", "imageID": "", "ready": false, "restartCount": 3,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+            "lastState": {"terminated": {"exitCode": 1, "message": "{\"message\":\"first\"}\n{\"message\":\"no secret\"}\n"}}
+        }]}));
+        assert_eq!(view.last_words.as_deref(), Some("no secret"));
+        assert_eq!(view.waiting, Some(("CrashLoopBackOff".into(), "back-off".into())));
+        assert_eq!(view.restarts, 3);
+    }
+
+    #[test]
+    fn a_container_that_died_without_a_word_still_says_how() {
+        let view = pod_of(json!({"containerStatuses": [{
+            "name": CONTAINER, "image": "i", "imageID": "", "ready": false, "restartCount": 1,
+            "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+        }]}));
+        assert_eq!(view.last_words.as_deref(), Some("exit code 137 (OOMKilled)"));
+    }
+
+    #[test]
+    fn the_pods_word_on_the_vm_is_the_last_known_reason_in_its_log() {
+        let log =
+            "{\"reason\":\"TimedOut\"}\nnot json\n{\"fields\":{\"reason\":\"HostUnreachable\"}}\n{\"reason\":\"x\"}\n";
+        assert_eq!(ssh_reason_in(log), Some(SshReason::HostUnreachable));
+        assert_eq!(ssh_reason_in(&format!("{log}{{\"message\":\"{RECOVERED}\"}}\n")), None);
+        assert_eq!(ssh_reason_in("nothing\n"), None);
+    }
+
+    #[test]
+    fn text_of_others_is_one_bounded_line_without_control_characters() {
+        assert_eq!(plain("a\u{1b}[31mb\nc"), "a [31mb c");
+        assert_eq!(plain(&"x".repeat(5000)).len(), LAST_WORDS);
+    }
+}

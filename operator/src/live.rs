@@ -1,0 +1,46 @@
+//! Metadata of the objects that carry our names, as they are in the cluster: what apply decides on. Pure data.
+
+use std::collections::HashMap;
+
+use kube::api::ObjectMeta;
+
+use crate::apply::Kinded;
+
+/// The metadata of every object with a name of ours, managed fields included.
+#[derive(Debug, Default)]
+pub struct Live {
+    owner: String,
+    objects: HashMap<(&'static str, String), ObjectMeta>,
+}
+
+impl Live {
+    /// Nothing yet, for the instance with this UID.
+    #[must_use]
+    pub fn of(owner: &str) -> Self {
+        Self { owner: owner.to_owned(), objects: HashMap::new() }
+    }
+
+    /// UID of the instance whose objects are ours.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Notes an object.
+    pub fn insert<K: Kinded>(&mut self, meta: ObjectMeta) {
+        if let Some(name) = meta.name.clone() {
+            self.objects.insert((K::KIND, name), meta);
+        }
+    }
+
+    /// The object of that name, if it exists.
+    #[must_use]
+    pub fn get<K: Kinded>(&self, name: &str) -> Option<&ObjectMeta> {
+        self.objects.get(&(K::KIND, name.to_owned()))
+    }
+
+    /// Every object, with its kind.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &ObjectMeta)> {
+        self.objects.iter().map(|((kind, _), meta)| (*kind, meta))
+    }
+}

@@ -1,0 +1,105 @@
+//! Writes an instance's status, if it differs from what is there.
+
+use std::sync::Arc;
+
+use kube::{
+    Api, Client,
+    api::{DynamicObject, ObjectMeta, Patch, PatchParams},
+    core::ApiResource,
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    apply::MANAGER,
+    crd::{CatalystInstance, CatalystInstanceStatus},
+    metrics::Metrics,
+};
+
+/// Writes statuses. One for the process.
+#[derive(Clone)]
+pub struct Publisher {
+    client: Client,
+    metrics: Arc<Metrics>,
+}
+
+/// Why a status could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The API server, or the way to it, failed.
+    #[error("status could not be written: {}", crate::fetch::words(.0))]
+    Api(#[source] Box<kube::Error>),
+    /// A status of ours is no JSON: a bug.
+    #[error("status cannot be encoded: {0}")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl Publisher {
+    /// A publisher that counts its writes.
+    #[must_use]
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+        Self { client, metrics }
+    }
+
+    /// Makes the status of this very instance (by UID) `after`, where it is `before`. Tells whether anything was written.
+    ///
+    /// # Errors
+    /// It could not be written. An instance that is gone is no error.
+    pub async fn publish(
+        &self,
+        instance: &ObjectMeta,
+        before: Option<&CatalystInstanceStatus>,
+        after: &CatalystInstanceStatus,
+    ) -> Result<bool, PublishError> {
+        if before == Some(after) {
+            return Ok(false);
+        }
+        let old = before.map(serde_json::to_value).transpose()?.unwrap_or_else(|| json!({}));
+        let status = difference(&old, &serde_json::to_value(after)?);
+        // The UID holds the patch to the instance that was looked at, not one of the same name that came after it.
+        let patch = json!({"metadata": {"uid": instance.uid}, "status": status});
+        let resource = ApiResource::erase::<CatalystInstance>(&());
+        let namespace = instance.namespace.as_deref().unwrap_or_default();
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        self.metrics.wrote("CatalystInstance", "status");
+        let name = instance.name.as_deref().unwrap_or_default();
+        match api.patch_status(name, &params, &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(PublishError::Api(Box::new(error))),
+        }
+    }
+}
+
+/// The merge patch from `old` to `new`: what changed, and null for what is no more.
+fn difference(old: &Value, new: &Value) -> Value {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return new.clone() };
+    let mut patch = Map::new();
+    for (key, value) in new {
+        match old.get(key) {
+            Some(before) if before == value => {}
+            Some(before) if before.is_object() && value.is_object() => {
+                patch.insert(key.clone(), difference(before, value));
+            }
+            _ => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    Value::Object(patch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_patch_holds_what_changed_and_removes_what_is_gone() {
+        let old = json!({"a": 1, "b": {"c": 1, "d": 2}, "e": [1], "f": 0});
+        let new = json!({"a": 1, "b": {"c": 2}, "e": [2], "g": 3});
+        assert_eq!(difference(&old, &new), json!({"b": {"c": 2, "d": null}, "e": [2], "f": null, "g": 3}));
+    }
+}

@@ -1,0 +1,211 @@
+//! One pass over one instance: fetch, trust, validate, build, apply, look, status. Reads as the list of its steps.
+
+mod steps;
+
+use std::{sync::Arc, time::Duration};
+
+use kube::ResourceExt;
+
+use self::steps::{Converged, paused};
+use crate::{
+    apply::{Applier, ApplyError},
+    crd::{CatalystInstance, CatalystInstanceStatus},
+    events::Announcer,
+    fetch::{FetchError, Fetcher, Read},
+    metrics::{Metrics, Phase},
+    prober::Prober,
+    publish::{PublishError, Publisher},
+    reason::{Reason, Severity},
+    secrets::GenerateError,
+    status::{Facts, Verdict, status},
+    triggers::SecretUses,
+    validated::Defaults,
+};
+
+/// What a pass works with. One for the process.
+pub struct Steps {
+    /// Reads.
+    pub fetcher: Fetcher,
+    /// Writes objects.
+    pub applier: Applier,
+    /// Writes statuses.
+    pub publisher: Publisher,
+    /// Looks at VMs.
+    pub prober: Prober<Target>,
+    /// Tells events.
+    pub announcer: Announcer,
+    /// Which instance uses which Secret.
+    pub uses: SecretUses,
+    /// What the operator's release brings.
+    pub defaults: Defaults,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// An instance by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// How a pass ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The instance is gone or going; what it owned goes with it by garbage collection.
+    Gone,
+    /// Its status says how it is.
+    Done {
+        /// Its UID.
+        uid: String,
+        /// Its phase.
+        phase: Phase,
+        /// Look again after this long if nothing happens before; `None`: nothing changes by itself.
+        again: Option<Duration>,
+    },
+}
+
+/// Why a pass could not be brought to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Something could not be read.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// Something could not be written.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// A Secret could not be generated.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// The status could not be written.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl ReconcileError {
+    /// The class, for metrics.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Fetch(_) => "fetch",
+            Self::Apply(_) => "apply",
+            Self::Generate(_) => "generate",
+            Self::Publish(_) => "status",
+        }
+    }
+}
+
+impl Steps {
+    /// One pass.
+    ///
+    /// # Errors
+    /// The API server could not be used; what was done so far stays, and the next pass goes on from there.
+    pub async fn reconcile(&self, target: &Target) -> Result<Outcome, ReconcileError> {
+        let mut instance = match self.fetcher.instance(&target.namespace, &target.name).await? {
+            None => return Ok(Outcome::Gone),
+            Some(Read::Malformed { metadata, status, problem }) => {
+                return self.report_malformed(*metadata, status.as_deref(), &problem).await;
+            }
+            Some(Read::Instance(instance)) => instance,
+        };
+        if instance.metadata.deletion_timestamp.is_some() {
+            return Ok(Outcome::Gone);
+        }
+        // Before anything is read: a Secret that is created after the read triggers another pass.
+        self.uses.note(&instance);
+        if paused(&instance) {
+            let verdict = Verdict::new(Reason::Paused, "Nothing is changed while catalyst.dev/paused is \"true\".");
+            return self.report(&instance, &verdict, Facts::default(), None).await;
+        }
+        let (mut fetched, live) = self.fetch(&instance).await?;
+        let valid = match self.validate(&mut instance, &mut fetched).await? {
+            Ok(valid) => valid,
+            Err(findings) => return self.report_findings(&instance, target, &findings).await,
+        };
+        let applied = self.build_and_apply(&valid, &fetched, &live).await?;
+        let look = self.look(&instance, &valid, &fetched, target);
+        self.tell_repairs(&instance, &applied).await;
+        let Converged { verdict, facts, again, hold } = self.judge(&instance, &valid, &mut fetched, &applied, look);
+        if hold {
+            return Ok(self.outcome(&instance, phase_before(&instance), again));
+        }
+        self.report(&instance, &verdict, facts, again).await
+    }
+
+    /// After failures in a row: says so in status, as far as that can be written. Says it at once where there is no status
+    /// yet, because no status reads as healthy.
+    pub async fn report_failure(&self, target: &Target, error: &ReconcileError, failures: u32) {
+        const BLIPS: u32 = 3;
+        let Ok(Some(Read::Instance(instance))) = self.fetcher.instance(&target.namespace, &target.name).await else {
+            return;
+        };
+        if (failures < BLIPS && instance.status.is_some()) || paused(&instance) {
+            return;
+        }
+        let verdict = Verdict::new(Reason::ApplyFailed, format!("{error}. It is tried again."));
+        if let Err(error) = self.report(&instance, &verdict, Facts::default(), None).await {
+            tracing::debug!(%error, "the failure could not be written to status");
+        }
+    }
+
+    /// Status from the verdict, an event if the reason is new, and the outcome.
+    async fn report(
+        &self,
+        instance: &CatalystInstance,
+        verdict: &Verdict,
+        facts: Facts<'_>,
+        again: Option<Duration>,
+    ) -> Result<Outcome, ReconcileError> {
+        let before = instance.status.as_ref();
+        let facts = Facts {
+            generation: instance.metadata.generation.unwrap_or_default(),
+            host_keys: before.map(|status| status.host_keys.clone()).unwrap_or_default(),
+            ..facts
+        };
+        let (after, patience) = status(before, verdict, facts, k8s_openapi::jiff::Timestamp::now());
+        self.publisher.publish(&instance.metadata, before, &after).await?;
+        if reason_of(before) != Some(verdict.reason.as_str()) && worth_an_event(before, verdict.reason) {
+            self.announcer.tell(instance, verdict.reason, &verdict.message).await;
+        }
+        let again = [again, patience].into_iter().flatten().min();
+        Ok(self.outcome(instance, phase_of(&after), again))
+    }
+
+    fn outcome(&self, instance: &CatalystInstance, phase: Phase, again: Option<Duration>) -> Outcome {
+        Outcome::Done { uid: instance.uid().unwrap_or_default(), phase, again }
+    }
+}
+
+fn reason_of(status: Option<&CatalystInstanceStatus>) -> Option<&str> {
+    let ready = status?.conditions.iter().find(|condition| condition.type_ == crate::status::READY)?;
+    Some(&ready.reason)
+}
+
+/// The steps on the way to a first Available are no news; what went wrong, and that it is right again, is.
+fn worth_an_event(before: Option<&CatalystInstanceStatus>, reason: Reason) -> bool {
+    match reason.severity() {
+        Severity::Stalled | Severity::Warning => true,
+        Severity::Ready => before.is_some(),
+        Severity::Reconciling => {
+            !matches!(reason, Reason::Progressing | Reason::RolloutInProgress | Reason::PodNotReady)
+        }
+        Severity::Event => false,
+    }
+}
+
+fn phase_of(status: &CatalystInstanceStatus) -> Phase {
+    let is = |kind: &str| status.conditions.iter().any(|c| c.type_ == kind && c.status == "True");
+    if is(crate::status::READY) {
+        Phase::Ready
+    } else if is(crate::status::STALLED) {
+        Phase::Stalled
+    } else {
+        Phase::Reconciling
+    }
+}
+
+fn phase_before(instance: &CatalystInstance) -> Phase {
+    instance.status.as_ref().map_or(Phase::Reconciling, phase_of)
+}

@@ -1,0 +1,295 @@
+//! The steps of a pass that are more than one call.
+
+use std::{sync::Arc, time::Duration};
+
+use catalyst_ssh::Endpoint;
+use k8s_openapi::jiff::Timestamp;
+use kube::{ResourceExt, api::ObjectMeta};
+
+use super::{Outcome, ReconcileError, Steps, Target};
+use crate::{
+    apply::{Act, Applied},
+    build::build,
+    crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
+    live::Live,
+    observed::{Fetched, Referenced},
+    prober::{Answer, Look, Question},
+    reason::{Reason, Severity},
+    secrets::{Generated, generate},
+    status::{Facts, Verdict, diagnose, rollout_cause},
+    trust::{Trust, consider},
+    validate::validate,
+    validated::{Finding, HostKeys, KeyState, MissingSecret, ValidatedInstance},
+};
+
+/// How often a matter that no watch tells of (an IngressClass, somebody else's object, a refusal) is looked at again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// What a pass came to.
+pub(super) struct Converged<'a> {
+    pub(super) verdict: Verdict,
+    pub(super) facts: Facts<'a>,
+    pub(super) again: Option<Duration>,
+    /// The first look at the VM is under way and nothing else is new: the status stays until it is done.
+    pub(super) hold: bool,
+}
+
+/// Whether a person has told us to keep our hands off.
+pub(super) fn paused(instance: &CatalystInstance) -> bool {
+    instance.annotations().get(PAUSED_ANNOTATION).is_some_and(|value| value == "true")
+}
+
+impl Steps {
+    /// What the cluster says, and what was last seen of the VM's addresses.
+    pub(super) async fn fetch(&self, instance: &CatalystInstance) -> Result<(Fetched, Live), ReconcileError> {
+        let (mut fetched, live) = self.fetcher.everything(instance).await?;
+        let uid = instance.uid().unwrap_or_default();
+        fetched.host_addresses = self.prober.addresses(&uid, &instance.spec.ssh.host);
+        Ok((fetched, live))
+    }
+
+    /// Validates; on the way records a host key, and generates Secrets that are missing. Each changes what is validated, so
+    /// it is validated anew after it.
+    pub(super) async fn validate(
+        &self,
+        instance: &mut CatalystInstance,
+        fetched: &mut Fetched,
+    ) -> Result<Result<ValidatedInstance, Vec<Finding>>, ReconcileError> {
+        let Ok(valid) = validate(instance, fetched, &self.defaults) else {
+            return Ok(validate(instance, fetched, &self.defaults));
+        };
+        self.trust(instance, &valid).await?;
+        let missing = valid.missing_secrets();
+        if !missing.is_empty() {
+            let generated = generate(&self.applier, &valid, &missing).await?;
+            let owner = instance.uid().unwrap_or_default();
+            for which in missing {
+                match which {
+                    MissingSecret::App => {
+                        let secret = &valid.app_secret.secret;
+                        fetched.app_secret = self.fetcher.app_secret(&valid.namespace, secret, &owner).await?;
+                    }
+                    MissingSecret::SshKey => {
+                        let secret = &valid.ssh.key.secret;
+                        fetched.ssh_key = self.fetcher.ssh_key(&valid.namespace, secret, &owner).await?;
+                    }
+                }
+            }
+            let valid = validate(instance, fetched, &self.defaults);
+            if let Ok(valid) = &valid {
+                self.tell_generated(instance, valid, &generated).await;
+            }
+            return Ok(valid);
+        }
+        Ok(validate(instance, fetched, &self.defaults))
+    }
+
+    /// Records the host key that was shown, if it is the first or a person named it. The record is written before anything
+    /// is made from it.
+    async fn trust(&self, instance: &mut CatalystInstance, valid: &ValidatedInstance) -> Result<(), ReconcileError> {
+        if matches!(valid.ssh.host_keys, HostKeys::Given(_)) {
+            return Ok(());
+        }
+        let host = valid.ssh.host.to_string();
+        let uid = instance.uid().unwrap_or_default();
+        let Some(shown) = self.prober.shown_key(&uid, &host, valid.ssh.port) else { return Ok(()) };
+        let approved = instance.annotations().get(TRUST_HOST_KEY_ANNOTATION).cloned();
+        let records = instance.status.as_ref().map(|status| status.host_keys.as_slice()).unwrap_or_default();
+        let now = Timestamp::now();
+        let (records, reason) = match consider(records, &host, valid.ssh.port, &shown, approved.as_deref(), now) {
+            Trust::Unchanged => return Ok(()),
+            Trust::Recorded(records) => (records, Reason::HostKeyRecorded),
+            Trust::Replaced(records) => (records, Reason::HostKeyTrusted),
+        };
+        let after = CatalystInstanceStatus { host_keys: records, ..instance.status.clone().unwrap_or_default() };
+        self.publisher.publish(&instance.metadata, instance.status.as_ref(), &after).await?;
+        instance.status = Some(after);
+        let note = format!("Host key of {host} port {}: {}. {}", valid.ssh.port, shown.fingerprint, reason.remedy());
+        self.announcer.tell(instance, reason, note.trim_end()).await;
+        Ok(())
+    }
+
+    /// Brings the cluster to what the instance needs.
+    pub(super) async fn build_and_apply(
+        &self,
+        valid: &ValidatedInstance,
+        fetched: &Fetched,
+        live: &Live,
+    ) -> Result<AppliedNow, ReconcileError> {
+        let desired = build(valid);
+        let template = desired.deployment.spec.as_ref().and_then(|spec| spec.template.metadata.clone());
+        let annotations = template.and_then(|metadata| metadata.annotations).unwrap_or_default();
+        let cause = rollout_cause(fetched.deployment.as_ref(), &valid.image.reference, &annotations);
+        let applied = self.applier.apply(&valid.name, &valid.namespace, desired, live).await?;
+        let rollout = applied.changes.iter().any(|change| change.rollout).then_some(cause);
+        Ok(AppliedNow { applied, rollout })
+    }
+
+    /// The operator's own look at the VM, where there is a question: no host key yet, or pods that are not ready.
+    pub(super) fn look(
+        &self,
+        instance: &CatalystInstance,
+        valid: &ValidatedInstance,
+        fetched: &Fetched,
+        target: &Target,
+    ) -> Option<Answer> {
+        let (known_hosts, first_contact) = match &valid.ssh.host_keys {
+            HostKeys::Given(text) => (text.clone(), false),
+            HostKeys::Recorded(lines) => (lines.join("\n"), lines.is_empty()),
+        };
+        let unsettled = fetched.deployment.as_ref().is_none_or(|deployment| deployment.available < deployment.wanted);
+        if !first_contact && (!unsettled || valid.replicas == 0) {
+            return None;
+        }
+        let endpoint =
+            Endpoint { host: valid.ssh.host.to_string(), port: valid.ssh.port, user: valid.ssh.user.clone() };
+        let key = match &fetched.ssh_key {
+            Referenced::Found { value, .. } => value
+                .entries
+                .get(&valid.ssh.key.entry)
+                .and_then(|bytes| catalyst_ssh::parse_private_key(bytes.expose()).ok())
+                .map(Arc::new),
+            Referenced::Missing => None,
+        };
+        let question = Question { endpoint, known_hosts, first_contact, key };
+        Some(self.prober.ask(&instance.uid().unwrap_or_default(), question, target.clone()))
+    }
+
+    /// The verdict on a valid instance.
+    pub(super) fn judge<'a>(
+        &self,
+        instance: &CatalystInstance,
+        valid: &'a ValidatedInstance,
+        fetched: &'a mut Fetched,
+        now: &AppliedNow,
+        look: Option<Answer>,
+    ) -> Converged<'a> {
+        let pending = look == Some(Answer::Pending);
+        let mut again = None;
+        let mut forbidden = None;
+        if let Some(Answer::Known { look, again: due }) = look {
+            let Look { observation, forbidden: refused, .. } = look;
+            fetched.ssh = observation;
+            forbidden = refused;
+            again = Some(due);
+        }
+        let rolling = now.applied.changes.iter().any(|change| change.kind == "Deployment" && change.spec_changed);
+        let verdict = if let Some(verdict) = Verdict::of(&now.applied.refused) {
+            again = Some(again.unwrap_or(RETRY).min(RETRY));
+            verdict
+        } else if rolling && fetched.deployment.is_some() {
+            Verdict::new(Reason::RolloutInProgress, "The Deployment was changed just now.")
+        } else {
+            diagnose(valid, fetched, forbidden)
+        };
+        if verdict.reason.severity() == Severity::Stalled || valid.advice.iter().any(|found| unwatched(found.reason)) {
+            again = Some(again.unwrap_or(RETRY).min(RETRY));
+        }
+        let unchanged = now.applied.changes.is_empty() && same_generation_and_not_ready(instance);
+        let deployment = fetched.deployment.as_ref();
+        let facts = Facts { instance: Some(valid), deployment, rollout: now.rollout.clone(), ..Facts::default() };
+        Converged { verdict, facts, again, hold: pending && unchanged }
+    }
+
+    /// Findings that keep anything from being applied.
+    pub(super) async fn report_findings(
+        &self,
+        instance: &CatalystInstance,
+        target: &Target,
+        findings: &[Finding],
+    ) -> Result<Outcome, ReconcileError> {
+        let verdict =
+            Verdict::of(findings).unwrap_or_else(|| Verdict::new(Reason::InvalidSpec, "The resource cannot be used."));
+        let mut again = findings.iter().any(|finding| unwatched(finding.reason)).then_some(RETRY);
+        if findings.iter().any(|finding| finding.reason == Reason::EgressCidrExcludesHost) {
+            self.prober.renew(&instance.uid().unwrap_or_default(), target.clone());
+            again = Some(RETRY);
+        }
+        self.report(instance, &verdict, Facts::default(), again).await
+    }
+
+    /// An instance that does not parse stalls itself and nothing else.
+    pub(super) async fn report_malformed(
+        &self,
+        metadata: ObjectMeta,
+        status: Option<&CatalystInstanceStatus>,
+        problem: &str,
+    ) -> Result<Outcome, ReconcileError> {
+        let message =
+            format!("The resource cannot be read ({problem}). Correct the field; nothing is changed until then.");
+        let verdict = Verdict::new(Reason::InvalidSpec, message);
+        let facts = Facts {
+            generation: metadata.generation.unwrap_or_default(),
+            host_keys: status.map(|status| status.host_keys.clone()).unwrap_or_default(),
+            ..Facts::default()
+        };
+        let (after, _) = crate::status::status(status, &verdict, facts, Timestamp::now());
+        self.publisher.publish(&metadata, status, &after).await?;
+        let uid = metadata.uid.unwrap_or_default();
+        Ok(Outcome::Done { uid, phase: crate::metrics::Phase::Stalled, again: None })
+    }
+
+    async fn tell_generated(&self, instance: &CatalystInstance, valid: &ValidatedInstance, generated: &[Generated]) {
+        for Generated { which, name } in generated {
+            match which {
+                MissingSecret::App => {
+                    let note = format!(
+                        "Secret {name} was generated. The secret to sign in with: kubectl get secret -n {} {name} -o \
+                         jsonpath='{{.data.{}}}' | base64 -d",
+                        valid.namespace,
+                        crate::build::secret::CATALYST_SECRET
+                    );
+                    self.announcer.tell(instance, Reason::SecretGenerated, &note).await;
+                }
+                MissingSecret::SshKey => {
+                    let KeyState::Present { public_line } = &valid.ssh.key.state else { continue };
+                    let note = format!(
+                        "An SSH key was generated in Secret {name}. Add this line to ~/.ssh/authorized_keys of {} on {}: {} \
+                         {public_line}",
+                        valid.ssh.user,
+                        valid.ssh.host,
+                        crate::status::KEY_OPTIONS
+                    );
+                    self.announcer.tell(instance, Reason::SSHKeyGenerated, &note).await;
+                }
+            }
+        }
+    }
+
+    /// What was changed or deleted by hand and put back; and a rollout of pods that served before.
+    pub(super) async fn tell_repairs(&self, instance: &CatalystInstance, now: &AppliedNow) {
+        let settled = same_generation(instance);
+        for change in &now.applied.changes {
+            let was = match change.act {
+                Act::Repaired => "changed",
+                Act::Created if settled => "missing",
+                Act::Created | Act::Updated | Act::Removed => continue,
+            };
+            let note = format!("{} {} was {was} and has been put back.", change.kind, change.name);
+            self.announcer.tell(instance, Reason::ObjectRepaired, &note).await;
+        }
+        if let Some(cause) = now.rollout.as_ref().filter(|_| instance.status.is_some()) {
+            self.announcer.tell(instance, Reason::RolloutStarted, cause).await;
+        }
+    }
+}
+
+/// What one pass applied, and why pods are replaced, if they are.
+pub(super) struct AppliedNow {
+    applied: Applied,
+    rollout: Option<String>,
+}
+
+/// Reasons that no watch of ours tells the end of.
+fn unwatched(reason: Reason) -> bool {
+    matches!(reason, Reason::NameConflict | Reason::IngressClassMissing | Reason::HostConflict)
+}
+
+fn same_generation(instance: &CatalystInstance) -> bool {
+    let observed = instance.status.as_ref().and_then(|status| status.observed_generation);
+    observed.is_some() && observed == instance.metadata.generation
+}
+
+fn same_generation_and_not_ready(instance: &CatalystInstance) -> bool {
+    same_generation(instance) && super::phase_before(instance) != crate::metrics::Phase::Ready
+}

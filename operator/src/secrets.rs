@@ -1,0 +1,83 @@
+//! Makes the Secrets that an instance lacks: fresh random values, created by POST and never written again.
+
+use catalyst_ssh::KeyProblem;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+
+use crate::{
+    apply::{Applier, ApplyError},
+    build::{hex, secret},
+    validated::{MissingSecret, ValidatedInstance},
+};
+
+/// Bytes of randomness in each generated value.
+const RANDOM_BYTES: usize = 32;
+
+/// Why a Secret could not be generated.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    /// The operating system gives no randomness.
+    #[error("the operating system gives no random numbers")]
+    Random,
+    /// No key pair could be made.
+    #[error("no SSH key could be generated: {0}")]
+    Key(#[from] KeyProblem),
+    /// It could not be stored.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// A Secret that was generated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generated {
+    /// Which.
+    pub which: MissingSecret,
+    /// Its name.
+    pub name: String,
+}
+
+/// Generates each missing Secret. One that exists by now is left alone (the next read shows whose it is).
+///
+/// # Errors
+/// See [`GenerateError`]. Secrets generated before the error stay; the next pass finds them.
+pub async fn generate(
+    applier: &Applier,
+    instance: &ValidatedInstance,
+    missing: &[MissingSecret],
+) -> Result<Vec<Generated>, GenerateError> {
+    let mut generated = Vec::new();
+    for which in missing {
+        let secret: Secret = match which {
+            MissingSecret::App => secret::app_secret(instance, random()?, random()?),
+            MissingSecret::SshKey => {
+                let comment = format!("catalyst-{}-{}", instance.namespace, instance.name);
+                let key = catalyst_ssh::generate_ed25519(&comment)?;
+                secret::ssh_key(instance, key.private_openssh, key.public_openssh)
+            }
+        };
+        if applier.create(&secret, &instance.namespace).await?.is_some() {
+            tracing::info!(secret = %secret.name_any(), "generated");
+            generated.push(Generated { which: *which, name: secret.name_any() });
+        }
+    }
+    Ok(generated)
+}
+
+/// 256 bits from the operating system, in hexadecimal.
+fn random() -> Result<String, GenerateError> {
+    let mut bytes = [0_u8; RANDOM_BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| GenerateError::Random)?;
+    Ok(hex(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_values_are_long_and_never_the_same() {
+        let (one, other) = (random().unwrap(), random().unwrap());
+        assert_eq!(one.len(), 2 * RANDOM_BYTES);
+        assert_ne!(one, other);
+    }
+}

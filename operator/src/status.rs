@@ -1,0 +1,170 @@
+//! What an instance's status says, from what was validated and observed. Pure; the same facts give the same status, and
+//! nothing in it moves with the clock but the times of transitions.
+
+mod conditions;
+mod diagnosis;
+
+use std::time::Duration;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+pub use self::{
+    conditions::{Conditions, READY, RECONCILING, STALLED, conditions},
+    diagnosis::diagnose,
+};
+use crate::{
+    crd::{CatalystInstanceStatus, HostKeyRecord, RolloutRecord},
+    observed::DeploymentView,
+    reason::Reason,
+    validated::{Finding, KeyState, ValidatedInstance},
+};
+
+/// Longest condition message, in characters.
+const LONGEST_MESSAGE: usize = 2048;
+/// Options of the line for authorized_keys: the key may run commands and terminals, and nothing else.
+pub const KEY_OPTIONS: &str = "restrict,pty";
+
+/// What is to be said of an instance: a reason and a sentence with the particulars and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The reason.
+    pub reason: Reason,
+    /// For the person who reads it.
+    pub message: String,
+}
+
+impl Verdict {
+    /// A verdict; the message is cut where it would be too long for a condition.
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        let message: String = message.into();
+        let cut = message.chars().count() > LONGEST_MESSAGE;
+        let message = if cut { message.chars().take(LONGEST_MESSAGE - 1).chain(['…']).collect() } else { message };
+        Self { reason, message }
+    }
+
+    /// Several findings as one verdict: the gravest gives the reason, all are told.
+    #[must_use]
+    pub fn of(findings: &[Finding]) -> Option<Self> {
+        let gravest = findings.iter().min_by_key(|finding| finding.reason.severity())?;
+        let others = findings.iter().filter(|finding| *finding != gravest);
+        let mut message = gravest.message.clone();
+        for other in others {
+            message.push(' ');
+            message.push_str(&other.message);
+        }
+        Some(Self::new(gravest.reason, message))
+    }
+}
+
+/// What is known besides the verdict.
+#[derive(Clone, Debug, Default)]
+pub struct Facts<'a> {
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// The validated instance, if it came so far.
+    pub instance: Option<&'a ValidatedInstance>,
+    /// The Deployment's report, if there is one.
+    pub deployment: Option<&'a DeploymentView>,
+    /// The record of host keys.
+    pub host_keys: Vec<HostKeyRecord>,
+    /// A rollout that this pass began: why.
+    pub rollout: Option<String>,
+}
+
+/// The new status, and when it changes by itself (patience that ends), if nothing else happens.
+#[must_use]
+pub fn status(
+    before: Option<&CatalystInstanceStatus>,
+    verdict: &Verdict,
+    facts: Facts<'_>,
+    now: Timestamp,
+) -> (CatalystInstanceStatus, Option<Duration>) {
+    let mut status = before.cloned().unwrap_or_default();
+    let Conditions { conditions, patience } = conditions(before, verdict, facts.generation, now);
+    status.observed_generation = Some(facts.generation);
+    status.conditions = conditions;
+    status.host_keys = facts.host_keys;
+    if let Some(instance) = facts.instance {
+        status.url = instance.public_url.as_ref().map(crate::validated::PublicUrl::origin);
+        status.selector = Some(instance.name.selector());
+        if let KeyState::Present { public_line } = &instance.ssh.key.state {
+            status.authorized_keys_line = Some(format!("{KEY_OPTIONS} {public_line}"));
+            status.ssh_public_key = Some(public_line.clone());
+        }
+    }
+    if let Some(deployment) = facts.deployment {
+        status.replicas = Some(deployment.replicas);
+        status.ready_replicas = Some(deployment.ready);
+        status.image.clone_from(&deployment.image);
+    }
+    if let Some(cause) = facts.rollout {
+        status.last_rollout = Some(RolloutRecord { time: Time(now), cause: cause.chars().take(1024).collect() });
+    }
+    (status, patience)
+}
+
+/// What makes the pods be replaced, in words; `before` is what runs and `instance` what is wanted.
+#[must_use]
+pub fn rollout_cause(
+    before: Option<&DeploymentView>,
+    image: &str,
+    annotations: &std::collections::BTreeMap<String, String>,
+) -> String {
+    let Some(before) = before else { return "The first pods.".to_owned() };
+    let mut causes = Vec::new();
+    if let Some(old) = before.image.as_deref().filter(|old| *old != image) {
+        causes.push(format!("image {old} → {image}"));
+    }
+    for (key, value) in annotations {
+        if key.starts_with("catalyst.dev/") && before.template_annotations.get(key) != Some(value) {
+            causes.push(format!("{} changed", key.trim_start_matches("catalyst.dev/").replace('-', " ")));
+        }
+    }
+    if causes.is_empty() { "The pod's settings changed.".to_owned() } else { format!("{}.", causes.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gravest_finding_names_the_reason_and_no_other_is_lost() {
+        let finding = |reason, message: &str| Finding { reason, field: None, message: message.to_owned() };
+        let verdict = Verdict::of(&[
+            finding(Reason::PermissiveEgress, "Wide."),
+            finding(Reason::SecretMissing, "Missing."),
+            finding(Reason::HostUnreachable, "Away."),
+        ])
+        .unwrap();
+        assert_eq!(verdict, Verdict::new(Reason::SecretMissing, "Missing. Wide. Away."));
+    }
+
+    #[test]
+    fn a_message_is_cut_to_what_a_condition_may_hold() {
+        let verdict = Verdict::new(Reason::ApplyRefused, "ä".repeat(5000));
+        assert_eq!(verdict.message.chars().count(), LONGEST_MESSAGE);
+        assert!(verdict.message.ends_with('…'));
+    }
+
+    #[test]
+    fn a_second_pass_over_the_same_facts_gives_the_same_status() {
+        let verdict = Verdict::new(Reason::SecretMissing, "Missing.");
+        let facts = || Facts { generation: 2, ..Facts::default() };
+        let (first, _) = status(None, &verdict, facts(), Timestamp::UNIX_EPOCH);
+        let (second, _) = status(Some(&first), &verdict, facts(), Timestamp::from_second(1000).unwrap());
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn a_rollout_says_what_changed() {
+        let before = DeploymentView {
+            image: Some("a:1".into()),
+            template_annotations: [("catalyst.dev/secret-checksum".to_owned(), "x".to_owned())].into(),
+            ..DeploymentView::default()
+        };
+        let annotations = [("catalyst.dev/secret-checksum".to_owned(), "y".to_owned())].into();
+        assert_eq!(rollout_cause(Some(&before), "a:2", &annotations), "image a:1 → a:2, secret checksum changed.");
+        assert_eq!(rollout_cause(Some(&before), "a:1", &before.template_annotations), "The pod's settings changed.");
+    }
+}

@@ -1,0 +1,164 @@
+//! Conditions as kstatus reads them: `Ready`, and `Reconciling` and `Stalled`, of which at most one is True.
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+
+use super::Verdict;
+use crate::{
+    crd::CatalystInstanceStatus,
+    reason::{Reason, Severity},
+};
+
+/// Whether the instance can be used.
+pub const READY: &str = "Ready";
+/// True while something is going on that may pass by itself.
+pub const RECONCILING: &str = "Reconciling";
+/// True while a person must act.
+pub const STALLED: &str = "Stalled";
+
+/// The conditions, and how long until they change by themselves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conditions {
+    /// All three, in a fixed order, and those of others as they were.
+    pub conditions: Vec<Condition>,
+    /// After this long the reason's patience ends and it is Stalled.
+    pub patience: Option<Duration>,
+}
+
+/// The conditions for a verdict. Times of transition are kept while the status of a condition stays.
+#[must_use]
+pub fn conditions(
+    before: Option<&CatalystInstanceStatus>,
+    verdict: &Verdict,
+    generation: i64,
+    now: Timestamp,
+) -> Conditions {
+    let old =
+        |kind: &str| before.iter().flat_map(|status| &status.conditions).find(|condition| condition.type_ == kind);
+    let (severity, patience) = settle(verdict.reason, generation, old(RECONCILING), old(STALLED), now);
+    let ready = matches!(severity, Severity::Ready | Severity::Warning | Severity::Event);
+    let make = |kind: &str, is: bool| {
+        let status = if is { "True" } else { "False" };
+        let since = old(kind).filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
+        Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: verdict.reason.as_str().to_owned(),
+            message: if is || kind == READY { verdict.message.clone() } else { String::new() },
+            observed_generation: Some(generation),
+            last_transition_time: since.unwrap_or(Time(now)),
+        }
+    };
+    let mut conditions = vec![
+        make(READY, ready),
+        make(RECONCILING, severity == Severity::Reconciling),
+        make(STALLED, severity == Severity::Stalled),
+    ];
+    let others = before.iter().flat_map(|status| &status.conditions);
+    conditions.extend(others.filter(|old| ![READY, RECONCILING, STALLED].contains(&old.type_.as_str())).cloned());
+    Conditions { conditions, patience }
+}
+
+/// The severity now: what may pass by itself becomes Stalled when it has lasted longer than its patience, counted from
+/// when `Reconciling` became True for this generation's wait; and stays Stalled until something else is the matter.
+fn settle(
+    reason: Reason,
+    generation: i64,
+    reconciling: Option<&Condition>,
+    stalled: Option<&Condition>,
+    now: Timestamp,
+) -> (Severity, Option<Duration>) {
+    let severity = reason.severity();
+    let (Severity::Reconciling, Some(patience)) = (severity, reason.patience()) else { return (severity, None) };
+    let waited_out = |old: &&Condition| {
+        let impatient = Reason::ALL.iter().any(|known| known.as_str() == old.reason && known.patience().is_some());
+        old.status == "True" && old.observed_generation == Some(generation) && impatient
+    };
+    if stalled.filter(waited_out).is_some() {
+        return (Severity::Stalled, None);
+    }
+    let since = reconciling.filter(|old| old.status == "True").map_or(now, |old| old.last_transition_time.0);
+    let waited = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    match patience.checked_sub(waited) {
+        Some(left) if !left.is_zero() => (Severity::Reconciling, Some(left)),
+        _ => (Severity::Stalled, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn apply(
+        before: Option<&CatalystInstanceStatus>,
+        reason: Reason,
+        second: i64,
+    ) -> (CatalystInstanceStatus, Option<Duration>) {
+        let Conditions { conditions, patience } = conditions(before, &Verdict::new(reason, "m"), 1, at(second));
+        (CatalystInstanceStatus { conditions, ..CatalystInstanceStatus::default() }, patience)
+    }
+
+    fn true_ones(status: &CatalystInstanceStatus) -> Vec<&str> {
+        status.conditions.iter().filter(|c| c.status == "True").map(|c| c.type_.as_str()).collect()
+    }
+
+    #[test]
+    fn every_reason_makes_exactly_one_condition_true() {
+        for reason in Reason::ALL {
+            let (status, _) = apply(None, *reason, 0);
+            assert_eq!(true_ones(&status).len(), 1, "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_unreachable_host_is_waited_for_ten_minutes_then_a_person_must_act_and_it_stays_so() {
+        let (first, patience) = apply(None, Reason::HostUnreachable, 0);
+        assert_eq!((true_ones(&first), patience), (vec![RECONCILING], Some(Duration::from_secs(600))));
+        let (second, patience) = apply(Some(&first), Reason::SSHTimedOut, 400);
+        assert_eq!((true_ones(&second), patience), (vec![RECONCILING], Some(Duration::from_secs(200))));
+        let (third, patience) = apply(Some(&second), Reason::HostUnreachable, 600);
+        assert_eq!((true_ones(&third), patience), (vec![STALLED], None));
+        let (fourth, _) = apply(Some(&third), Reason::HostUnreachable, 601);
+        assert_eq!(fourth, third);
+        let (fifth, _) = apply(Some(&fourth), Reason::Available, 700);
+        assert_eq!(true_ones(&fifth), [READY]);
+        let (sixth, patience) = apply(Some(&fifth), Reason::HostUnreachable, 800);
+        assert_eq!((true_ones(&sixth), patience), (vec![RECONCILING], Some(Duration::from_secs(600))));
+    }
+
+    #[test]
+    fn a_new_generation_is_waited_for_anew() {
+        let (first, _) = apply(None, Reason::HostUnreachable, 0);
+        let (stalled, _) = apply(Some(&first), Reason::HostUnreachable, 600);
+        assert_eq!(true_ones(&stalled), [STALLED]);
+        let verdict = Verdict::new(Reason::HostUnreachable, "m");
+        let anew = conditions(Some(&stalled), &verdict, 2, at(700));
+        assert_eq!(anew.patience, Some(Duration::from_secs(600)));
+    }
+
+    #[test]
+    fn a_transition_time_moves_only_with_the_status() {
+        let (first, _) = apply(None, Reason::SecretMissing, 0);
+        let (second, _) = apply(Some(&first), Reason::SSHKeyInvalid, 100);
+        assert!(second.conditions.iter().all(|c| c.last_transition_time.0 == at(0)), "{second:?}");
+        let (third, _) = apply(Some(&second), Reason::Available, 200);
+        let times: Vec<_> = third.conditions.iter().map(|c| c.last_transition_time.0.as_second()).collect();
+        assert_eq!(times, [200, 0, 200]);
+    }
+
+    #[test]
+    fn the_conditions_of_others_stay() {
+        let (mut first, _) = apply(None, Reason::Available, 0);
+        first.conditions.push(Condition { type_: "Theirs".into(), ..first.conditions[0].clone() });
+        let (second, _) = apply(Some(&first), Reason::Available, 1);
+        assert_eq!(second, first);
+    }
+}

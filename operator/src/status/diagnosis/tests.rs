@@ -1,0 +1,167 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::*;
+use crate::{
+    crd::CatalystInstance,
+    observed::{AppSecret, Ownership, Referenced, SecretText, ShownHostKey, SshFailure, SshKeySecret},
+    validate::validate,
+    validated::Defaults,
+};
+
+fn valid(spec: serde_json::Value) -> ValidatedInstance {
+    let instance: CatalystInstance = serde_json::from_value(serde_json::json!({
+        "apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance",
+        "metadata": {"name": "c", "namespace": "n", "uid": "u"}, "spec": spec
+    }))
+    .unwrap();
+    let key = catalyst_ssh::generate_ed25519("c").unwrap().private_openssh;
+    let secret = || Some(SecretText::new("x".repeat(32)));
+    let fetched = Fetched {
+        app_secret: Referenced::Found {
+            owner: Ownership::Ours,
+            value: AppSecret { catalyst_secret: secret(), cookie_secret: secret() },
+        },
+        ssh_key: Referenced::Found {
+            owner: Ownership::Ours,
+            value: SshKeySecret { entries: [("id_ed25519".to_owned(), SecretText::new(key))].into() },
+        },
+        ..Fetched::default()
+    };
+    validate(&instance, &fetched, &Defaults { proxy_image: "proxy:1".into() }).unwrap()
+}
+
+fn instance() -> ValidatedInstance {
+    valid(serde_json::json!({"ssh": {"host": "192.168.1.100", "user": "dev"}}))
+}
+
+fn deployment(ready: i32) -> DeploymentView {
+    DeploymentView {
+        generation: 1,
+        observed_generation: 1,
+        wanted: 1,
+        replicas: 1,
+        updated: 1,
+        ready,
+        available: ready,
+        ..DeploymentView::default()
+    }
+}
+
+fn running() -> PodView {
+    PodView { name: "c-1".into(), phase: "Running".into(), ..PodView::default() }
+}
+
+fn seen(outcome: Result<(), SshReason>) -> Option<SshObservation> {
+    Some(SshObservation {
+        at: Timestamp::UNIX_EPOCH,
+        host_key: Some(ShownHostKey { key: "ssh-ed25519 B".into(), fingerprint: "SHA256:B".into() }),
+        outcome: outcome.map_err(|reason| SshFailure { reason, message: format!("It failed: {reason}") }),
+    })
+}
+
+fn unready(pod: PodView, ssh: Option<SshObservation>) -> Verdict {
+    let fetched = Fetched { deployment: Some(deployment(0)), pods: vec![pod], ssh, ..Fetched::default() };
+    diagnose(&instance(), &fetched, None)
+}
+
+#[test]
+fn ready_pods_make_it_available_and_a_warning_stays_a_warning() {
+    let fetched = Fetched { deployment: Some(deployment(1)), ..Fetched::default() };
+    assert_eq!(diagnose(&instance(), &fetched, None).reason, Reason::Available);
+    let named = valid(serde_json::json!({"ssh": {"host": "vm.example.com", "user": "dev"}}));
+    let verdict = diagnose(&named, &fetched, None);
+    assert_eq!(verdict.reason, Reason::Available);
+    assert!(verdict.message.contains("PermissiveEgress"), "{verdict:?}");
+}
+
+#[test]
+fn a_changed_host_key_is_told_with_the_command_that_trusts_it() {
+    let verdict = unready(running(), seen(Err(SshReason::HostKeyChanged)));
+    assert_eq!(verdict.reason, Reason::HostKeyChanged);
+    assert!(
+        verdict.message.contains("kubectl annotate -n n cati c --overwrite catalyst.dev/trust-host-key=SHA256:B"),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn a_rejected_key_names_the_user_and_where_the_line_is() {
+    let verdict = unready(running(), seen(Err(SshReason::AuthRejected)));
+    assert_eq!(verdict.reason, Reason::SSHAuthRejected);
+    assert!(verdict.message.contains("status.authorizedKeysLine") && verdict.message.contains("dev on 192.168.1.100"));
+}
+
+#[test]
+fn where_only_the_pod_cannot_reach_the_vm_the_policy_is_named() {
+    let pod = PodView { ssh_says: Some(SshReason::TimedOut), ..running() };
+    let verdict = unready(pod.clone(), seen(Ok(())));
+    assert_eq!(verdict.reason, Reason::PodCannotReachHost);
+    assert!(verdict.message.contains("NetworkPolicy c-policy"), "{verdict:?}");
+    assert_eq!(unready(pod, None).reason, Reason::SSHTimedOut);
+}
+
+#[test]
+fn both_vantages_failing_is_the_vms_matter_and_a_way_out_is_named() {
+    let pod = PodView { ssh_says: Some(SshReason::HostUnreachable), ..running() };
+    let verdict = unready(pod, seen(Err(SshReason::HostUnreachable)));
+    assert_eq!(verdict.reason, Reason::HostUnreachable);
+    assert!(verdict.message.contains("set ssh.knownHosts"), "{verdict:?}");
+}
+
+#[test]
+fn pods_tell_of_images_crashes_and_nodes() {
+    let waiting = |reason: &str| Some((reason.to_owned(), "words".to_owned()));
+    let pull = PodView { waiting: waiting("ImagePullBackOff"), image: "no:1".into(), ..running() };
+    let verdict = unready(pull, seen(Err(SshReason::AuthRejected)));
+    assert_eq!(verdict.reason, Reason::ImagePullFailed);
+    assert!(verdict.message.contains("no:1"));
+    let crash = PodView { waiting: waiting("CrashLoopBackOff"), last_words: Some("no secret".into()), ..running() };
+    let verdict = unready(crash, seen(Err(SshReason::HostUnreachable)));
+    assert_eq!(verdict.reason, Reason::PodCrashing);
+    assert!(verdict.message.contains("no secret"));
+    let pending = PodView { phase: "Pending".into(), unschedulable: Some("0/1 nodes".into()), ..running() };
+    assert_eq!(unready(pending, None).reason, Reason::PodUnschedulable);
+    assert_eq!(unready(running(), seen(Ok(()))).reason, Reason::PodNotReady);
+}
+
+#[test]
+fn a_quota_is_told_in_the_clusters_words() {
+    let deployment = DeploymentView { replica_failure: Some("exceeded quota".into()), ..deployment(0) };
+    let fetched = Fetched { deployment: Some(deployment), ..Fetched::default() };
+    let verdict = diagnose(&instance(), &fetched, None);
+    assert_eq!(verdict.reason, Reason::PodRefused);
+    assert!(verdict.message.contains("exceeded quota"));
+}
+
+#[test]
+fn a_bad_new_image_says_that_the_old_pods_serve_on() {
+    let deployment = DeploymentView { replicas: 2, updated: 1, ready: 1, available: 1, ..deployment(1) };
+    let pod = PodView { waiting: Some(("ErrImagePull".into(), "no".into())), ..running() };
+    let fetched = Fetched { deployment: Some(deployment), pods: vec![pod], ..Fetched::default() };
+    let verdict = diagnose(&instance(), &fetched, None);
+    assert_eq!(verdict.reason, Reason::ImagePullFailed);
+    assert!(verdict.message.contains("go on serving"), "{verdict:?}");
+}
+
+#[test]
+fn a_forbidden_address_matters_only_where_no_key_is_known() {
+    let address = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let fetched = Fetched { deployment: Some(deployment(0)), ..Fetched::default() };
+    assert_eq!(diagnose(&instance(), &fetched, address).reason, Reason::HostForbidden);
+    let key = "192.168.1.100 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    let given = valid(serde_json::json!({"ssh": {"host": "192.168.1.100", "user": "dev", "knownHosts": key}}));
+    assert_eq!(diagnose(&given, &fetched, address).reason, Reason::RolloutInProgress);
+}
+
+#[test]
+fn suspended_is_ready_once_the_pods_are_gone() {
+    let suspended = valid(serde_json::json!({"ssh": {"host": "192.168.1.100", "user": "dev"}, "suspend": true}));
+    let with = |replicas| Fetched {
+        deployment: Some(DeploymentView { replicas, wanted: 0, ..deployment(0) }),
+        ..Fetched::default()
+    };
+    assert_eq!(diagnose(&suspended, &with(1), None).reason, Reason::RolloutInProgress);
+    assert_eq!(diagnose(&suspended, &with(0), None).reason, Reason::Suspended);
+}

@@ -1,0 +1,248 @@
+//! What makes an instance be looked at again: itself, its objects, its pods, and Secrets that it refers to.
+//!
+//! All watches are of metadata, stripped of managed fields, and none but that of the instances themselves is kept: an event
+//! is turned into the name of an instance and forgotten. So unrelated objects cost no memory.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{
+    Stream, StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Secret, Service},
+        networking::v1::{Ingress, NetworkPolicy},
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        reflector::{ObjectRef, store::Writer},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    crd::CatalystInstance,
+    names::{INSTANCE_LABEL, References},
+};
+
+/// An instance as the watch keeps it.
+pub type Watched = PartialObjectMeta<CatalystInstance>;
+/// A stream of instances to look at.
+pub type Triggers = BoxStream<'static, Result<ObjectRef<Watched>, watcher::Error>>;
+
+/// Which instances use which Secret; kept up by each reconcile before it reads.
+#[derive(Clone, Debug, Default)]
+pub struct SecretUses(Arc<Mutex<Uses>>);
+
+#[derive(Debug, Default)]
+struct Uses {
+    /// (namespace, Secret) → instances.
+    by_secret: HashMap<(String, String), HashSet<String>>,
+    /// (namespace, instance) → Secrets.
+    by_instance: HashMap<(String, String), Vec<String>>,
+}
+
+impl SecretUses {
+    /// Notes what an instance refers to now.
+    pub fn note(&self, instance: &CatalystInstance) {
+        let references = References::of(instance);
+        let (namespace, name) = (instance.namespace().unwrap_or_default(), instance.name_any());
+        self.set(&namespace, &name, vec![references.app_secret, references.ssh_key]);
+    }
+
+    /// Forgets an instance that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.set(namespace, name, Vec::new());
+    }
+
+    /// The instances that use a Secret.
+    #[must_use]
+    pub fn of(&self, namespace: &str, secret: &str) -> Vec<String> {
+        let uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = uses.by_secret.get(&(namespace.to_owned(), secret.to_owned()));
+        found.map(|instances| instances.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    fn set(&self, namespace: &str, name: &str, secrets: Vec<String>) {
+        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (namespace.to_owned(), name.to_owned());
+        if uses.by_instance.get(&key).map(Vec::as_slice).unwrap_or_default() == secrets {
+            return;
+        }
+        for old in uses.by_instance.remove(&key).unwrap_or_default() {
+            let at = (namespace.to_owned(), old);
+            if let Some(instances) = uses.by_secret.get_mut(&at) {
+                instances.remove(name);
+                if instances.is_empty() {
+                    uses.by_secret.remove(&at);
+                }
+            }
+        }
+        for secret in &secrets {
+            uses.by_secret.entry((namespace.to_owned(), secret.clone())).or_default().insert(name.to_owned());
+        }
+        if !secrets.is_empty() {
+            uses.by_instance.insert(key, secrets);
+        }
+    }
+}
+
+/// Where to watch: one namespace, or all.
+#[derive(Clone)]
+pub struct Scope {
+    /// With which client.
+    pub client: Client,
+    /// The namespace; `None`: all.
+    pub namespace: Option<String>,
+}
+
+impl Scope {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+}
+
+/// The instances: kept in `writer`'s store, and a trigger when what a person can change of one has changed. Our own status
+/// patches change neither generation nor annotations, so they trigger nothing.
+pub fn instances(scope: &Scope, writer: Writer<Watched>) -> Triggers {
+    let mut last: HashMap<String, (Option<i64>, u64)> = HashMap::new();
+    watcher::watcher(scope.api::<Watched>(), watcher::Config::default())
+        .default_backoff()
+        .modify(strip)
+        .reflect(writer)
+        .try_filter_map(move |event| {
+            let target = match event {
+                watcher::Event::Init | watcher::Event::InitDone => None,
+                watcher::Event::Apply(instance) | watcher::Event::InitApply(instance) => {
+                    let now = (instance.metadata.generation, hash(instance.annotations()));
+                    let before = last.insert(instance.uid().unwrap_or_default(), now);
+                    (before != Some(now)).then(|| ObjectRef::from_obj(&instance))
+                }
+                // Told as well: the reconcile finds nothing, and what was remembered of it is forgotten.
+                watcher::Event::Delete(instance) => {
+                    last.remove(&instance.uid().unwrap_or_default());
+                    Some(ObjectRef::from_obj(&instance))
+                }
+            };
+            futures::future::ready(Ok(target))
+        })
+        .boxed()
+}
+
+/// Our objects, the pods and the Secrets.
+pub fn surroundings(scope: &Scope, uses: &SecretUses) -> Triggers {
+    let labelled = watcher::Config::default().labels(INSTANCE_LABEL);
+    let uses = uses.clone();
+    stream::select_all([
+        owned::<Deployment>(scope, &labelled),
+        owned::<Service>(scope, &labelled),
+        owned::<Ingress>(scope, &labelled),
+        owned::<ConfigMap>(scope, &labelled),
+        owned::<NetworkPolicy>(scope, &labelled),
+        mapped::<Pod, _>(scope, &labelled, |pod| pod.labels().get(INSTANCE_LABEL).cloned().into_iter().collect()),
+        // Secrets of users carry no label of ours: all are watched, by metadata, and none is kept.
+        mapped::<Secret, _>(scope, &watcher::Config::default(), move |secret| {
+            uses.of(secret.metadata.namespace.as_deref().unwrap_or_default(), &secret.name_any())
+        }),
+    ])
+    .boxed()
+}
+
+/// Objects of ours: by our label, and by their owner, who is told also when the label was taken away.
+fn owned<K>(scope: &Scope, config: &watcher::Config) -> Triggers
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    mapped::<K, _>(scope, config, |object| {
+        let owners = object.owner_references().iter();
+        let mut instances: Vec<String> = owners
+            .filter(|owner| owner.kind == crate::crd::KIND && owner.api_version.starts_with(crate::crd::GROUP))
+            .map(|owner| owner.name.clone())
+            .collect();
+        if let Some(label) = object.labels().get(INSTANCE_LABEL).filter(|label| !instances.contains(label)) {
+            instances.push(label.clone());
+        }
+        instances
+    })
+}
+
+/// A watch of metadata whose every event names instances of the object's namespace.
+fn mapped<K, F>(scope: &Scope, config: &watcher::Config, names: F) -> Triggers
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
+    F: Fn(&PartialObjectMeta<K>) -> Vec<String> + Send + 'static,
+{
+    touched(scope, config)
+        .map_ok(move |object: PartialObjectMeta<K>| {
+            let namespace = object.namespace().unwrap_or_default();
+            let targets: Vec<_> =
+                names(&object).into_iter().map(|name| Ok(ObjectRef::new(&name).within(&namespace))).collect();
+            stream::iter(targets)
+        })
+        .try_flatten()
+        .boxed()
+}
+
+fn touched<K>(
+    scope: &Scope,
+    config: &watcher::Config,
+) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    watcher::watcher(scope.api::<PartialObjectMeta<K>>(), config.clone())
+        .default_backoff()
+        .modify(strip)
+        .touched_objects()
+}
+
+/// The largest part of metadata, of which triggers need nothing.
+fn strip<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+}
+
+fn hash(annotations: &std::collections::BTreeMap<String, String>) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    annotations.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_leads_to_the_instances_that_use_it_now() {
+        let uses = SecretUses::default();
+        uses.set("n", "a", vec!["shared".into(), "a-key".into()]);
+        uses.set("n", "b", vec!["shared".into()]);
+        let mut both = uses.of("n", "shared");
+        both.sort();
+        assert_eq!(both, ["a", "b"]);
+        assert!(uses.of("other", "shared").is_empty());
+        uses.set("n", "a", vec!["a-key".into()]);
+        assert_eq!(uses.of("n", "shared"), ["b"]);
+        uses.forget("n", "a");
+        uses.forget("n", "b");
+        assert!(uses.0.lock().unwrap().by_secret.is_empty() && uses.0.lock().unwrap().by_instance.is_empty());
+    }
+}
