@@ -102,6 +102,16 @@ export function isBusy(conversation: Conversation): boolean {
   return conversation.turnOpen || conversation.pending.some((each) => each.state === "sent" || each.state === "accepted");
 }
 
+/** Claude waits for a decision that has not been given. */
+export function isAsking({ entries, turnOpen, answers }: Conversation): boolean {
+  const end = entries.at(-1);
+  return (
+    turnOpen &&
+    end?.kind === "assistant" &&
+    end.parts.some((part) => part.kind === "tool" && part.permission?.state === "open" && !(part.permission.requestId in answers))
+  );
+}
+
 export function reduce(state: Conversation, action: Action): Conversation {
   switch (action.type) {
     case "frames":

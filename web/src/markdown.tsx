@@ -2,16 +2,25 @@
 // a file that it read) writes cannot bring markup, scripts or remote content into the page. HTML shows as text,
 // links go to http, https and mailto alone, images become links.
 
-import { marked, type MarkedToken, type Token, type Tokens } from "marked";
+import type { MarkedToken, Token, Tokens } from "marked";
 import { Component, type ComponentChildren } from "preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Icon } from "./icons";
+import { type Blocks, growBlocks, readBlocks } from "./markdown-blocks";
 
-export function Markdown({ text }: { readonly text: string }) {
-  const blocks = useMemo(() => marked.lexer(text), [text]);
+interface MarkdownProps {
+  readonly text: string;
+  /** More may follow. */
+  readonly growing?: boolean;
+}
+
+export function Markdown({ text, growing = false }: MarkdownProps) {
+  const last = useRef<Blocks | undefined>(undefined);
+  const blocks = useMemo(() => (growing && last.current ? growBlocks(last.current, text) : readBlocks(text)), [text, growing]);
+  last.current = blocks;
   return (
     <div class="prose">
-      {blocks.map((token, index) => (
+      {blocks.tokens.map((token, index) => (
         <Block key={index} token={token} />
       ))}
     </div>

@@ -25,7 +25,15 @@ export function ideaPath(slug: string): string {
 
 export const route = new Store<Route>(parseRoute(location.pathname));
 
+let navigated = false;
+
+/** Whether a screen was reached from within, not by loading the page. */
+export function hasNavigated(): boolean {
+  return navigated;
+}
+
 export function navigate(path: string, how: "push" | "replace" = "push"): void {
+  navigated = true;
   if (how === "push") history.pushState(null, "", path);
   else history.replaceState(null, "", path);
   route.set(parseRoute(path));

@@ -1,11 +1,11 @@
 // The bar at the top, the state of the connection, the banner that says what is wrong and what to do.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Health } from "./api";
 import type { Connection } from "./connection";
 import { Icon, Mark } from "./icons";
-import { Link } from "./router";
+import { hasNavigated, Link } from "./router";
 import type { ConnectionState } from "./socket";
 import { useStore } from "./store";
 import { explainAway } from "./vm-reasons";
@@ -14,16 +14,23 @@ interface ShellProps {
   readonly connection: Connection;
   readonly title?: string;
   readonly back?: string;
+  /** Something waits for the user: the tab says so. */
+  readonly attention?: boolean;
   /** Beside the title. */
   readonly badge?: ComponentChildren;
   readonly actions?: ComponentChildren;
   readonly children: ComponentChildren;
 }
 
-export function Shell({ connection, title, back, badge, actions, children }: ShellProps) {
+export function Shell({ connection, title, back, attention, badge, actions, children }: ShellProps) {
+  const main = useRef<HTMLElement>(null);
   useEffect(() => {
-    document.title = title ? `${title} – Catalyst` : "Catalyst";
-  }, [title]);
+    document.title = `${attention ? "● " : ""}${title ? `${title} – ` : ""}Catalyst`;
+  }, [title, attention]);
+  // After a step inside the application the keyboard and the screen reader begin at the new screen.
+  useEffect(() => {
+    if (hasNavigated() && document.activeElement === document.body) main.current?.focus({ preventScroll: true });
+  }, []);
   return (
     <div class="shell">
       <a class="skip" href="#main">
@@ -46,7 +53,7 @@ export function Shell({ connection, title, back, badge, actions, children }: She
         </header>
         <Banner connection={connection} />
       </div>
-      <main id="main" class="page" tabIndex={-1}>
+      <main id="main" class="page" ref={main} tabIndex={-1}>
         {children}
       </main>
     </div>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Action, type AssistantEntry, type Conversation, emptyConversation, isBusy, type Part, type PendingMessage, reduce } from "../src/conversation";
+import { type Action, type AssistantEntry, type Conversation, emptyConversation, isAsking, isBusy, type Part, type PendingMessage, reduce } from "../src/conversation";
 import type { LogEvent, LogFrame, Notice } from "../src/protocol";
 
 const frame = (run: number, seq: string, event: LogEvent): LogFrame => ({ position: { run, seq }, event });
@@ -134,6 +134,7 @@ describe("the end of a turn", () => {
     const asked = frame(1, "1.0", { type: "claude:permission", requestId: "r", toolUseId: "t", name: "Write", input: {} });
     const open = fold(frames(asked), { type: "answer", requestId: "r", decision: "allow" });
     expect(open.answers).toEqual({ r: "allow" });
+    expect([isAsking(fold(frames(asked))), isAsking(open)]).toEqual([true, false]);
     const ended = reduce(open, frames(frame(1, "2.0", result())));
     expect(parts(ended)[0]).toMatchObject({ permission: { state: "withdrawn" } });
     expect(ended.answers).toEqual({});

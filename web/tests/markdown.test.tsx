@@ -2,6 +2,7 @@
 import { render } from "preact";
 import { describe, expect, it } from "vitest";
 import { isSafeLink, Markdown } from "../src/markdown";
+import { growBlocks, readBlocks } from "../src/markdown-blocks";
 
 function draw(text: string): HTMLElement {
   const root = document.createElement("div");
@@ -48,9 +49,32 @@ describe("markdown", () => {
   it("can be cut anywhere while it streams", () => {
     const text = "Hi **you**\n\n1. a\n2. `b`\n\n```py\nx = 1\n```\n\n> q\n\n| a |\n|---|\n| 1 |\n\n[l](https://x.example) &amp; <b>";
     const root = document.createElement("div");
-    for (let end = 0; end <= text.length; end++) render(<Markdown text={text.slice(0, end)} />, root);
+    for (let end = 0; end <= text.length; end++) render(<Markdown text={text.slice(0, end)} growing />, root);
     const whole = draw(text);
     expect(root.innerHTML).toBe(whole.innerHTML);
     expect(whole.textContent).toContain("& <b>");
+  });
+
+  it("reads a growing text as it reads the whole", () => {
+    const texts = [
+      "# a\n\npara\nmore\n===\n\n- a\n\n- b\n\n  c\n- d\n\n1. x\n2. y\n\n    code\n\n    code\n\nlast",
+      "a\n    b\n\n```\nx\n\ny\n```\n\n> q\nlazy\n\n> r\n\n| a | b |\n|--|--|\n| 1 | 2 |\n| 3 | 4 |\n\n<div>\n\nx\n</div>\n\n***\nend\r\n\r\nof it",
+      "~~~md\n```\n~~~\n\n* a\n* * *\n* b\n\n\n\n+ c\n\ttab\n",
+    ];
+    for (const text of texts) {
+      let blocks = readBlocks("");
+      for (let end = 0; end <= text.length; end++) {
+        blocks = growBlocks(blocks, text.slice(0, end));
+        expect(blocks.tokens.map((token) => [token.type, token.raw]), JSON.stringify(text.slice(0, end))).toEqual(readBlocks(text.slice(0, end)).tokens.map((token) => [token.type, token.raw]));
+      }
+    }
+  });
+
+  it("costs the same for the end of a long text as for the end of a short one", () => {
+    const long = readBlocks("Some **text** that goes on.\n\n".repeat(5000));
+    const grown = growBlocks(long, `${long.text}More.`);
+    // Blocks that were read before are taken over, not read again.
+    expect(grown.tokens.length).toBeGreaterThan(9000);
+    expect(grown.tokens.filter((token, at) => token !== long.tokens[at]).length).toBeLessThan(8);
   });
 });

@@ -3,7 +3,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { api, ApiError, explain, type Idea } from "../api";
 import type { Connection } from "../connection";
-import { isBusy } from "../conversation";
+import { isAsking, isBusy } from "../conversation";
 import { drafts } from "../drafts";
 import { IdeaSession } from "../idea-session";
 import { Icon } from "../icons";
@@ -64,6 +64,7 @@ export function IdeaScreen({ slug, connection, say }: IdeaProps) {
       connection={connection}
       title={idea?.title ?? slug}
       back="/"
+      attention={isAsking(conversation)}
       badge={idea && <StatusChip status={idea.status} />}
       actions={idea && <DeleteButton idea={idea} say={say} />}
     >

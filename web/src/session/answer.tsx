@@ -52,7 +52,7 @@ const AnswerPart = memo(({ part, growing, live, session, given }: AnswerPartProp
     case "text":
       return (
         <div class="answer-text" data-testid="assistant-text" data-growing={growing ? "true" : undefined}>
-          <Markdown text={part.text} />
+          <Markdown text={part.text} growing={growing} />
         </div>
       );
     case "thinking":
