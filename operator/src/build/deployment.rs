@@ -18,7 +18,7 @@ use super::secret::{CATALYST_SECRET, COOKIE_SECRET};
 use super::{HTTP_PORT, KNOWN_HOSTS_FOLDER, METRICS_PORT, hex, known_hosts, labels, metadata, non_empty, selector};
 use crate::crd::TolerationSpec;
 use crate::names::CONTAINER;
-use crate::validated::{AppSecretState, Probe, ValidatedInstance};
+use crate::validated::{AppSecretState, Probe, Resources, ValidatedInstance};
 
 /// Annotation of the pod template: checksum of the ConfigMap whose entries are environment.
 pub const CONFIG_CHECKSUM: &str = "catalyst.dev/config-checksum";
@@ -142,11 +142,7 @@ fn container(instance: &ValidatedInstance) -> Container {
             ..EnvFromSource::default()
         }]),
         env: Some(environment(instance)),
-        resources: Some(ResourceRequirements {
-            requests: quantities(&instance.resources.requests),
-            limits: quantities(&instance.resources.limits),
-            ..ResourceRequirements::default()
-        }),
+        resources: resources(&instance.resources),
         liveness_probe: Some(probe(&instance.liveness)),
         readiness_probe: Some(probe(&instance.readiness)),
         lifecycle: Some(Lifecycle {
@@ -269,6 +265,12 @@ fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     }
+}
+
+fn resources(wanted: &Resources) -> Option<ResourceRequirements> {
+    let (requests, limits) = (quantities(&wanted.requests), quantities(&wanted.limits));
+    let any = requests.is_some() || limits.is_some();
+    any.then(|| ResourceRequirements { requests, limits, ..ResourceRequirements::default() })
 }
 
 fn quantities(amounts: &BTreeMap<String, String>) -> Option<BTreeMap<String, Quantity>> {

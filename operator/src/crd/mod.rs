@@ -15,9 +15,6 @@ mod status;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, visibility included, into a private place")]
 mod workload;
 
-#[cfg(test)]
-mod tests;
-
 pub use exposure::{IngressSpec, IngressTlsSpec, IssuerKind, IssuerSpec, NetworkPolicySpec, ServiceSpec, ServiceType};
 pub use manifest::{all, manifests};
 pub use reference::reference_markdown;

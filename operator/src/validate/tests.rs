@@ -1,1 +1,524 @@
+//! What status will say: one case a test, and what holds for every spec there can be.
 
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::observed::{AppSecret, Child, IngressClass, Referenced, SecretText, SshKeySecret};
+use crate::validated::{AppSecretState, HostKeys, KeyState, MissingSecret};
+
+const PUBLIC_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN+kPrZSVGPvYiFiL2rGwf3hN4/sJQ0RI6tOjqjDic8c";
+
+fn instance(spec: Value) -> CatalystInstance {
+    let object = json!({
+        "apiVersion": "catalyst.dev/v1alpha1",
+        "kind": "CatalystInstance",
+        "metadata": {"name": "catalyst", "namespace": "team", "uid": "u1"},
+        "spec": spec,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn defaults() -> Defaults {
+    Defaults { proxy_image: "catalyst-proxy:0.0.0".to_owned() }
+}
+
+fn app_secret(catalyst: &str, cookie: &str) -> Referenced<AppSecret> {
+    let text = |text: &str| (!text.is_empty()).then(|| SecretText::new(text));
+    Referenced::Found {
+        owner: Ownership::Ours,
+        value: AppSecret { catalyst_secret: text(catalyst), cookie_secret: text(cookie) },
+    }
+}
+
+fn ssh_key(owner: Ownership, entry: &str, key: &str) -> Referenced<SshKeySecret> {
+    Referenced::Found { owner, value: SshKeySecret { entries: [(entry.to_owned(), SecretText::new(key))].into() } }
+}
+
+/// A cluster in which all that an instance refers to is there.
+fn complete() -> Fetched {
+    let key = catalyst_ssh::generate_ed25519("test").unwrap();
+    Fetched {
+        app_secret: app_secret("0123456789abcdef", "fedcba9876543210"),
+        ssh_key: ssh_key(Ownership::Ours, "id_ed25519", &key.private_openssh),
+        ..Fetched::default()
+    }
+}
+
+fn valid(spec: Value, fetched: &Fetched) -> ValidatedInstance {
+    validate(&instance(spec), fetched, &defaults()).unwrap()
+}
+
+/// The only finding, as reason, field and message.
+fn stopped(spec: Value, fetched: &Fetched) -> (Reason, Option<String>, String) {
+    let mut findings = validate(&instance(spec), fetched, &defaults()).unwrap_err();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    let finding = findings.remove(0);
+    (finding.reason, finding.field, finding.message)
+}
+
+fn least() -> Value {
+    json!({"ssh": {"host": "192.168.1.100", "user": "vagrant"}})
+}
+
+fn with(path: &str, value: Value) -> Value {
+    let mut spec = least();
+    let (parents, last) = path.rsplit_once('.').unwrap_or(("", path));
+    let mut place = &mut spec;
+    for part in parents.split('.').filter(|part| !part.is_empty()) {
+        place = place.as_object_mut().unwrap().entry(part).or_insert_with(|| json!({}));
+    }
+    place[last] = value;
+    spec
+}
+
+#[test]
+fn without_secrets_both_are_to_be_generated() {
+    let valid = valid(least(), &Fetched::default());
+    assert_eq!(valid.missing_secrets(), [MissingSecret::App, MissingSecret::SshKey]);
+    assert_eq!(valid.app_secret.secret, "catalyst-secrets");
+    assert_eq!(valid.ssh.key.secret, "catalyst-ssh-key");
+}
+
+#[test]
+fn secrets_that_are_ours_are_used_and_the_public_key_is_told() {
+    let valid = valid(least(), &complete());
+    assert_eq!(valid.missing_secrets(), []);
+    let KeyState::Present { public_line } = valid.ssh.key.state else { panic!("no key") };
+    assert!(
+        public_line.starts_with("ssh-ed25519 ") && public_line.ends_with(" catalyst-team-catalyst"),
+        "{public_line}"
+    );
+}
+
+#[test]
+fn a_named_secret_that_is_missing_is_told_with_the_command_that_makes_it() {
+    let (reason, field, message) =
+        stopped(with("secrets.useExisting", json!(true)), &Fetched { app_secret: Referenced::Missing, ..complete() });
+    assert_eq!((reason, field.as_deref()), (Reason::SecretMissing, Some("secrets")));
+    assert!(message.contains("kubectl create secret generic catalyst-secrets -n team"), "{message}");
+
+    let (reason, _, message) =
+        stopped(with("ssh.existingKeySecret", json!("mine")), &Fetched { ssh_key: Referenced::Missing, ..complete() });
+    assert_eq!(reason, Reason::SecretMissing);
+    assert!(message.contains("kubectl create secret generic mine -n team --from-file=id_ed25519="), "{message}");
+}
+
+#[test]
+fn a_secret_of_somebody_else_is_never_seized() {
+    let foreign = Ownership::Foreign(None);
+    let Referenced::Found { value, .. } = app_secret("0123456789abcdef", "fedcba9876543210") else { unreachable!() };
+    let fetched = Fetched { app_secret: Referenced::Found { owner: foreign.clone(), value }, ..complete() };
+    let (reason, _, message) = stopped(least(), &fetched);
+    assert_eq!(reason, Reason::NameConflict);
+    assert!(message.contains("secrets.useExisting: true"), "{message}");
+    // The same Secret is read once the spec says so.
+    assert!(valid(with("secrets.useExisting", json!(true)), &fetched).missing_secrets().is_empty());
+
+    let fetched = Fetched { ssh_key: ssh_key(foreign, "id_ed25519", "x"), ..complete() };
+    let (reason, _, message) = stopped(least(), &fetched);
+    assert_eq!(reason, Reason::NameConflict);
+    assert!(message.contains("ssh.existingKeySecret: catalyst-ssh-key"), "{message}");
+}
+
+#[test]
+fn unsafe_application_secrets_are_refused_without_being_shown() {
+    for (catalyst, cookie, problem) in [
+        ("CHANGE_ME", "fedcba9876543210", "CATALYST_SECRET is still the placeholder"),
+        ("0123456789abcdef", "hunter2", "COOKIE_SECRET is shorter than 16"),
+        ("", "fedcba9876543210", "CATALYST_SECRET is missing"),
+    ] {
+        let (reason, _, message) =
+            stopped(least(), &Fetched { app_secret: app_secret(catalyst, cookie), ..complete() });
+        assert_eq!(reason, Reason::SecretInvalid);
+        assert!(message.contains(problem), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn the_checksum_follows_each_secret_and_shows_none() {
+    let checksum = |catalyst: &str, cookie: &str| {
+        let fetched = Fetched { app_secret: app_secret(catalyst, cookie), ..complete() };
+        match valid(least(), &fetched).app_secret.state {
+            AppSecretState::Present { checksum } => checksum,
+            AppSecretState::ToGenerate => panic!("no secret"),
+        }
+    };
+    let first = checksum("0123456789abcdef", "fedcba9876543210");
+    assert_eq!(first, checksum("0123456789abcdef", "fedcba9876543210"));
+    assert_ne!(first, checksum("0123456789abcdeX", "fedcba9876543210"));
+    assert_ne!(first, checksum("0123456789abcdef", "fedcba987654321X"));
+    // A boundary that moves between the two is a change, too.
+    assert_ne!(checksum("0123456789abcdefg", "hfedcba9876543210"), checksum("0123456789abcdef", "ghfedcba9876543210"));
+    assert_eq!(first.len(), 64);
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_refused_with_the_remedy() {
+    let (reason, _, message) = stopped(
+        with("ssh.existingKeySecret", json!("mine")),
+        &Fetched { ssh_key: ssh_key(Ownership::Foreign(None), "id_ed25519", PUBLIC_KEY), ..complete() },
+    );
+    assert_eq!(reason, Reason::SSHKeyInvalid);
+    assert!(message.contains("Secret mine, entry id_ed25519") && message.contains("public half"), "{message}");
+}
+
+#[test]
+fn a_key_under_another_entry_is_told_by_the_names_that_are_there() {
+    let fetched = Fetched { ssh_key: ssh_key(Ownership::Foreign(None), "id_rsa", "x"), ..complete() };
+    let (reason, _, message) = stopped(with("ssh.existingKeySecret", json!("mine")), &fetched);
+    assert_eq!(reason, Reason::SSHKeyInvalid);
+    assert!(message.contains("no entry id_ed25519 (it has id_rsa)"), "{message}");
+}
+
+#[test]
+fn given_host_keys_win_over_recorded_ones_and_a_bad_line_is_named() {
+    let given = format!("192.168.1.100 {PUBLIC_KEY}\n");
+    let valid = valid(with("ssh.knownHosts", json!(given)), &complete());
+    assert_eq!(valid.ssh.host_keys, HostKeys::Given(given));
+
+    let (reason, field, message) = stopped(with("ssh.knownHosts", json!("# ok\nvm ssh-ed25519 AAAA")), &complete());
+    assert_eq!((reason, field.as_deref()), (Reason::InvalidSpec, Some("ssh.knownHosts")));
+    assert!(message.contains("line 2"), "{message}");
+}
+
+#[test]
+fn only_the_record_of_this_host_and_port_is_used() {
+    let mut instance = instance(json!({"ssh": {"host": "vm", "user": "dev", "port": 2222}}));
+    let record = |host: &str, port: i32, key: &str| json!({"host": host, "port": port, "key": key, "fingerprint": "SHA256:x", "recordedAt": "2026-01-01T00:00:00Z"});
+    let records = json!({"hostKeys": [record("vm", 2222, PUBLIC_KEY), record("vm", 22, PUBLIC_KEY), record("old", 2222, PUBLIC_KEY), record("vm", 2222, "nonsense")]});
+    instance.status = serde_json::from_value(records).unwrap();
+    let valid = validate(&instance, &complete(), &defaults()).unwrap();
+    assert_eq!(valid.ssh.host_keys, HostKeys::Recorded(vec![format!("[vm]:2222 {PUBLIC_KEY}")]));
+}
+
+#[test]
+fn an_object_of_somebody_else_is_a_conflict_only_if_its_name_is_needed() {
+    let child = |kind: &str, name: &str| Child {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        owner: Ownership::Foreign(Some("Foo/bar".to_owned())),
+    };
+    let (reason, _, message) =
+        stopped(least(), &Fetched { children: vec![child("ConfigMap", "catalyst-config")], ..complete() });
+    assert_eq!(reason, Reason::NameConflict);
+    assert!(message.contains("ConfigMap catalyst-config exists and belongs to Foo/bar"), "{message}");
+    // No Ingress is wanted, so one of that name is nobody's business.
+    valid(least(), &Fetched { children: vec![child("Ingress", "catalyst")], ..complete() });
+}
+
+#[test]
+fn ssh_may_go_to_the_given_address_alone() {
+    let ranges = |spec: Value| -> Vec<String> {
+        valid(spec, &complete()).network_policy.unwrap().ssh_cidrs.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(ranges(least()), ["192.168.1.100/32"]);
+    assert_eq!(ranges(with("ssh.host", json!("fd00::1"))), ["fd00::1/128"]);
+    assert_eq!(ranges(with("networkPolicy.sshEgressCidr", json!("192.168.1.7/24"))), ["192.168.1.0/24"]);
+}
+
+#[test]
+fn a_name_opens_ssh_to_everywhere_and_says_so() {
+    let valid = valid(with("ssh.host", json!("vm.example.com")), &complete());
+    assert_eq!(valid.network_policy.unwrap().ssh_cidrs.len(), 2);
+    assert_eq!(valid.advice.iter().map(|finding| finding.reason).collect::<Vec<_>>(), [Reason::PermissiveEgress]);
+}
+
+#[test]
+fn a_range_that_shuts_the_vm_out_is_refused() {
+    let (reason, _, message) = stopped(with("networkPolicy.sshEgressCidr", json!("10.0.0.0/8")), &complete());
+    assert_eq!(reason, Reason::EgressCidrExcludesHost);
+    assert!(message.contains("10.0.0.0/8 does not contain the VM's address 192.168.1.100"), "{message}");
+
+    let mut spec = with("networkPolicy.sshEgressCidr", json!("10.0.0.0/8"));
+    spec["ssh"]["host"] = json!("vm");
+    let resolved = |addresses: &[&str]| Fetched {
+        host_addresses: addresses.iter().map(|address| address.parse::<IpAddr>().unwrap()).collect(),
+        ..complete()
+    };
+    assert_eq!(stopped(spec.clone(), &resolved(&["192.168.1.1", "fd00::1"])).0, Reason::EgressCidrExcludesHost);
+    valid(spec.clone(), &resolved(&["192.168.1.1", "10.1.2.3"]));
+    valid(spec, &resolved(&[]));
+}
+
+#[test]
+fn a_missing_ingress_class_and_a_claimed_host_are_told_but_keep_nothing_from_being_built() {
+    let class = IngressClass { name: "traefik".to_owned(), controller: "traefik.io/ingress-controller".to_owned() };
+    let fetched =
+        Fetched { ingress_classes: Some(vec![class]), host_claims: Some(vec!["other/web".to_owned()]), ..complete() };
+    let valid = valid(with("ingress.host", json!("a.example.com")), &fetched);
+    let told: Vec<(Reason, bool)> = valid
+        .advice
+        .iter()
+        .map(|finding| (finding.reason, finding.message.contains("traefik") || finding.message.contains("other/web")))
+        .collect();
+    assert_eq!(told, [(Reason::IngressClassMissing, true), (Reason::HostConflict, true)]);
+    assert!(valid.ingress.is_some());
+}
+
+#[test]
+fn the_url_follows_ingress_tls_and_what_overrides_them() {
+    let origin = |spec: Value| valid(spec, &complete()).public_url.map(|url| url.origin());
+    assert_eq!(origin(least()), None);
+    assert_eq!(origin(with("ingress.host", json!("a.b"))).as_deref(), Some("http://a.b"));
+    let mut spec = with("ingress.tls.secretName", json!("cert"));
+    spec["ingress"]["host"] = json!("a.b");
+    assert_eq!(origin(spec.clone()).as_deref(), Some("https://a.b"));
+    spec["publicUrl"] = json!("https://c.d:8443");
+    assert_eq!(origin(spec).as_deref(), Some("https://c.d:8443"));
+}
+
+#[test]
+fn resources_given_win_and_defaults_give_way_to_them() {
+    let resources = |spec: Value| valid(spec, &complete()).resources;
+    let default = resources(least());
+    assert_eq!(default.requests["cpu"], "100m");
+    assert_eq!(default.limits["memory"], "512Mi");
+    // A request above the default limit takes that limit away, not the request.
+    let large = resources(with("resources.requests", json!({"memory": "1Gi"})));
+    assert_eq!((large.requests["memory"].as_str(), large.limits.get("memory")), ("1Gi", None));
+    assert_eq!(large.limits["cpu"], "500m");
+    let small = resources(with("resources.limits", json!({"memory": "64Mi"})));
+    assert_eq!((small.requests.get("memory"), small.limits["memory"].as_str()), (None, "64Mi"));
+    let unlimited = resources(with("resources.limits", json!({"cpu": 0})));
+    assert_eq!(unlimited.limits.get("cpu"), None);
+
+    let mut spec = with("resources.requests", json!({"memory": "2Gi"}));
+    spec["resources"]["limits"] = json!({"memory": "1Gi"});
+    let (reason, field, _) = stopped(spec, &complete());
+    assert_eq!((reason, field.as_deref()), (Reason::InvalidSpec, Some("resources.requests.memory")));
+}
+
+#[test]
+fn suspend_means_no_pods_and_forgets_nothing() {
+    let mut spec = with("suspend", json!(true));
+    spec["replicas"] = json!(3);
+    let valid = valid(spec, &complete());
+    assert_eq!((valid.replicas, valid.suspended), (0, true));
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let spec = json!({"ssh": {"host": "a b", "user": "", "port": 0}, "publicUrl": "x", "ingress": {"enabled": true}});
+    let findings = validate(&instance(spec), &complete(), &defaults()).unwrap_err();
+    let fields: Vec<&str> = findings.iter().filter_map(|finding| finding.field.as_deref()).collect();
+    assert_eq!(fields, ["ssh.host", "ssh.port", "ssh.user", "ingress.host", "publicUrl"]);
+}
+
+/// Text as people write it and as they should not: of every length, with letters that mean something somewhere.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "",
+            "a",
+            "vm",
+            "192.168.1.100",
+            "300.1.1.1",
+            "fd00::1",
+            "dev-vm.example.com",
+            "-a",
+            "a-",
+            "A_b",
+            "a..b",
+            "~",
+            "~/x",
+            "/",
+            "/secrets/ssh/id",
+            "/tmp/x",
+            "/a/../b",
+            "22",
+            "0",
+            "65536",
+            "10.0.0.0/8",
+            "10.0.0.1/33",
+            "::/0",
+            "http://a",
+            "https://A.b:443/",
+            "https://[::1]:1",
+            "http://[::1",
+            "ghcr.io/a/b",
+            "a:1/b",
+            "a//b",
+            "sha256:00",
+            "v1.2",
+            "1Gi",
+            "500m",
+            "1.5",
+            "9999999999999999999999E",
+            "CHANGE_ME",
+            "Exists",
+            "PORT",
+            "a/b",
+            "a/b/c",
+            "x=y",
+            "\0",
+            "ä\u{202e}",
+            "$(x)",
+        ])
+        .prop_map(str::to_owned),
+        "[ -~]{0,12}",
+        "\\PC{0,8}",
+        "[a-z0-9.-]{0,80}",
+    ]
+}
+
+fn maybe<T: Into<Value> + std::fmt::Debug + Clone>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Value> {
+    prop::option::weighted(0.3, value).prop_map(|value| value.map_or(Value::Null, Into::into))
+}
+
+fn number() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        prop::sample::select(vec![-1, 0, 1, 22, 80, 3001, 65535, 65536, i64::from(i32::MAX)]),
+        (-5_i64..100_000)
+    ]
+}
+
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec(text(), 0..3)
+}
+
+fn map() -> impl Strategy<Value = Value> {
+    prop::collection::btree_map(text(), text(), 0..3).prop_map(|map| json!(map))
+}
+
+/// Any spec that the types can hold, most fields unset.
+fn any_spec() -> impl Strategy<Value = Value> {
+    let ssh = (text(), text(), maybe(text()), maybe(number()), maybe(text()), maybe(text()), maybe(text())).prop_map(
+        |(host, user, port, number, base, key, secret)| {
+            let port = if number.is_null() { port } else { number };
+            json!({"host": host, "user": user, "port": port, "ideasBasePath": base, "keyPath": key, "existingKeySecret": secret})
+        },
+    );
+    let exposure = (maybe(any::<bool>()), maybe(text()), maybe(text()), maybe(map()), maybe(text()), maybe(text()))
+        .prop_map(|(enabled, class, host, annotations, tls, issuer)| {
+            let issuer = if issuer.is_null() { issuer } else { json!({"name": issuer}) };
+            let tls = if tls.is_null() && issuer.is_null() {
+                Value::Null
+            } else {
+                json!({"secretName": tls, "issuer": issuer})
+            };
+            json!({"enabled": enabled, "className": class, "host": host, "annotations": annotations, "tls": tls})
+        });
+    let policy = (maybe(any::<bool>()), maybe(text()), maybe(text()), maybe(texts()), maybe(texts())).prop_map(
+        |(enabled, namespace, ssh, ingress, dns)| json!({"enabled": enabled, "ingressNamespace": namespace, "sshEgressCidr": ssh, "ingressCidrs": ingress, "dnsCidrs": dns}),
+    );
+    let image = (maybe(text()), maybe(text()), maybe(text()))
+        .prop_map(|(repository, tag, digest)| json!({"repository": repository, "tag": tag, "digest": digest}));
+    let secrets = (maybe(any::<bool>()), maybe(text()))
+        .prop_map(|(own, name)| json!({"useExisting": own, "existingSecret": name}));
+    let amounts = || maybe(map());
+    let pods = (maybe(text()), maybe(map()), maybe(map()), amounts(), amounts(), (text(), text()), number(), number())
+        .prop_map(|(url, labels, annotations, requests, limits, variable, user, seconds)| {
+            json!({
+                "publicUrl": url, "podLabels": labels, "podAnnotations": annotations,
+                "resources": {"requests": requests, "limits": limits},
+                "extraEnv": [{"name": variable.0, "value": variable.1}],
+                "securityContext": {"runAsUser": user},
+                "livenessProbe": {"periodSeconds": seconds},
+                "service": {"port": seconds},
+            })
+        });
+    let keep = prop::collection::vec(prop::bool::weighted(0.4), 12);
+    (ssh, exposure, policy, image, secrets, pods, keep).prop_map(
+        |(ssh, ingress, policy, image, secrets, pods, keep)| {
+            let mut spec = serde_json::Map::new();
+            let parts = [("ingress", ingress), ("networkPolicy", policy), ("image", image), ("secrets", secrets)];
+            let pods = pods.as_object().cloned().unwrap_or_default();
+            let parts = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).chain(pods);
+            for ((name, part), keep) in parts.zip(keep) {
+                if keep {
+                    spec.insert(name, part);
+                }
+            }
+            spec.insert("ssh".to_owned(), ssh);
+            Value::Object(spec)
+        },
+    )
+}
+
+/// A spec of which each part is right by itself.
+fn right_spec() -> impl Strategy<Value = Value> {
+    let host = prop_oneof![
+        "[a-z][a-z0-9-]{0,20}[a-z0-9](\\.[a-z]{2,8}){0,2}",
+        any::<std::net::Ipv4Addr>().prop_map(|ip| ip.to_string()),
+        any::<std::net::Ipv6Addr>()
+            .prop_filter("no IPv4 in disguise", |ip| ip.to_ipv4_mapped().is_none())
+            .prop_map(|ip| ip.to_string())
+    ];
+    let port = prop_oneof![
+        (1_u16..).prop_map(|port| json!(port)),
+        (1_u16..).prop_map(|port| json!(port.to_string())),
+        Just(Value::Null)
+    ];
+    (
+        host,
+        "[a-z_][a-z0-9_.-]{0,30}",
+        port,
+        maybe("(~|~/[a-z ]{1,9}|/[a-z]{1,9}/x)"),
+        maybe("[a-z]([a-z0-9-]{0,20}[a-z0-9])?(\\.[a-z]{1,9}){0,3}"),
+        0..=20_i32,
+        any::<bool>(),
+    )
+        .prop_map(|(host, user, port, base, ingress, replicas, suspend)| {
+            json!({
+                "ssh": {"host": host, "user": user, "port": port, "ideasBasePath": base},
+                "ingress": {"host": ingress},
+                "replicas": replicas,
+                "suspend": suspend,
+            })
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whatever is written: no panic; either findings that name what is wrong, or the same objects each time.
+    #[test]
+    fn any_spec_is_judged_and_builds_the_same_each_time(spec in any_spec(), name in text()) {
+        let Ok(mut instance) = serde_json::from_value::<CatalystInstance>(json!({
+            "apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "metadata": {"name": "catalyst", "namespace": "team", "uid": "u1"}, "spec": spec,
+        })) else { return Ok(()) };
+        for name in [Some(name), None, Some("catalyst".to_owned())] {
+            instance.metadata.name = name;
+            match validate(&instance, &complete(), &defaults()) {
+                Err(findings) => {
+                    prop_assert!(!findings.is_empty());
+                    for finding in findings {
+                        prop_assert!(finding.reason != Reason::InvalidSpec || finding.field.is_some(), "{finding:?}");
+                        prop_assert!(!finding.message.is_empty());
+                    }
+                }
+                Ok(valid) => prop_assert_eq!(crate::build::build(&valid), crate::build::build(&valid.clone())),
+            }
+        }
+    }
+
+    /// The rules in the CRD and the code agree: what the rules take, the code takes, but for what only code can see.
+    #[test]
+    fn what_the_rules_take_the_code_does_not_call_malformed(spec in any_spec()) {
+        let Ok(instance) = serde_json::from_value::<CatalystInstance>(json!({
+            "apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "metadata": {"name": "catalyst", "namespace": "team", "uid": "u1"}, "spec": spec,
+        })) else { return Ok(()) };
+        if instance.validate_cel().is_err() {
+            return Ok(());
+        }
+        let findings = validate(&instance, &complete(), &defaults()).err().unwrap_or_default();
+        // Bounds and patterns are the schema's, not the rules'; names of keys and folders that are taken are the code's alone.
+        let beyond_rules = ["service.port", "livenessProbe.", "resources.", "podLabels", "podAnnotations", "ingress.annotations", "ssh.keyPath", "image.repository"];
+        for finding in findings.iter().filter(|finding| finding.reason == Reason::InvalidSpec) {
+            let field = finding.field.as_deref().unwrap_or_default();
+            prop_assert!(beyond_rules.iter().any(|beyond| field.starts_with(beyond)), "the rules take {spec}, the code does not: {finding:?}");
+        }
+    }
+
+    #[test]
+    fn a_right_spec_passes_the_rules_and_the_code(spec in right_spec()) {
+        let instance = instance(spec);
+        prop_assert!(instance.validate_cel().is_ok(), "{:?}", instance.validate_cel());
+        let valid = validate(&instance, &complete(), &defaults());
+        prop_assert!(valid.is_ok(), "{valid:?}");
+    }
+}

@@ -29,7 +29,9 @@ pub(super) fn is_dns_subdomain(text: &str) -> bool {
 /// `ssh.host`.
 pub(super) fn host(text: &str) -> Option<Host> {
     if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(Host::Address(address));
+        // Kubernetes takes no IPv4 address in the notation of IPv6.
+        let mapped = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
+        return (!mapped).then_some(Host::Address(address));
     }
     let edge = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let fits = (1..=253).contains(&text.len())
@@ -184,8 +186,19 @@ mod tests {
         assert!(matches!(host("192.168.1.100"), Some(Host::Address(_))));
         assert!(matches!(host("fd00::1"), Some(Host::Address(_))));
         assert!(matches!(host("dev-vm.example.com"), Some(Host::Name(_))));
-        for wrong in ["", "192.168.1.300", "10.0.0", "a..b", "-a", "user@host", "ssh://host", "host:22", "a b", "[::1]"]
-        {
+        for wrong in [
+            "",
+            "192.168.1.300",
+            "10.0.0",
+            "a..b",
+            "-a",
+            "user@host",
+            "ssh://host",
+            "host:22",
+            "a b",
+            "[::1]",
+            "::ffff:10.0.0.1",
+        ] {
             assert_eq!(host(wrong), None, "{wrong}");
         }
     }
