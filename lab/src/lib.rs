@@ -1,20 +1,36 @@
 //! The lab: what the demo, the end-to-end tests and the benchmarks run on.
 
+mod assignment;
 pub mod audit;
 mod certificates;
+mod cgroup;
 pub mod claude;
+mod cluster;
+mod command;
 mod components;
 mod control_plane;
+mod daemon;
 pub mod folders;
 mod golang;
+mod image;
+mod ingress;
+mod inspect;
+mod lab;
+mod links;
 pub mod messages_api;
 pub mod network;
+mod node;
 pub mod parts;
+pub mod preflight;
 mod progress;
 mod readiness;
+mod status;
 pub mod vm;
 
+pub use audit::Write;
 pub use control_plane::{ControlPlane, ControlPlaneOptions};
+pub use lab::Lab;
 pub use network::Network;
 pub use progress::Progress;
+pub use status::{PartStatus, Status};
 pub use vm::DevVm;

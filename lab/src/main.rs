@@ -1,13 +1,69 @@
 //! The lab's command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use clap::Parser;
+use anyhow::{Context, bail};
+use catalyst_lab::parts::{self, Part};
+use catalyst_lab::{Lab, Progress, preflight};
+use clap::{Parser, Subcommand};
 
-/// The lab: a real one-node Kubernetes and a dev-VM, without Docker.
+/// A real one-node Kubernetes and a dev-VM on this machine, without Docker.
+///
+/// Every part is a real one: etcd, Kubernetes, containerd, CoreDNS, ingress-nginx, OpenSSH, the Claude Code CLI. All of a lab is below
+/// ~/.local/state/catalyst-lab/NAME, builds are in ~/.cache/catalyst-lab.
 #[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Which lab; several stand side by side.
+    #[arg(long, default_value = "demo", env = "CATALYST_LAB", global = true)]
+    name: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
 enum Command {
+    /// Start what of the lab does not run, and await that all of it answers; builds and installs first what is missing.
+    Up,
+    /// End all of the lab and remove all that it left.
+    Down,
+    /// Show every part, whether it answers, and its log; fails if one does not.
+    Status,
+    /// Print the path of the kubeconfig.
+    Kubeconfig,
+    /// Print the URL that leads to the ingress, for the host NAME if given: http://NAME.localhost:PORT.
+    Url {
+        /// A name below `.localhost`, which browsers take for this machine.
+        host: Option<String>,
+    },
+    /// List the labs of this machine.
+    List,
+    /// Build all parts into the cache.
+    Build,
+    /// Load an image's archive (`docker save`, `buildah push IMAGE docker-archive:FILE:IMAGE`) into the node.
+    LoadImage {
+        /// The archive.
+        archive: PathBuf,
+    },
+    /// Run kubectl on the lab.
+    Kubectl {
+        /// kubectl's arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Say what this machine lacks for a lab, and how to get it.
+    Preflight {
+        /// Install what Debian packages have.
+        #[arg(long)]
+        install: bool,
+        /// A further program, or path, and the Debian package that has it: PROGRAM=PACKAGE.
+        #[arg(long, value_name = "PROGRAM=PACKAGE")]
+        also: Vec<String>,
+    },
     /// Serve the lab's stand-in for the Messages API (run inside the dev-VM by the lab itself).
+    #[command(hide = true)]
     MessagesApi {
         /// Address to listen on.
         #[arg(long)]
@@ -16,8 +72,71 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Command::parse() {
-        Command::MessagesApi { listen } => catalyst_lab::messages_api::serve(listen).await,
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("catalyst-lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let progress = Progress::stderr();
+    let lab = || Lab::named(&arguments.name);
+    match arguments.command {
+        Command::Up => {
+            let lab = lab()?;
+            lab.up(&progress).await?;
+            println!("{}", lab.status().await?);
+        }
+        Command::Down => {
+            let lab = lab()?;
+            progress.step(&format!("taking the lab {} down", lab.name()), lab.down()).await?;
+        }
+        Command::Status => {
+            let status = lab()?.status().await?;
+            println!("{status}");
+            return Ok(if status.is_up() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Kubeconfig => println!("{}", lab()?.kubeconfig().display()),
+        Command::Url { host: None } => println!("http://{}", lab()?.ingress_addr()),
+        Command::Url { host: Some(host) } => println!("http://{host}.localhost:{}", lab()?.ingress_addr().port()),
+        Command::List => Lab::all()?.iter().for_each(|name| println!("{name}")),
+        Command::Build => {
+            for part in Part::ALL {
+                println!("{}", parts::ensure(part, &progress).await?.program().display());
+            }
+        }
+        Command::LoadImage { archive } => {
+            progress.step(&format!("loading {}", archive.display()), lab()?.load_image(&archive)).await?;
+        }
+        Command::Kubectl { arguments } => {
+            let status = lab()?.kubectl().args(arguments).status().await.context("run kubectl")?;
+            return Ok(status
+                .code()
+                .and_then(|code| u8::try_from(code).ok())
+                .map_or(ExitCode::FAILURE, ExitCode::from));
+        }
+        Command::Preflight { install, also } => {
+            let also = also.iter().map(|pair| need(pair)).collect::<anyhow::Result<Vec<_>>>()?;
+            if install {
+                preflight::install_also(&also, &progress).await?;
+            }
+            preflight::check_also(&also)?;
+            println!("nothing is missing");
+        }
+        Command::MessagesApi { listen } => catalyst_lab::messages_api::serve(listen).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn need(pair: &str) -> anyhow::Result<(String, String)> {
+    match pair.split_once('=') {
+        Some((program, package)) if !program.is_empty() && !package.is_empty() => {
+            Ok((program.to_owned(), package.to_owned()))
+        }
+        _ => bail!("--also takes PROGRAM=PACKAGE, not {pair:?}"),
     }
 }

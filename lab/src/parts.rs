@@ -140,6 +140,12 @@ impl Built {
         self.folder.join(self.part.name())
     }
 
+    /// Which part it is.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
     /// What the build kept of its module's files, if it keeps any.
     pub(crate) fn kept(&self) -> PathBuf {
         self.folder.join("files")

@@ -1,12 +1,16 @@
 //! What it means that a part is ready, asked of the part itself.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 /// How often it is asked.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
@@ -41,4 +45,33 @@ pub(crate) async fn node(client: &Client, name: &str) -> bool {
 
 async fn answered<T, E>(answer: impl Future<Output = Result<T, E>>) -> Option<T> {
     tokio::time::timeout(ANSWER_DEADLINE, answer).await.ok()?.ok()
+}
+
+/// The status of an HTTP answer to `GET path`, if there is one.
+pub(crate) async fn http(address: IpAddr, port: u16, path: &str) -> Option<u16> {
+    let asked = async {
+        let mut stream = TcpStream::connect((address, port)).await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: lab\r\n\r\n").as_bytes()).await?;
+        let mut first = String::new();
+        BufReader::new(stream).take(200).read_line(&mut first).await?;
+        Ok::<_, std::io::Error>(first)
+    };
+    answered(asked).await?.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether something accepts connections there.
+pub(crate) async fn accepts(address: IpAddr, port: u16) -> bool {
+    answered(TcpStream::connect((address, port))).await.is_some()
+}
+
+/// Whether as many pods of a Deployment are ready as it wants, in its latest form.
+pub(crate) async fn deployment(client: &Client, namespace: &str, name: &str) -> bool {
+    let Some(deployment) = answered(Api::<Deployment>::namespaced(client.clone(), namespace).get(name)).await else {
+        return false;
+    };
+    let wanted = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+    let status = deployment.status.unwrap_or_default();
+    status.observed_generation == deployment.metadata.generation
+        && status.updated_replicas == Some(wanted)
+        && status.ready_replicas == Some(wanted)
 }

@@ -1,0 +1,65 @@
+//! The host's side of a lab's network: the bridge, and the node's namespace on a cable to it.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use crate::assignment::link_exists;
+use crate::command;
+use crate::network::Network;
+
+/// The node's end of the cable.
+const INNER_LINK: &str = "eth0";
+
+/// The node's namespace as a file, for `nsenter --net=`.
+pub(crate) fn node_namespace(network: &Network) -> PathBuf {
+    PathBuf::from("/run/netns").join(&network.node_netns)
+}
+
+/// Whether all of it is there.
+pub(crate) fn exist(network: &Network) -> bool {
+    node_namespace(network).exists() && link_exists(&network.bridge) && link_exists(&network.node_link)
+}
+
+/// Makes what is missing.
+pub(crate) async fn create(network: &Network) -> anyhow::Result<()> {
+    let Network { bridge, host, node, prefix, node_netns: namespace, node_link: link, vm_link, .. } = network;
+    if !link_exists(bridge) {
+        ip(["link", "add", bridge, "type", "bridge"]).await?;
+    }
+    ip(["addr", "replace", &format!("{host}/{prefix}"), "dev", bridge]).await?;
+    ip(["link", "set", bridge, "up"]).await?;
+    if !node_namespace(network).exists() {
+        ip(["netns", "add", namespace]).await?;
+    }
+    if !link_exists(link) {
+        ip(["link", "add", link, "type", "veth", "peer", "name", INNER_LINK, "netns", namespace]).await?;
+    }
+    ip(["link", "set", link, "master", bridge, "up"]).await?;
+    if link_exists(vm_link) {
+        // The dev-VM outlived the bridge that it was plugged into.
+        ip(["link", "set", vm_link, "master", bridge]).await?;
+    }
+    ip(["-n", namespace, "addr", "replace", &format!("{node}/{prefix}"), "dev", INNER_LINK]).await?;
+    ip(["-n", namespace, "link", "set", INNER_LINK, "up"]).await?;
+    ip(["-n", namespace, "link", "set", "lo", "up"]).await?;
+    ip(["-n", namespace, "route", "replace", "default", "via", &host.to_string()]).await?;
+    let enter = format!("--net={}", node_namespace(network).display());
+    command::run("nsenter", [enter.as_str(), "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]).await
+}
+
+/// Removes what is there.
+pub(crate) async fn remove(network: &Network) -> anyhow::Result<()> {
+    for link in [&network.node_link, &network.bridge] {
+        if link_exists(link) {
+            ip(["link", "delete", link]).await?;
+        }
+    }
+    if node_namespace(network).exists() {
+        ip(["netns", "delete", &network.node_netns]).await?;
+    }
+    Ok(())
+}
+
+async fn ip<Word: AsRef<OsStr>>(arguments: impl IntoIterator<Item = Word>) -> anyhow::Result<()> {
+    command::run("ip", arguments).await
+}
