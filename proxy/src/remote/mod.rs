@@ -3,16 +3,22 @@
 //! Nothing that a user types becomes part of a command line unquoted, and prompts never become part of one at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use catalyst_ssh::{Failure, Finished, Lane, Pool};
 use tokio::sync::OnceCell;
 
 mod command;
+pub mod ideas;
+mod program;
 
 pub use command::quote;
+pub(crate) use program::{Piece, Stream};
 
 /// Largest output that a script may print before it is refused, in bytes.
 const OUTPUT_LIMIT: usize = 16 * 1024 * 1024;
+/// How long a script may take.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Why something could not be executed on the VM.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -23,6 +29,9 @@ pub enum RemoteError {
     /// The login shell of the VM's user did not start our script, or ended it early.
     #[error("The VM's login shell did not run a command ({0}). Check that the SSH user has a POSIX login shell.")]
     NoShell(String),
+    /// A script did not end in time.
+    #[error("The VM did not answer within {} s. It may be overloaded, or its disk may hang.", .0.as_secs())]
+    TimedOut(Duration),
 }
 
 /// The VM as a place where scripts run: a pool of connections and the folder of the ideas.
@@ -47,12 +56,29 @@ impl Remote {
     ///
     /// Whatever the user's shell start-up files print is dropped from the output.
     pub async fn sh(&self, lane: Lane, script: &str, args: &[&str], stdin: &[u8]) -> Result<Finished, RemoteError> {
-        let mut exec = self.pool.exec(lane, &command::shell(script, args)).await?;
-        if !stdin.is_empty() {
-            exec.write(stdin).await?;
-        }
-        exec.close_stdin().await?;
-        let mut finished = exec.finish(OUTPUT_LIMIT).await?;
+        self.sh_within(DEADLINE, lane, script, args, stdin).await
+    }
+
+    /// As [`Remote::sh`], with a deadline of its own.
+    async fn sh_within(
+        &self,
+        deadline: Duration,
+        lane: Lane,
+        script: &str,
+        args: &[&str],
+        stdin: &[u8],
+    ) -> Result<Finished, RemoteError> {
+        let command = command::shell(script, args);
+        let work = async {
+            let mut exec = self.pool.exec(lane, &command).await?;
+            if !stdin.is_empty() {
+                exec.write(stdin).await?;
+            }
+            exec.close_stdin().await?;
+            exec.finish(OUTPUT_LIMIT).await
+        };
+        let mut finished =
+            tokio::time::timeout(deadline, work).await.map_err(|_| RemoteError::TimedOut(deadline))??;
         finished.stdout = match command::after_marker(&finished.stdout) {
             Some(rest) => rest.to_vec(),
             None => return Err(RemoteError::NoShell(command::exit_words(finished.status))),

@@ -4,14 +4,29 @@
 //! of the proxy and every viewer sees the same frames, each known by (run, seq).
 
 mod error;
+mod follow;
 mod frame;
+mod history;
+mod hub;
+mod index;
+mod ring;
+mod subscription;
+mod vm;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use error::RunError;
 pub use frame::{Frame, Position};
+pub use subscription::Subscription;
 
+use follow::Follower;
+use hub::Hub;
+use index::{Hubs, Index};
+use vm::{Stopped, Vm};
+
+use crate::agent::Decision;
 pub use crate::agent::Seq;
 use crate::remote::Remote;
 
@@ -87,12 +102,8 @@ pub trait RunObserver: Send + Sync {
     fn turn_ended(&self, idea: &IdeaRef, mode: Mode, success: bool);
 }
 
-/// All runs of all ideas on the VM, as this replica sees them.
-pub struct Runs {
-    _remote: Arc<Remote>,
-    _settings: RunSettings,
-    _observer: Arc<dyn RunObserver>,
-}
+/// Longest message, in bytes.
+pub const MESSAGE_LIMIT: usize = 8 * 1024 * 1024;
 
 /// Where a subscription begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,19 +116,6 @@ pub struct Start {
     pub live: bool,
 }
 
-/// A viewer's way through an idea's frames.
-pub struct Subscription {
-    /// Where it begins.
-    pub start: Start,
-}
-
-impl Subscription {
-    /// The next frame; waits for it. None when the proxy shuts down.
-    pub async fn next(&mut self) -> Option<Result<Arc<Frame>, RunError>> {
-        None
-    }
-}
-
 /// Older frames.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -127,41 +125,209 @@ pub struct Page {
     pub before: Option<Position>,
 }
 
+/// All runs of all ideas on the VM, as this replica sees them.
+pub struct Runs {
+    vm: Arc<Vm>,
+    settings: RunSettings,
+    observer: Arc<dyn RunObserver>,
+    hubs: Hubs,
+    index: Index,
+}
+
 impl Runs {
     /// Nothing is contacted yet.
     pub fn new(remote: Arc<Remote>, settings: RunSettings, observer: Arc<dyn RunObserver>) -> Arc<Runs> {
-        Arc::new(Runs { _remote: remote, _settings: settings, _observer: observer })
+        Arc::new(Runs {
+            vm: Arc::new(Vm::new(remote)),
+            settings,
+            observer,
+            hubs: Mutex::new(HashMap::new()),
+            index: Index::new(),
+        })
     }
 
     /// Hands a message to Claude: to the process that is there, else to a new one. Queued while a turn runs; the same
     /// `message_id` is delivered once.
+    ///
+    /// # Errors
+    /// Why the message is not on the VM; it may be sent again with the same `message_id`.
     pub async fn send(
-        &self,
-        _idea: &IdeaRef,
-        _mode: Mode,
-        _text: &str,
-        _message_id: Option<&str>,
+        self: &Arc<Self>,
+        idea: &IdeaRef,
+        mode: Mode,
+        text: &str,
+        message_id: Option<&str>,
     ) -> Result<Accepted, RunError> {
-        Err(RunError::Unavailable)
+        if text.trim().is_empty() {
+            return Err(RunError::BadMessage("The message is empty.".to_owned()));
+        }
+        if text.len() > MESSAGE_LIMIT {
+            return Err(RunError::BadMessage(format!("The message is longer than {} MiB.", MESSAGE_LIMIT >> 20)));
+        }
+        let generated = uuid::Uuid::new_v4().to_string();
+        let message_id = message_id.unwrap_or(&generated);
+        vm::identifier(message_id, "The message's id")?;
+        let run = self.vm.send(idea, mode, message_id, text, &self.settings).await?;
+        // Followed though nobody looks: the turn's end is to be noticed.
+        self.open_hub(idea, false).know(run);
+        Ok(Accepted { run })
     }
 
-    /// Ends the running turn; returns when it is over.
-    pub async fn stop(&self, _idea: &IdeaRef) -> Result<(), RunError> {
-        Err(RunError::Unavailable)
+    /// Ends the running turn; returns when it is over. Claude is asked to; if it does not within the grace, its process
+    /// and all that it started are ended.
+    ///
+    /// # Errors
+    /// If it is not proven that the turn is over.
+    pub async fn stop(&self, idea: &IdeaRef) -> Result<(), RunError> {
+        let stopped = self.vm.stop(idea, self.settings.stop_grace).await?;
+        if stopped == Stopped::Killed {
+            tracing::info!(idea = %idea.id, "a run did not answer to an interrupt and was ended");
+        }
+        Ok(())
+    }
+
+    /// Ends the idea's process whatever it does, as before the idea is deleted.
+    ///
+    /// # Errors
+    /// If it is not proven that it is gone.
+    pub async fn end(&self, idea: &IdeaRef) -> Result<(), RunError> {
+        self.vm.end(idea).await
     }
 
     /// Answers a request for permission; the first answer counts.
-    pub async fn answer(&self, _idea: &IdeaRef, _request_id: &str, _answer: Answer) -> Result<(), RunError> {
-        Err(RunError::Unavailable)
+    ///
+    /// # Errors
+    /// [`RunError::RequestGone`], [`RunError::AlreadyAnswered`], or what kept the answer from Claude.
+    pub async fn answer(&self, idea: &IdeaRef, request_id: &str, answer: Answer) -> Result<(), RunError> {
+        self.vm.answer(idea, request_id, &answer).await?;
+        if let Some(hub) = self.hub(&idea.id) {
+            hub.answered(request_id, if answer == Answer::Allow { Decision::Allow } else { Decision::Deny });
+        }
+        Ok(())
     }
 
     /// Frames after `after` and on into later runs; without it the recent ones first.
-    pub async fn subscribe(&self, _idea: &IdeaRef, _after: Option<Position>) -> Result<Subscription, RunError> {
-        Err(RunError::Unavailable)
+    ///
+    /// # Errors
+    /// What kept the history from being read; [`RunError::BadPosition`] if `after` is not in it.
+    pub async fn subscribe(
+        self: &Arc<Self>,
+        idea: &IdeaRef,
+        after: Option<Position>,
+    ) -> Result<Subscription, RunError> {
+        // Before the state is asked, so that a run that starts in between is not missed.
+        self.index.listen(self).await;
+        let hub = self.open_hub(idea, true);
+        let entered = Entered(Some(&hub));
+        if let Some(after) = after {
+            if let Some(Some(place)) = hub.with_ring(|ring| ring.join(after)) {
+                let start =
+                    Start { run: Some(hub.known()).filter(|run| *run > 0), before: None, live: hub.turn_open() };
+                entered.hand_on();
+                return Ok(Subscription::joined(hub, Arc::clone(&self.vm), start, after, place));
+            }
+        }
+        let latest = self.vm.state(idea).await?;
+        let run = Some(latest.run).filter(|run| *run > 0);
+        let subscription = match after {
+            Some(after) => {
+                if after.run > latest.run || after.run == 0 {
+                    return Err(RunError::BadPosition);
+                }
+                let reader = history::since(&self.vm, idea, after).await?;
+                let live = latest.live && (after.run < latest.run || reader.state().turn_open());
+                entered.hand_on();
+                let start = Start { run, before: None, live };
+                Subscription::new(hub, Arc::clone(&self.vm), start, Vec::new(), reader)
+            }
+            None => {
+                let recent = history::recent(&self.vm, idea, latest.run).await?;
+                let live = latest.live && recent.reader.state().turn_open();
+                entered.hand_on();
+                Subscription::recent(hub, Arc::clone(&self.vm), live, run, recent)
+            }
+        };
+        Ok(subscription)
     }
 
     /// Frames before a position, back to a message boundary.
-    pub async fn page(&self, _idea: &IdeaRef, _before: Position) -> Result<Page, RunError> {
-        Err(RunError::Unavailable)
+    ///
+    /// # Errors
+    /// What kept the history from being read; [`RunError::BadPosition`] if the position is not in it.
+    pub async fn page(&self, idea: &IdeaRef, before: Position) -> Result<Page, RunError> {
+        if before.run == 0 {
+            return Err(RunError::BadPosition);
+        }
+        history::page(&self.vm, idea, before).await
+    }
+
+    /// Ends all following, so that every subscription ends. Runs go on.
+    pub fn shut_down(&self) {
+        for (_, hub) in self.hubs.lock().unwrap_or_else(PoisonError::into_inner).drain() {
+            hub.end();
+        }
+    }
+
+    fn vm(&self) -> Arc<Vm> {
+        Arc::clone(&self.vm)
+    }
+
+    fn index(&self) -> &Index {
+        &self.index
+    }
+
+    fn hub(&self, idea: &str) -> Option<Arc<Hub>> {
+        index::look_up(&self.hubs, idea)
+    }
+
+    fn has_hubs(&self) -> bool {
+        !self.hubs.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// The hub of an idea, which is made and set going if there is none. `viewer`: counts one in.
+    fn open_hub(self: &Arc<Self>, idea: &IdeaRef, viewer: bool) -> Arc<Hub> {
+        let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hub) = hubs.get(&idea.id) {
+            if if viewer { hub.enter() } else { !hub.ended() } {
+                return Arc::clone(hub);
+            }
+        }
+        let hub = Arc::new(Hub::new(idea.clone()));
+        if viewer {
+            hub.enter();
+        }
+        hubs.insert(idea.id.clone(), Arc::clone(&hub));
+        drop(hubs);
+        let follower =
+            Follower { hub: Arc::clone(&hub), vm: Arc::clone(&self.vm), observer: Arc::clone(&self.observer) };
+        let (runs, followed) = (Arc::downgrade(self), Arc::clone(&hub));
+        tokio::spawn(async move {
+            follower.run().await;
+            followed.end();
+            if let Some(runs) = runs.upgrade() {
+                let mut hubs = runs.hubs.lock().unwrap_or_else(PoisonError::into_inner);
+                if hubs.get(&followed.idea.id).is_some_and(|hub| Arc::ptr_eq(hub, &followed)) {
+                    hubs.remove(&followed.idea.id);
+                }
+            }
+        });
+        hub
+    }
+}
+
+/// A viewer that was counted in, and is counted out again unless a subscription takes over.
+struct Entered<'a>(Option<&'a Arc<Hub>>);
+
+impl Entered<'_> {
+    fn hand_on(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if let Some(hub) = self.0 {
+            hub.leave();
+        }
     }
 }

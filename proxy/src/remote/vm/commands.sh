@@ -308,10 +308,12 @@ cmd_read() {
   tail -c +$(($2 + 1)) "$1" | head -c "$3"
 }
 
-# The log of run $3 from byte $4 on, as it grows; ends with the channel. Status 0: that is all of it; 75: look again.
+# The log of run $3 from byte $4 on, as it grows; ends with the channel. Status 0: that is all of it; 75: look again;
+# 76: there is no such run.
 cmd_follow() {
   place "$1" "$2"
   at_run "$3"
+  [ -d "$run" ] || [ -e "$logs/log.jsonl" ] || exit 76
   if settle "$run" "$logs" "$tag"; then
     [ -e "$logs/log.jsonl" ] || exit 0
     tail -c +$(($4 + 1)) "$logs/log.jsonl"

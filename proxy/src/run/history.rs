@@ -1,0 +1,177 @@
+//! Reads what a log already says: the last of it from a message boundary, a page of older frames, the state at a place.
+
+use std::sync::Arc;
+
+use super::frame::{Frame, Position, Reader, Resume};
+use super::vm::Vm;
+use super::{IdeaRef, Page, RunError};
+use crate::agent::{Decoder, Line, Lines, Seq, State};
+
+/// What is read of a log at once, in bytes.
+pub(super) const SPAN: u64 = 256 * 1024;
+/// How far back a message boundary is looked for.
+const FARTHEST: u64 = 4 * 1024 * 1024;
+/// Runs that are looked at for one page; short ones are gathered.
+const RUNS_A_PAGE: u64 = 12;
+
+/// A part of one run's log, from a boundary on.
+pub(super) struct Window {
+    /// Where it begins.
+    pub(super) start: u64,
+    pub(super) frames: Vec<Arc<Frame>>,
+    /// At its end; has read all of it.
+    pub(super) reader: Reader,
+}
+
+/// Which events a window shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Show {
+    /// As they came, deltas and all.
+    Everything,
+    /// Closed messages whole.
+    Closed,
+}
+
+/// The part of `run`'s log that ends at byte `end` (or with the log) and begins at a boundary about [`SPAN`] before.
+/// None if the log is not there.
+pub(super) async fn window(
+    vm: &Vm,
+    idea: &IdeaRef,
+    run: u64,
+    end: Option<u64>,
+    show: Show,
+) -> Result<Option<Window>, RunError> {
+    let end = match end {
+        Some(end) => end,
+        None => match vm.read(idea, run, 0, 0, false).await? {
+            Some(range) => range.size,
+            None => return Ok(None),
+        },
+    };
+    let mut span = SPAN;
+    loop {
+        let from = end.saturating_sub(span);
+        let Some(range) = vm.read(idea, run, from, end - from, from > 0).await? else { return Ok(None) };
+        if end > range.size {
+            return Err(RunError::BadPosition);
+        }
+        let cost = range.previous.as_deref().and_then(Decoder::cost_of).unwrap_or(0.0);
+        match boundary(&range.bytes, from, cost) {
+            Some((start, state)) => return Ok(Some(open(run, start, state, &range.bytes, from, show))),
+            None if from > 0 && span < FARTHEST => span *= 4,
+            // One message is longer than that: it is shown from some line on, by its closing text if it is closed.
+            None => {
+                let first = if from == 0 { 0 } else { after_newline(&range.bytes) };
+                let state = State::after_cost(cost);
+                return Ok(Some(open(run, from + first, state, &range.bytes, from, show)));
+            }
+        }
+    }
+}
+
+fn after_newline(bytes: &[u8]) -> u64 {
+    memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1) as u64
+}
+
+/// The first line in a range from which a decoder may begin, and its state there.
+fn boundary(bytes: &[u8], from: u64, mut cost: f64) -> Option<(u64, State)> {
+    if from == 0 {
+        return Some((0, State::default()));
+    }
+    let skipped = after_newline(bytes);
+    let mut found = None;
+    let mut lines = Lines::new(from + skipped);
+    lines.feed(bytes.get(usize::try_from(skipped).ok()?..)?, |line: Line<'_>| {
+        if found.is_some() {
+        } else if Decoder::is_boundary(line.bytes) {
+            found = Some((line.start, State::after_cost(cost)));
+        } else if line.bytes.starts_with(br#"{"type":"result""#) {
+            cost = Decoder::cost_of(line.bytes).unwrap_or(cost);
+        }
+    });
+    found
+}
+
+fn open(run: u64, start: u64, state: State, bytes: &[u8], from: u64, show: Show) -> Window {
+    let resume = Resume { run, offset: start, state };
+    let mut reader = if show == Show::Closed { Reader::late(resume) } else { Reader::new(resume) };
+    let mut frames = Vec::new();
+    let skip = usize::try_from(start - from).unwrap_or(usize::MAX);
+    reader.feed(bytes.get(skip..).unwrap_or_default(), &mut frames);
+    reader.finish(&mut frames);
+    Window { start, frames, reader }
+}
+
+/// From where older frames can be paged, if a window begins at `start` of `run`.
+fn cursor(run: u64, start: u64) -> Option<Position> {
+    (run > 1 || start > 0).then_some(Position { run, seq: Seq { offset: start, sub: 0 } })
+}
+
+/// The frames before a position: about [`SPAN`] bytes of log, gathered over short runs.
+pub(super) async fn page(vm: &Vm, idea: &IdeaRef, before: Position) -> Result<Page, RunError> {
+    let mut page = Page { frames: Vec::new(), before: Some(before) };
+    let mut read = 0;
+    for _ in 0..RUNS_A_PAGE {
+        let Some(at) = page.before else { break };
+        let (run, end) = if at.seq.offset > 0 { (at.run, Some(at.seq.offset)) } else { (at.run - 1, None) };
+        if run == 0 {
+            page.before = None;
+            break;
+        }
+        page.before = match window(vm, idea, run, end, Show::Closed).await? {
+            Some(window) => {
+                read += window.reader.position().seq.offset - window.start;
+                page.frames.splice(0..0, window.frames);
+                cursor(run, window.start)
+            }
+            // A run whose log was removed is no end of the history.
+            None => cursor(run, 0),
+        };
+        if read >= SPAN / 2 {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+/// What a viewer is shown first, and the reader that goes on from there.
+pub(super) struct Recent {
+    pub(super) frames: Vec<Arc<Frame>>,
+    pub(super) before: Option<Position>,
+    pub(super) reader: Reader,
+}
+
+/// The last of an idea's history up to now.
+pub(super) async fn recent(vm: &Vm, idea: &IdeaRef, latest: u64) -> Result<Recent, RunError> {
+    if latest == 0 {
+        return Ok(Recent { frames: Vec::new(), before: None, reader: Reader::beginning(0) });
+    }
+    let Some(last) = window(vm, idea, latest, None, Show::Closed).await? else {
+        let older = page(vm, idea, Position { run: latest, seq: Seq::default() }).await?;
+        return Ok(Recent { frames: older.frames, before: older.before, reader: Reader::beginning(latest) });
+    };
+    let mut recent = Recent { frames: last.frames, before: cursor(latest, last.start), reader: last.reader };
+    if let (Some(before), 0) = (recent.before, last.start) {
+        if recent.reader.position().seq.offset < SPAN / 2 {
+            let older = page(vm, idea, before).await?;
+            recent.before = older.before;
+            recent.frames.splice(0..0, older.frames);
+        }
+    }
+    Ok(recent)
+}
+
+/// A reader for what follows `after`, which a viewer had before.
+pub(super) async fn since(vm: &Vm, idea: &IdeaRef, after: Position) -> Result<Reader, RunError> {
+    if after.seq.offset == 0 {
+        return Ok(Reader::beginning(after.run));
+    }
+    match window(vm, idea, after.run, Some(after.seq.offset), Show::Everything).await? {
+        // All but the last line of what was read is behind the viewer; of that one, some events may not be.
+        Some(window) => match window.frames.last().and_then(|frame| frame.resume.clone()) {
+            Some(resume) => Ok(Reader::new(resume).skipping(after.seq)),
+            None => Ok(Reader::new(window.reader.resume()).skipping(after.seq)),
+        },
+        None => Err(RunError::BadPosition),
+    }
+}

@@ -1,0 +1,267 @@
+//! What all viewers of one idea on this replica share: one follower, one ring.
+//!
+//! A hub lives while somebody looks or a turn runs, so that a turn's end is noticed though no browser is open.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::frame::{Frame, Position};
+use super::ring::Ring;
+use super::vm::Latest;
+use super::{IdeaRef, RunError};
+use crate::agent::{Decision, Event, State};
+
+/// How long a hub lives after something was asked of it, though nobody looks.
+pub(super) const LINGER: Duration = Duration::from_secs(20);
+/// Frames that the viewer that is furthest may be behind before the follower waits for it.
+const LEAD: u64 = 128;
+/// How long the follower waits for a viewer at most; one that takes longer leaves the ring.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+pub(super) struct Hub {
+    pub(super) idea: IdeaRef,
+    inner: Mutex<Inner>,
+    /// Counts changes; viewers and the follower wait for them.
+    changed: watch::Sender<u64>,
+    consumed: Notify,
+}
+
+struct Inner {
+    /// None until the follower knows where it begins.
+    ring: Option<Ring>,
+    /// The highest run that is known to exist or to be about to.
+    known: u64,
+    viewers: usize,
+    keep_until: Instant,
+    turn_open: bool,
+    answered: HashMap<String, Option<Decision>>,
+    /// Number of the next frame for the viewer that is furthest.
+    lead: u64,
+    lagging: bool,
+    trouble: Option<(u64, RunError)>,
+    troubles: u64,
+    ended: bool,
+}
+
+impl Hub {
+    pub(super) fn new(idea: IdeaRef) -> Hub {
+        Hub {
+            idea,
+            inner: Mutex::new(Inner {
+                ring: None,
+                known: 0,
+                viewers: 0,
+                keep_until: Instant::now() + LINGER,
+                turn_open: false,
+                answered: HashMap::new(),
+                lead: 0,
+                lagging: false,
+                trouble: None,
+                troubles: 0,
+                ended: false,
+            }),
+            changed: watch::Sender::new(0),
+            consumed: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here panics while it holds the lock.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) {
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Wakes with every change after this call.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        let mut changes = self.changed.subscribe();
+        changes.mark_unchanged();
+        changes
+    }
+
+    // What the follower says.
+
+    pub(super) fn begin(&self, at: Position, latest: &Latest, turn_open: bool) {
+        let mut inner = self.lock();
+        inner.ring = Some(Ring::new(at));
+        inner.known = inner.known.max(latest.run);
+        inner.turn_open = turn_open;
+        for request in &latest.answered {
+            inner.answered.entry(request.clone()).or_insert(None);
+        }
+        drop(inner);
+        self.change();
+    }
+
+    pub(super) fn push(&self, frames: Vec<Arc<Frame>>, head: Position, state: &State) {
+        let mut inner = self.lock();
+        inner.turn_open = state.turn_open();
+        if let Some(ring) = &mut inner.ring {
+            ring.extend(frames, head);
+        }
+        inner.trouble = None;
+        drop(inner);
+        self.change();
+    }
+
+    /// Lets a viewer that reads fast keep up, so that it need not go to the log; never for long.
+    pub(super) async fn pace(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let consumed = self.consumed.notified();
+            {
+                let mut inner = self.lock();
+                let end = inner.ring.as_ref().map_or(0, Ring::end);
+                if inner.viewers == 0 || inner.lagging || end.saturating_sub(inner.lead) < LEAD {
+                    return;
+                }
+                if Instant::now() >= deadline {
+                    inner.lagging = true;
+                    return;
+                }
+            }
+            let _ = tokio::time::timeout_at(deadline, consumed).await;
+        }
+    }
+
+    /// The way to the VM is broken for long enough that viewers should hear of it, or works again.
+    pub(super) fn trouble(&self, error: Option<RunError>) {
+        let mut inner = self.lock();
+        if error.is_some() {
+            inner.troubles += 1;
+        }
+        let number = inner.troubles;
+        inner.trouble = error.map(|error| (number, error));
+        drop(inner);
+        self.change();
+    }
+
+    pub(super) fn known(&self) -> u64 {
+        self.lock().known
+    }
+
+    /// Whether there is a reason to go on following.
+    pub(super) fn wanted(&self) -> bool {
+        let inner = self.lock();
+        inner.viewers > 0 || inner.turn_open || Instant::now() < inner.keep_until
+    }
+
+    /// A run is over, so no turn runs until another begins.
+    pub(super) fn run_over(&self) {
+        let mut inner = self.lock();
+        inner.turn_open = false;
+        // What waited for the end of this run starts the next.
+        inner.keep_until = inner.keep_until.max(Instant::now() + Duration::from_secs(5));
+        drop(inner);
+        self.change();
+    }
+
+    /// Ends the hub unless it is wanted after all.
+    pub(super) fn try_end(&self) -> bool {
+        let mut inner = self.lock();
+        if inner.viewers > 0 || inner.turn_open || Instant::now() < inner.keep_until {
+            return false;
+        }
+        inner.ended = true;
+        drop(inner);
+        self.change();
+        true
+    }
+
+    pub(super) fn end(&self) {
+        self.lock().ended = true;
+        self.change();
+    }
+
+    // What others say.
+
+    /// Run `run` was started, here or by another replica.
+    pub(super) fn know(&self, run: u64) {
+        let mut inner = self.lock();
+        inner.known = inner.known.max(run);
+        inner.keep_until = Instant::now() + LINGER;
+        drop(inner);
+        self.change();
+    }
+
+    /// A request for permission was answered, here or at another replica.
+    pub(super) fn answered(&self, request: &str, decision: Decision) {
+        let mut inner = self.lock();
+        if inner.answered.insert(request.to_owned(), Some(decision)) == Some(Some(decision)) {
+            return;
+        }
+        if let Some(ring) = &mut inner.ring {
+            let event = Event::PermissionClosed { request_id: request.to_owned(), decision: Some(decision) };
+            let head = ring.head();
+            ring.extend(vec![Arc::new(Frame::beside_log(head, event))], head);
+        }
+        drop(inner);
+        self.change();
+    }
+
+    // What viewers ask.
+
+    /// Counts a viewer in; false if the hub has ended and another is needed.
+    pub(super) fn enter(&self) -> bool {
+        let mut inner = self.lock();
+        if inner.ended {
+            return false;
+        }
+        inner.viewers += 1;
+        true
+    }
+
+    pub(super) fn leave(&self) {
+        let mut inner = self.lock();
+        inner.viewers = inner.viewers.saturating_sub(1);
+        // A browser that reloads finds everything still there.
+        inner.keep_until = inner.keep_until.max(Instant::now() + Duration::from_secs(2));
+        drop(inner);
+        self.change();
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    pub(super) fn turn_open(&self) -> bool {
+        self.lock().turn_open
+    }
+
+    /// The run that is followed now.
+    pub(super) fn head(&self) -> Option<Position> {
+        self.lock().ring.as_ref().map(Ring::head)
+    }
+
+    pub(super) fn with_ring<T>(&self, look: impl FnOnce(&Ring) -> T) -> Option<T> {
+        self.lock().ring.as_ref().map(look)
+    }
+
+    /// A viewer that has joined says what it takes next.
+    pub(super) fn took(&self, next: u64) {
+        let mut inner = self.lock();
+        if next > inner.lead {
+            inner.lead = next;
+            inner.lagging = false;
+            drop(inner);
+            self.consumed.notify_one();
+        }
+    }
+
+    /// Those of `requests` that were answered, with the answer where it is known.
+    pub(super) fn answers(&self, requests: &HashSet<String>) -> Vec<(String, Option<Decision>)> {
+        let inner = self.lock();
+        requests.iter().filter_map(|id| inner.answered.get(id).map(|decision| (id.clone(), *decision))).collect()
+    }
+
+    /// Trouble that a viewer which knows the first `seen` was not told yet.
+    pub(super) fn news(&self, seen: u64) -> Option<(u64, RunError)> {
+        self.lock().trouble.clone().filter(|(number, _)| *number > seen)
+    }
+}
