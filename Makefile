@@ -10,6 +10,9 @@ STATIC  := CARGO_TARGET_$(shell echo $(TARGET) | tr a-z- A-Z_)_RUSTFLAGS="-C tar
 BINS    := catalyst-operator catalyst-proxy catalyst-lab catalyst-demo
 IMAGES  := catalyst-operator catalyst-proxy
 LAB     := target/release/catalyst-lab
+# What the tests need beside what the lab needs: program=Debian package.
+TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=busybox-static ssh=openssh-client shellcheck=shellcheck \
+  /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
 export CATALYST_VERSION := $(VERSION)
 
 .PHONY: help demo demo-down test lint fmt generate images release web setup bench unit e2e
@@ -27,7 +30,6 @@ test: images unit e2e ## everything: web, unit, golden, real API server, real ss
 
 unit: setup web ## all but the cluster and browser tests
 	cd web && npm test && cd ..
-	cargo build --locked -p catalyst-lab --bin catalyst-lab
 	target/debug/catalyst-lab build
 	cargo test --locked --workspace --exclude catalyst-e2e
 
@@ -77,3 +79,5 @@ web/dist/index.html: web/package-lock.json web/index.html web/vite.config.ts $(s
 
 setup: ## check the tools that are needed, and install from Debian's packages what is missing
 	@.ci/setup
+	cargo build --locked -q -p catalyst-lab --bin catalyst-lab
+	target/debug/catalyst-lab preflight --install $(foreach tool,$(TEST_TOOLS),--also $(tool))

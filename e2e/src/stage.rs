@@ -25,7 +25,7 @@ impl Stage {
         let stage = Self { lab: Lab::named(name)? };
         stage.lab.up(progress).await?;
         for image in IMAGES {
-            let archive = root().join(format!("target/images/{image}.tar"));
+            let archive = archive(image);
             ensure!(archive.exists(), "{} is missing: run `make images` first", archive.display());
             progress.step(&format!("image {image}"), stage.lab.load_image(&archive)).await?;
         }
@@ -37,11 +37,26 @@ impl Stage {
         let config = root().join("config");
         self.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &config.display().to_string()]).await?;
         self.kubectl(&["wait", "--for=condition=Established", "crd/catalystinstances.catalyst.dev", "--timeout=30s"]).await?;
-        // An image under the same tag may be newer than the running pods: name its digest, so that only a new one rolls.
-        let digest = self.lab.image_id("catalyst-operator").await?;
-        let patch = format!(r#"{{"spec":{{"template":{{"metadata":{{"annotations":{{"catalyst.dev/image-id":"{digest}"}}}}}}}}}}"#);
-        self.kubectl(&["-n", "catalyst-system", "patch", "deployment", "catalyst-operator", "-p", &patch]).await?;
         self.kubectl(&["-n", "catalyst-system", "rollout", "status", "deployment/catalyst-operator", "--timeout=120s"]).await?;
+        self.renew("catalyst-system", "catalyst-operator", "catalyst-operator").await
+    }
+
+    /// Rolls a Deployment whose pods run another image than the archive's: a tag that was loaded again does not roll them by itself.
+    ///
+    /// # Errors
+    /// When the rollout does not end.
+    pub async fn renew(&self, namespace: &str, deployment: &str, image: &str) -> Result<()> {
+        let wanted = image_id(&archive(image)).await?;
+        let images = "jsonpath={.items[*].status.containerStatuses[*].imageID}";
+        let selector = self
+            .kubectl(&["-n", namespace, "get", "deployment", deployment, "-o", "go-template={{range $k, $v := .spec.selector.matchLabels}}{{$k}}={{$v}},{{end}}"])
+            .await?;
+        let running = self.kubectl(&["-n", namespace, "get", "pods", "-l", selector.trim_end_matches(','), "-o", images]).await?;
+        if running.split_whitespace().all(|id| id.ends_with(&wanted)) {
+            return Ok(());
+        }
+        self.kubectl(&["-n", namespace, "rollout", "restart", &format!("deployment/{deployment}")]).await?;
+        self.kubectl(&["-n", namespace, "rollout", "status", &format!("deployment/{deployment}"), "--timeout=120s"]).await?;
         Ok(())
     }
 
@@ -86,6 +101,19 @@ impl Stage {
         }
         Ok(String::from_utf8(output.stdout)?)
     }
+}
+
+/// Where `make images` leaves an image.
+fn archive(image: &str) -> PathBuf {
+    root().join(format!("target/images/{image}.tar"))
+}
+
+/// The id of an archive's image, 64 hexadecimal digits: the name of its configuration (Docker image specification 1.2, manifest.json).
+async fn image_id(archive: &Path) -> Result<String> {
+    let output = tokio::process::Command::new("tar").arg("-xOf").arg(archive).arg("manifest.json").output().await?;
+    let manifest: serde_json::Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{} is no image", archive.display()))?;
+    let config = manifest[0]["Config"].as_str().with_context(|| format!("{} names no configuration", archive.display()))?;
+    Ok(config.trim_start_matches("blobs/sha256/").trim_end_matches(".json").to_owned())
 }
 
 /// The root of the checkout.

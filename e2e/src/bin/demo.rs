@@ -49,6 +49,7 @@ async fn up() -> Result<()> {
     progress.step("kubectl apply", async { stage.apply(&manifest).await.map(drop) }).await?;
     progress.step("authorize the key on the dev-VM", authorize(&stage)).await?;
     progress.step("wait for Ready", wait_for_ready(&stage)).await?;
+    stage.renew(NAMESPACE, "catalyst", "catalyst-proxy").await?;
     progress.step("open the URL through the ingress", answers(&stage, &url)).await?;
 
     let table = stage.kubectl(&["-n", NAMESPACE, "get", "cati"]).await?;
@@ -63,18 +64,21 @@ Ready after {:.0} s. Open   {url}
       (which is read by  {read_secret})
 
   export KUBECONFIG={}
-  export PATH={}:$PATH      # the kubectl of the lab's version
 
 What to try next
-  · Capture an idea, chat about it, switch to Build and let it write a file. {}
+  · Capture an idea, chat about it, switch to Build and let it write a file.
+    {}
   · Close the browser in mid-answer, `kubectl -n {NAMESPACE} delete pod --all`, open it again: the whole answer is there.
   · See what is wrong when something is: `catalyst-lab vm cut` cuts the VM's network; then `kubectl -n {NAMESPACE} get cati -w`; `catalyst-lab vm mend`.
   · `kubectl -n {NAMESPACE} delete service catalyst`: it is back at once. `kubectl explain cati.spec` shows every field.
   · `catalyst-lab status` shows the parts of the cluster and their logs; `make demo-down` removes everything.",
         start.elapsed().as_secs_f64(),
         stage.lab().kubeconfig().display(),
-        stage.lab().tools().display(),
-        stage.lab().vm().model(),
+        if std::env::var_os("ANTHROPIC_API_KEY").is_some() {
+            "The real service answers."
+        } else {
+            "A local stand-in of the Messages API answers, and says so: the CLI and its tools are real, the words are not."
+        },
     );
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, ensure};
 use catalyst_e2e::eventually::eventually;
 use catalyst_e2e::instance::Instance;
-use catalyst_lab::audit::{Write, writes};
+use catalyst_lab::audit::Write;
 use serde_json::{Value, json};
 
 use crate::stage;
@@ -99,15 +99,15 @@ async fn at_rest_the_operator_writes_nothing_but_its_lease() -> Result<()> {
             .collect()
     };
     // The rollout's last pod events may still be told; rest begins when the generation that is observed is Ready and nothing was written for 5 s.
-    let mut seen = operator(writes(&stage.lab().audit_log())?).len();
+    let seen = std::cell::Cell::new(operator(stage.lab().writes()?).len());
     eventually("the operator comes to rest", Duration::from_secs(60), || async {
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let now = operator(writes(&stage.lab().audit_log())?).len();
-        if std::mem::replace(&mut seen, now) == now { Ok(()) } else { Err(anyhow!("{now} writes")) }
+        let now = operator(stage.lab().writes()?).len();
+        if seen.replace(now) == now { Ok(()) } else { Err(anyhow!("{now} writes")) }
     })
     .await?;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let after = operator(writes(&stage.lab().audit_log())?);
+    let (seen, after) = (seen.get(), operator(stage.lab().writes()?));
     ensure!(seen > 0, "the audit log shows no write of the operator at all: the test looks at the wrong account");
     ensure!(after.len() == seen, "in 60 s of rest: {:?}", &after[seen..]);
     instance.delete().await
