@@ -6,10 +6,12 @@ pub mod ideas;
 pub mod session;
 
 use axum::Json;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::remote::ideas::IdeasError;
 use error::ApiError;
 
 /// The envelope of an answer.
@@ -53,5 +55,20 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let Json(value) = Json::<Value>::from_request(request, state).await?;
         Ok(Body(value))
+    }
+}
+
+/// The id or slug in a path, unchecked; what is not even text cannot be one.
+#[derive(Debug)]
+pub struct IdeaId(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdeaId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(IdeaId(id)),
+            Err(_) => Err(ApiError::Ideas(IdeasError::NotFound)),
+        }
     }
 }

@@ -29,6 +29,8 @@ use outgoing::Outgoing;
 
 /// The largest message: a prompt with much pasted text.
 const MESSAGE_LIMIT: usize = 12 * 1024 * 1024;
+/// What is still read in order to be refused by an answer; beyond it the socket ends.
+const READ_LIMIT: usize = 64 * 1024 * 1024;
 const READ_BUFFER: usize = 4 * 1024;
 const WRITE_BUFFER: usize = 8 * 1024;
 /// Ideas with work under way on one socket.
@@ -69,8 +71,8 @@ pub async fn upgrade(
     upgrade
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(MESSAGE_LIMIT)
-        .max_frame_size(MESSAGE_LIMIT)
+        .max_message_size(READ_LIMIT)
+        .max_frame_size(READ_LIMIT)
         .on_upgrade(async move |socket| {
             tracker.track_future(serve(app, session, socket)).await;
         })
@@ -122,6 +124,8 @@ impl Reader {
                                 return None;
                             }
                             self.outgoing.notice("", INVALID).await;
+                            // Closing with bytes unread resets the connection: let the answer arrive first.
+                            tokio::time::sleep(LEAVE_WITHIN).await;
                             return Some(close(TOO_BIG, "the message is too big"));
                         }
                     }
@@ -147,6 +151,9 @@ impl Reader {
 
     async fn text(&mut self, text: &str) {
         self.app.metrics.frames_in(1, text.len() as u64);
+        if text.len() > MESSAGE_LIMIT {
+            return self.outgoing.notice("", INVALID).await;
+        }
         match protocol::decode(text) {
             Err(_) => self.outgoing.notice("", INVALID).await,
             Ok(request) => self.hand_over(request.idea_id, request.command).await,

@@ -1,13 +1,13 @@
 //! The ideas: list, create, read, change, delete.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::{Body, Envelope, data, done};
+use super::{Body, Envelope, IdeaId, data, done};
 use crate::remote::ideas::{Change, Idea, Status, is_identifier};
 use crate::server::App;
 
@@ -52,7 +52,7 @@ pub async fn create(State(app): State<App>, body: Body) -> Result<impl IntoRespo
 ///
 /// # Errors
 /// 404, or when the VM cannot be asked.
-pub async fn read(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Envelope<WithContent>>, ApiError> {
+pub async fn read(State(app): State<App>, IdeaId(id): IdeaId) -> Result<Json<Envelope<WithContent>>, ApiError> {
     let idea = app.ideas.get(&id).await?;
     let content = app.ideas.content(&idea).await?;
     Ok(data(WithContent { idea, content }))
@@ -62,11 +62,7 @@ pub async fn read(State(app): State<App>, Path(id): Path<String>) -> Result<Json
 ///
 /// # Errors
 /// 400 for a value that cannot be, 404, or when the VM cannot be asked.
-pub async fn change(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    body: Body,
-) -> Result<Json<Envelope<Idea>>, ApiError> {
+pub async fn change(State(app): State<App>, IdeaId(id): IdeaId, body: Body) -> Result<Json<Envelope<Idea>>, ApiError> {
     let change = read_change(&body)?;
     Ok(data(app.ideas.update(&id, &change).await?))
 }
@@ -75,7 +71,7 @@ pub async fn change(
 ///
 /// # Errors
 /// 404, or when the VM cannot be asked.
-pub async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Envelope<()>>, ApiError> {
+pub async fn delete(State(app): State<App>, IdeaId(id): IdeaId) -> Result<Json<Envelope<()>>, ApiError> {
     let idea = app.ideas.get(&id).await?;
     if let Err(error) = app.runs.stop(&crate::observer::reference(&idea)).await {
         tracing::info!(idea = idea.slug, cause = %error, "nothing was stopped before the idea is deleted");

@@ -180,6 +180,7 @@ impl Viewer {
         if !self.outgoing.text(Notice::subscribed(&subscription.start, after).encode(&self.idea_id)).await {
             return;
         }
+        // An error is an outage that is told once; the frames go on when it is over.
         while let Some(next) = subscription.next().await {
             match next {
                 Ok(frame) => {
@@ -187,7 +188,7 @@ impl Viewer {
                         return;
                     }
                 }
-                Err(error) => return self.error(&error.to_string()).await,
+                Err(error) => self.error(&error.to_string()).await,
             }
         }
     }
@@ -207,7 +208,7 @@ impl Viewer {
                         }
                     }
                 }
-                Err(error) => return self.error(&error.to_string()).await,
+                Err(error) => self.error(&error.to_string()).await,
             }
         }
     }

@@ -1,0 +1,123 @@
+use std::fs;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::serving::{Server, settings, vm};
+
+#[tokio::test]
+async fn health_tells_a_stopped_vm_and_its_return() {
+    let mut sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let body = server.until_health(200).await;
+    assert_eq!((&body["status"], &body["ssh"]), (&json!("ok"), &json!(true)));
+    assert!(body["uptime"].is_u64());
+
+    sshd.stop();
+    let body = server.until_health(503).await;
+    assert_eq!((&body["status"], &body["ssh"]), (&json!("degraded"), &json!(false)));
+    assert_eq!(body["reason"], "ConnectionRefused");
+    assert!(body["message"].as_str().unwrap().contains("127.0.0.1"), "{body}");
+
+    sshd.start_again().await.unwrap();
+    server.until_health(200).await;
+}
+
+#[tokio::test]
+async fn health_tells_a_frozen_vm_though_its_old_connections_live_and_never_waits_for_it() {
+    let sshd = vm().await;
+    let mut server = Server::start(&settings(&sshd)).await;
+    server.idea("Keeps a connection").await;
+    server.until_health(200).await;
+    sshd.freeze();
+    let began = Instant::now();
+    let body = server.until_health(503).await;
+    assert_eq!(body["reason"], "TimedOut");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    server.cookie.clear();
+    let asked = Instant::now();
+    let (_, body) = server.get("/api/health").await;
+    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    assert!(body.get("message").is_none(), "details are for those who are signed in: {body}");
+    sshd.thaw();
+    server.until_health(200).await;
+}
+
+#[tokio::test]
+async fn a_vm_that_is_away_gives_a_clear_error_and_the_server_recovers_with_it() {
+    let mut sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Before").await;
+    sshd.stop();
+    for (method, path) in
+        [(Method::GET, "/api/ideas"), (Method::GET, "/api/ideas/before"), (Method::DELETE, "/api/ideas/before")]
+    {
+        let (status, body) = server.json(method, path, None).await;
+        assert_eq!((status, &body["ok"]), (503, &json!(false)), "{body}");
+        assert!(body["reason"].is_string() && !body["error"].as_str().unwrap().is_empty(), "{body}");
+    }
+    assert_eq!(server.get("/livez").await.0, 200);
+    sshd.start_again().await.unwrap();
+    server.until_health(200).await;
+    let back = async {
+        while server.get(&format!("/api/ideas/{slug}")).await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), back).await.expect("ideas are not back with the VM");
+}
+
+#[tokio::test]
+async fn killed_sessions_are_replaced_without_the_client_noticing() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    server.idea("Kept").await;
+    assert!(sshd.kill_sessions() > 0);
+    let (status, list) = server.get("/api/ideas").await;
+    assert_eq!((status, list["data"].as_array().map(Vec::len)), (200, Some(1)), "{list}");
+}
+
+#[tokio::test]
+async fn a_key_or_host_key_in_trouble_is_a_reason_and_mended_without_a_restart() {
+    let sshd = vm().await;
+    let good = fs::read(sshd.key_path()).unwrap();
+    let settings = settings(&sshd);
+    fs::remove_file(sshd.key_path()).unwrap();
+    let server = Server::start(&settings).await;
+    let body = server.until_health(503).await;
+    assert_eq!(body["reason"], "KeyInvalid");
+    assert!(body["message"].as_str().unwrap().contains("SSH_KEY_PATH"), "{body}");
+    fs::write(sshd.key_path(), "ssh-ed25519 AAAA not a private key").unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(server.until_health(503).await["reason"], "KeyInvalid");
+    fs::write(sshd.key_path(), good).unwrap();
+    server.until_health(200).await;
+
+    let known = settings.ssh.known_hosts.as_ref().unwrap();
+    let right = fs::read_to_string(known).unwrap();
+    fs::write(known, "").unwrap();
+    assert_eq!(server.until_health(503).await["reason"], "HostKeyUnknown");
+    fs::write(known, right).unwrap();
+    server.until_health(200).await;
+}
+
+#[tokio::test]
+async fn a_changed_host_key_is_refused_also_when_new_ones_are_accepted() {
+    let mut sshd = vm().await;
+    let mut settings = settings(&sshd);
+    settings.ssh.known_hosts = None;
+    settings.ssh.strict = false;
+    let server = Server::start(&settings).await;
+    server.until_health(200).await;
+    sshd.stop();
+    server.until_health(503).await;
+    sshd.replace_host_key().unwrap();
+    sshd.start_again().await.unwrap();
+    let changed = async {
+        while server.get("/api/health").await.1["reason"] != "HostKeyChanged" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), changed).await.expect("a changed host key is not told");
+}

@@ -1,0 +1,10 @@
+//! The existing client's calls against the real router, a real sshd and a scripted `claude`: shapes, cookies, order of
+//! messages, and what bad input and a VM in trouble look like from outside.
+
+mod faults;
+mod ideas;
+mod serving;
+mod sign_in;
+mod socket;
+mod stopping;
+mod web;

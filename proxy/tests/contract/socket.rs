@@ -1,0 +1,80 @@
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::serving::{Server, Socket, settings, vm};
+
+impl Socket {
+    /// Whether the server still answers here.
+    pub async fn next_is_open(&mut self) -> bool {
+        self.send_text("null").await;
+        self.next().await == Some(invalid())
+    }
+}
+
+fn invalid() -> Value {
+    json!({"type": "claude:error", "ideaId": "", "error": "Invalid message format"})
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_answered_and_the_socket_stays() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let mut socket = server.socket().await;
+    let deep = "[".repeat(200_000);
+    let large = format!("\"{}\"", "x".repeat(8 << 20));
+    for text in
+        ["", "null", "[]", "17", "garbage", "{\"type\":\"rm\"}", "{\"type\":\"chat\",\"ideaId\":7}", &deep, &large]
+    {
+        socket.send_text(text).await;
+        assert_eq!(socket.next().await, Some(invalid()), "{}", &text[..text.len().min(40)]);
+    }
+    socket.send_message(Message::binary(vec![0, 159, 146, 150])).await;
+    assert_eq!(socket.next().await, Some(invalid()));
+    assert!(socket.next_is_open().await);
+}
+
+#[tokio::test]
+async fn a_huge_frame_is_answered_and_one_beyond_all_reason_ends_its_socket_alone() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let (mut huge, mut other) = (server.socket().await, server.socket().await);
+    huge.send_text(&"x".repeat(20 << 20)).await;
+    assert_eq!(huge.next().await, Some(invalid()));
+    assert!(huge.next_is_open().await);
+    huge.send_head_of_frame(65 << 20).await;
+    assert_eq!(huge.next().await, Some(invalid()));
+    assert_eq!(huge.next().await, None);
+    assert!(other.next_is_open().await);
+}
+
+#[tokio::test]
+async fn an_unknown_idea_is_named_as_the_client_wrote_it() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let mut socket = server.socket().await;
+    for id in ["no-such-idea", "..%2f..%2fx", "../../x", "", "a\"b", "💥"] {
+        for message in [
+            json!({"type": "chat", "ideaId": id, "message": "hi"}),
+            json!({"type": "cancel", "ideaId": id}),
+            json!({"type": "subscribe", "ideaId": id}),
+        ] {
+            socket.send(message).await;
+            let error = json!({"type": "claude:error", "ideaId": id, "error": format!("Idea not found: {id}")});
+            assert_eq!(socket.next().await, Some(error));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_vm_that_is_away_is_told_on_the_socket_which_stays() {
+    let mut sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Away").await;
+    let mut socket = server.socket().await;
+    sshd.stop();
+    socket.send(json!({"type": "chat", "ideaId": slug, "message": "hi"})).await;
+    let error = socket.until("claude:error").await.pop().unwrap();
+    assert_eq!(error["ideaId"], json!(slug));
+    assert!(!error["error"].as_str().unwrap().is_empty());
+    assert!(socket.next_is_open().await);
+}

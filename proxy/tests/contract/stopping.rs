@@ -1,0 +1,18 @@
+use std::time::{Duration, Instant};
+
+use crate::serving::{ORIGIN, Server, settings, vm};
+
+#[tokio::test]
+async fn open_sockets_are_told_and_the_server_ends_though_they_stay() {
+    let sshd = vm().await;
+    let mut server = Server::start(&settings(&sshd)).await;
+    let mut socket = server.socket().await;
+    let began = Instant::now();
+    server.app.draining.cancel();
+    assert_eq!(socket.until("server:draining").await.len(), 1);
+    assert_eq!(server.get("/readyz").await.0, 503);
+    assert_eq!(server.try_socket(&server.cookie, Some(ORIGIN)).await.err(), Some(503));
+    assert_eq!(socket.next().await, None);
+    tokio::time::timeout(Duration::from_secs(10), &mut server.ended).await.expect("the server does not end").unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
