@@ -1,34 +1,21 @@
-//! One SSH connection: dial, handshake with host key check, sign in; then channels over it.
+//! To a signed-in connection: dial, handshake with host key check, sign in.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::client::{self, AuthResult, Handle, Msg};
-use russh::keys::{Algorithm, EcdsaCurve, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
-use russh::{Channel, ChannelMsg, Disconnect, Preferred, cipher, compression};
-use russh_sftp::client::SftpSession;
+use russh::client::{self, AuthResult, Handle};
+use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::Endpoint;
-use crate::dial::dial;
-use crate::exec::Exec;
+use crate::connection::{CLOSE_DEADLINE, Connection};
+use crate::dial;
 use crate::failure::{Failure, Reason};
 use crate::known_hosts::KnownHosts;
-use crate::session::{Facts, Verifier};
+use crate::session::{Facts, Stage, Verifier};
+use crate::settings::session_config;
 use crate::socket::Socket;
-use crate::transfer::TransferStream;
-
-/// A keepalive after this much silence; with [`KEEPALIVES_UNANSWERED`] a dead peer is noticed after 12 s.
-const KEEPALIVE: Duration = Duration::from_secs(4);
-const KEEPALIVES_UNANSWERED: usize = 2;
-/// What the server may send on one channel before we allow more; measured for bulk over russh.
-const WINDOW: u32 = 8 << 20;
-const PACKET: u32 = 65_535;
-/// Messages of one channel that wait for its reader before the whole connection waits.
-const CHANNEL_MESSAGES: usize = 256;
-const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How the host key is checked.
 #[derive(Clone, Debug)]
@@ -123,10 +110,13 @@ impl Attempt<'_> {
     }
 
     pub(crate) async fn handshake_into(self, facts: &Arc<Facts>) -> Result<Handshaken, Failure> {
-        let stream = dial(self.endpoint, self.deadlines).await?;
+        let addresses = dial::resolve(self.endpoint, self.deadlines.resolve).await?;
+        facts.reach(Stage::Connecting);
+        let stream = dial::connect(self.endpoint, addresses, self.deadlines.connect).await?;
+        facts.reach(Stage::Handshaking);
         let (socket, hold) = Socket::new(stream, facts.words.clone());
         let (HostKeyCheck::Strict(known_hosts) | HostKeyCheck::AcceptNew(known_hosts)) = self.check;
-        let config = session_config(known_hosts.algorithms(&self.endpoint.host, self.endpoint.port));
+        let config = session_config(&known_hosts.algorithms(&self.endpoint.host, self.endpoint.port));
         let verifier = Verifier {
             endpoint: self.endpoint.clone(),
             check: self.check.clone(),
@@ -155,15 +145,9 @@ impl Handshaken {
             Err(_) => return Err(self.facts.handshake_timeout(endpoint, deadlines.auth.as_secs())),
         };
         match answer {
-            Ok(AuthResult::Success) => Ok(Connection {
-                shared: Arc::new(Shared {
-                    handle: self.handle,
-                    _hold: self.hold,
-                    facts: self.facts,
-                    endpoint: endpoint.clone(),
-                    channel_deadline: deadlines.channel,
-                }),
-            }),
+            Ok(AuthResult::Success) => {
+                Ok(Connection::new(self.handle, self.hold, self.facts, endpoint.clone(), deadlines.channel))
+            }
             Ok(AuthResult::Failure { partial_success: true, .. }) => Err(Failure::new(
                 Reason::AuthRejected,
                 format!(
@@ -191,176 +175,4 @@ fn rejected(endpoint: &Endpoint) -> Failure {
             user = endpoint.user
         ),
     )
-}
-
-/// A signed-in SSH connection. Clones share it; it ends when the last clone and the last channel are gone.
-#[derive(Clone)]
-pub struct Connection {
-    pub(crate) shared: Arc<Shared>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) handle: Handle<Verifier>,
-    _hold: oneshot::Sender<()>,
-    pub(crate) facts: Arc<Facts>,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) channel_deadline: Duration,
-}
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("endpoint", &self.shared.endpoint).finish_non_exhaustive()
-    }
-}
-
-impl Connection {
-    /// Runs a command line in the user's shell on the VM.
-    ///
-    /// # Errors
-    /// [`Reason::ChannelRefused`] if the server refuses, [`Reason::ConnectionLost`] if the connection is gone,
-    /// [`Reason::TimedOut`] if it does not answer.
-    pub async fn exec(&self, command: &str) -> Result<Exec, Failure> {
-        let channel = self.open_channel().await?;
-        self.start_exec(channel, command).await
-    }
-
-    /// Opens a file transfer session.
-    ///
-    /// # Errors
-    /// As [`Connection::exec`]; [`Reason::ChannelRefused`] also if the server has no sftp subsystem.
-    pub async fn sftp(&self) -> Result<SftpSession, Failure> {
-        let channel = self.open_channel().await?;
-        self.start_sftp(channel).await
-    }
-
-    /// The key that the host showed.
-    pub fn host_key(&self) -> Option<&PublicKey> {
-        self.shared.facts.host_key.get()
-    }
-
-    /// Whether the connection is known to be gone.
-    pub fn is_closed(&self) -> bool {
-        self.shared.handle.is_closed()
-    }
-
-    /// Says goodbye to the server; channels that are still open end.
-    pub async fn close(&self) {
-        let goodbye = self.shared.handle.disconnect(Disconnect::ByApplication, "", "");
-        if timeout(CLOSE_DEADLINE, goodbye).await.is_err() {
-            tracing::debug!(endpoint = %self.shared.endpoint, "the SSH connection did not close in time");
-        }
-    }
-
-    pub(crate) async fn open_channel(&self) -> Result<Channel<Msg>, Failure> {
-        let opened = self.within_deadline(self.shared.handle.channel_open_session()).await?;
-        opened.map_err(|error| match error {
-            russh::Error::ChannelOpenFailure(_) => Failure::new(
-                Reason::ChannelRefused,
-                format!(
-                    "{} refuses another session: raise MaxSessions in the VM's sshd_config (the default 10 is enough).",
-                    self.shared.endpoint
-                ),
-            ),
-            _ => self.lost(),
-        })
-    }
-
-    pub(crate) async fn start_exec(&self, channel: Channel<Msg>, command: &str) -> Result<Exec, Failure> {
-        let mut exec = Exec::new(self.clone(), channel);
-        self.within_deadline(exec.start(command)).await??;
-        Ok(exec)
-    }
-
-    pub(crate) async fn start_sftp(&self, mut channel: Channel<Msg>) -> Result<SftpSession, Failure> {
-        let endpoint = &self.shared.endpoint;
-        let refused = || {
-            Failure::new(
-                Reason::ChannelRefused,
-                format!(
-                    "{endpoint} offers no file transfer: enable `Subsystem sftp internal-sftp` in its sshd_config."
-                ),
-            )
-        };
-        let started = async {
-            channel.request_subsystem(true, "sftp").await.map_err(|_| self.lost())?;
-            loop {
-                match channel.wait().await {
-                    Some(ChannelMsg::Success) => break,
-                    Some(ChannelMsg::Failure | ChannelMsg::Close) => return Err(refused()),
-                    Some(_) => {}
-                    None => return Err(self.lost()),
-                }
-            }
-            SftpSession::new(TransferStream::new(channel.into_stream(), self.clone()))
-                .await
-                .map_err(|_| if self.is_closed() { self.lost() } else { refused() })
-        };
-        self.within_deadline(started).await?
-    }
-
-    pub(crate) fn lost(&self) -> Failure {
-        self.shared.facts.lost(&self.shared.endpoint)
-    }
-
-    async fn within_deadline<T>(&self, step: impl Future<Output = T>) -> Result<T, Failure> {
-        let deadline = self.shared.channel_deadline;
-        timeout(deadline, step).await.map_err(|_| {
-            Failure::new(
-                Reason::TimedOut,
-                format!(
-                    "{} did not start a session within {} s: the VM may be overloaded, suspended or out of memory.",
-                    self.shared.endpoint,
-                    deadline.as_secs()
-                ),
-            )
-        })
-    }
-}
-
-fn session_config(recorded: Vec<Algorithm>) -> client::Config {
-    client::Config {
-        window_size: WINDOW,
-        maximum_packet_size: PACKET,
-        channel_buffer_size: CHANNEL_MESSAGES,
-        keepalive_interval: Some(KEEPALIVE),
-        keepalive_max: KEEPALIVES_UNANSWERED,
-        nodelay: true,
-        preferred: Preferred {
-            key: Cow::Owned(host_key_algorithms(recorded)),
-            cipher: Cow::Owned(ciphers(has_aes_instructions())),
-            compression: Cow::Borrowed(&[compression::NONE]),
-            ..Preferred::DEFAULT
-        },
-        ..client::Config::default()
-    }
-}
-
-/// Kinds that are recorded for the host come first, or a host with two keys would look as if its key had changed.
-fn host_key_algorithms(recorded: Vec<Algorithm>) -> Vec<Algorithm> {
-    let supported = [
-        Algorithm::Ed25519,
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
-    ];
-    let (first, rest): (Vec<_>, Vec<_>) = supported.into_iter().partition(|algorithm| recorded.contains(algorithm));
-    first.into_iter().chain(rest).collect()
-}
-
-fn ciphers(aes_first: bool) -> Vec<cipher::Name> {
-    let (first, second) = if aes_first {
-        (cipher::AES_256_GCM, cipher::CHACHA20_POLY1305)
-    } else {
-        (cipher::CHACHA20_POLY1305, cipher::AES_256_GCM)
-    };
-    vec![first, second, cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR]
-}
-
-fn has_aes_instructions() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("aes");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("aes");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    return false;
 }

@@ -10,26 +10,21 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::Endpoint;
-use crate::connect::Deadlines;
 use crate::failure::{Failure, Reason};
 
+pub(crate) const NO_DNS_ANSWER: &str = "got no answer from DNS";
 /// How long an address is waited for before the next one is tried beside it.
 const STAGGER: Duration = Duration::from_millis(250);
 
-pub(crate) async fn dial(endpoint: &Endpoint, deadlines: &Deadlines) -> Result<TcpStream, Failure> {
-    let addresses = resolve(endpoint, deadlines.resolve).await?;
-    let stream = match timeout(deadlines.connect, first_to_connect(interleave(addresses))).await {
+/// Connects to the first address that answers.
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    addresses: Vec<SocketAddr>,
+    deadline: Duration,
+) -> Result<TcpStream, Failure> {
+    let stream = match timeout(deadline, first_to_connect(interleave(addresses))).await {
         Ok(connected) => connected.map_err(|error| connect_failure(endpoint, &error))?,
-        Err(_) => {
-            return Err(Failure::new(
-                Reason::HostUnreachable,
-                format!(
-                    "{endpoint} did not answer within {} s: see that the VM runs, that the address is right, and that no \
-                     firewall or NetworkPolicy drops the connection.",
-                    deadlines.connect.as_secs()
-                ),
-            ));
-        }
+        Err(_) => return Err(unanswered(endpoint, deadline.as_secs())),
     };
     // Frames are small and latency is what users feel; a failure here only costs speed.
     if let Err(error) = stream.set_nodelay(true) {
@@ -38,27 +33,41 @@ pub(crate) async fn dial(endpoint: &Endpoint, deadlines: &Deadlines) -> Result<T
     Ok(stream)
 }
 
-async fn resolve(endpoint: &Endpoint, deadline: Duration) -> Result<Vec<SocketAddr>, Failure> {
+/// Names a connection that nobody answered.
+pub(crate) fn unanswered(endpoint: &Endpoint, seconds: u64) -> Failure {
+    Failure::new(
+        Reason::HostUnreachable,
+        format!(
+            "{endpoint} did not answer within {seconds} s: see that the VM runs, that the address is right, and that no \
+             firewall or NetworkPolicy drops the connection."
+        ),
+    )
+}
+
+/// Names a name server that did not answer, or a name without an address.
+pub(crate) fn unresolvable(endpoint: &Endpoint, cause: &str) -> Failure {
+    Failure::new(
+        Reason::HostUnresolvable,
+        format!(
+            "The host name {} {cause}: correct it, or see that the cluster's DNS knows it; an IP address works too.",
+            endpoint.host
+        ),
+    )
+}
+
+/// The addresses of the endpoint; a literal is its own.
+pub(crate) async fn resolve(endpoint: &Endpoint, deadline: Duration) -> Result<Vec<SocketAddr>, Failure> {
     let bare = endpoint.host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, endpoint.port)]);
     }
-    let unresolvable = |cause: &str| {
-        Failure::new(
-            Reason::HostUnresolvable,
-            format!(
-                "The host name {} {cause}: correct it, or see that the cluster's DNS knows it; an IP address works too.",
-                endpoint.host
-            ),
-        )
-    };
     let addresses: Vec<SocketAddr> =
         match timeout(deadline, tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port))).await {
             Ok(Ok(addresses)) => addresses.collect(),
-            Ok(Err(_)) => return Err(unresolvable("cannot be resolved")),
-            Err(_) => return Err(unresolvable("got no answer from DNS")),
+            Ok(Err(_)) => return Err(unresolvable(endpoint, "cannot be resolved")),
+            Err(_) => return Err(unresolvable(endpoint, NO_DNS_ANSWER)),
         };
-    if addresses.is_empty() { Err(unresolvable("has no address")) } else { Ok(addresses) }
+    if addresses.is_empty() { Err(unresolvable(endpoint, "has no address")) } else { Ok(addresses) }
 }
 
 /// Alternates the address families, beginning with the resolver's first choice.
@@ -147,9 +156,35 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_no_resolver_knows_is_unresolvable() {
-        let failure = dial(&endpoint("no-such-host.invalid", 22), &Deadlines::default()).await.unwrap_err();
+        let failure = resolve(&endpoint("no-such-host.invalid", 22), Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(failure.reason, Reason::HostUnresolvable);
         assert!(failure.message.contains("no-such-host.invalid"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn literals_of_both_families_are_taken_as_they_are() {
+        for (host, expected) in
+            [("10.0.0.7", "10.0.0.7:22"), ("fd00::7", "[fd00::7]:22"), ("[fd00::7]", "[fd00::7]:22")]
+        {
+            let addresses = resolve(&endpoint(host, 22), Duration::from_secs(5)).await.unwrap();
+            assert_eq!(addresses, [expected.parse().unwrap()]);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_drops_packets_is_unreachable_and_another_is_tried_beside_it() {
+        // A full backlog drops what comes.
+        let full = tokio::net::TcpSocket::new_v4().unwrap();
+        full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = full.listen(0).unwrap();
+        let silent = full.local_addr().unwrap();
+        let _filler = TcpStream::connect(silent).await.unwrap();
+        let failure = connect(&endpoint("vm", 22), vec![silent], Duration::from_millis(300)).await.unwrap_err();
+        assert_eq!(failure.reason, Reason::HostUnreachable, "{failure}");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let stream = connect(&endpoint("vm", 22), vec![silent, good], Duration::from_secs(5)).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::time::timeout;
 
-use crate::connect::Connection;
+use crate::connection::Connection;
 use crate::failure::{Failure, Reason};
 use crate::pool::Lease;
 

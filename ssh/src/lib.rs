@@ -4,6 +4,7 @@
 //! fail is one [`Reason`] with a message that says what to do and never repeats what the other side sent.
 
 mod connect;
+mod connection;
 mod dial;
 mod exec;
 mod failure;
@@ -12,6 +13,7 @@ mod known_hosts;
 mod pool;
 mod probe;
 mod session;
+mod settings;
 mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -19,7 +21,8 @@ mod transfer;
 
 use std::fmt;
 
-pub use connect::{Connection, Connector, Deadlines, HostKeyCheck};
+pub use connect::{Connector, Deadlines, HostKeyCheck};
+pub use connection::Connection;
 pub use exec::{Exec, Finished, Output};
 pub use failure::{Failure, Reason};
 pub use key::{GeneratedKey, KeyProblem, generate_ed25519, parse_private_key, public_line};

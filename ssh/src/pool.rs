@@ -5,27 +5,27 @@
 //! connection that shows any sign of death gets no new channel.
 
 mod lane;
+mod lease;
 
-use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use russh::Channel;
 use russh::client::Msg;
 use russh::keys::PublicKey;
-use russh_sftp::client::SftpSession;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::connect::{Connection, Connector};
+use crate::connect::Connector;
+use crate::connection::Connection;
 use crate::exec::Exec;
 use crate::failure::{Failure, Reason};
 use lane::{Dial, LaneState};
+pub(crate) use lease::Lease;
+pub use lease::Sftp;
 
-/// Connections tried for one channel that the server refuses: with a small MaxSessions, once for each one it fills.
-const OPEN_ATTEMPTS: usize = 10;
-/// Connections tried for one channel when they break: the second is fresh, so a third would break too.
-const OPEN_ATTEMPTS_LOST: usize = 2;
+/// Connections that may break under one channel: the second is fresh, so a third would break too.
+const BROKEN_CONNECTIONS: usize = 2;
 
 /// What a command is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -182,9 +182,8 @@ impl Pool {
     /// A channel with its slot. Opening one starts nothing on the VM, so it is tried again elsewhere when it fails.
     async fn open(self: &Arc<Self>, lane: Lane) -> Result<(Channel<Msg>, Lease), Failure> {
         let deadline = Instant::now() + self.limits.wait;
-        let mut attempts = 0;
+        let mut broken = 0;
         loop {
-            attempts += 1;
             let lease = self.acquire(lane, deadline).await?;
             let failure = match lease.connection().open_channel().await {
                 Ok(channel) => {
@@ -195,8 +194,9 @@ impl Pool {
             };
             let another = lease.judge(&failure);
             drop(lease);
-            let limit = if failure.reason == Reason::ChannelRefused { OPEN_ATTEMPTS } else { OPEN_ATTEMPTS_LOST };
-            if !another || attempts >= limit || Instant::now() >= deadline {
+            // A refusal closes its connection to new channels for a while, so that this cannot spin.
+            broken += usize::from(failure.reason != Reason::ChannelRefused);
+            if !another || broken >= BROKEN_CONNECTIONS || Instant::now() >= deadline {
                 return Err(failure);
             }
         }
@@ -217,7 +217,8 @@ impl Pool {
                 if let Some((id, connection)) = lane_state.take_slot(self.limits.channels_per_connection) {
                     return Ok(Lease { pool: self.clone(), lane, id, connection });
                 }
-                match lane_state.may_dial(self.connection_limit(lane), failed_before, Instant::now()) {
+                let now = Instant::now();
+                let wake = match lane_state.may_dial(self.connection_limit(lane), failed_before, now) {
                     Dial::Now => {
                         let pool = self.clone();
                         tokio::spawn(async move { pool.dial(lane).await });
@@ -226,7 +227,8 @@ impl Pool {
                     Dial::Later(until) => deadline.min(until),
                     Dial::No => deadline,
                     Dial::Failed(failure) => return Err(failure),
-                }
+                };
+                lane_state.room_after(now).map_or(wake, |room| wake.min(room))
             };
             if timeout_at(wake, changed).await.is_err() && wake >= deadline {
                 return Err(Failure::new(
@@ -273,67 +275,5 @@ impl Pool {
             Lane::Interactive => self.limits.interactive_connections,
             Lane::Bulk => self.limits.bulk_connections,
         }
-    }
-}
-
-/// One slot of one connection; free again when dropped.
-pub(crate) struct Lease {
-    pool: Arc<Pool>,
-    lane: Lane,
-    id: u64,
-    connection: Connection,
-}
-
-impl Lease {
-    fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
-    /// Takes note of a failure on this connection; says whether another connection may do better.
-    fn judge(&self, failure: &Failure) -> bool {
-        let another = self.pool.lock().lane(self.lane).failed(self.id, failure.reason);
-        self.pool.changed.notify_waiters();
-        another
-    }
-
-    /// The same for what happens on an open channel, where a refusal is about the command and not about room.
-    fn judge_start(&self, failure: &Failure) {
-        if failure.reason != Reason::ChannelRefused {
-            self.judge(failure);
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let idle = self.pool.lock().lane(self.lane).release(self.id);
-        self.pool.changed.notify_waiters();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if let Some(since) = idle {
-            let (pool, lane, id) = (Arc::downgrade(&self.pool), self.lane, self.id);
-            let wait = self.pool.limits.idle;
-            runtime.spawn(async move {
-                tokio::time::sleep(wait).await;
-                let Some(pool) = pool.upgrade() else { return };
-                let spare = pool.lock().lane(lane).take_spare(id, since);
-                if let Some(connection) = spare {
-                    connection.close().await;
-                }
-            });
-        }
-    }
-}
-
-/// A file transfer session that holds its slot in the pool.
-pub struct Sftp {
-    session: SftpSession,
-    _lease: Lease,
-}
-
-impl Deref for Sftp {
-    type Target = SftpSession;
-
-    fn deref(&self) -> &SftpSession {
-        &self.session
     }
 }

@@ -43,10 +43,9 @@ pub async fn probe(
         }
         Ok(())
     };
-    // A grace on top lets the step that used the time up name itself.
-    let outcome = match timeout(deadline + Duration::from_millis(100), attempt).await {
+    let outcome = match timeout(deadline, attempt).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(facts.handshake_timeout(endpoint, deadline.as_secs())),
+        Err(_) => Err(facts.attempt_timeout(endpoint, deadline.as_secs())),
     };
     Observation { host_key: facts.host_key.get().cloned(), outcome }
 }

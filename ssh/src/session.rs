@@ -1,5 +1,6 @@
 //! One SSH session's handler: decides on the host key, remembers why the session ended, and names failures.
 
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use russh::client::{self, DisconnectReason};
@@ -7,7 +8,10 @@ use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use russh::{AlgorithmKind, Disconnect};
 
 use crate::Endpoint;
+use tokio::sync::Notify;
+
 use crate::connect::HostKeyCheck;
+use crate::dial;
 use crate::failure::{Failure, Reason};
 use crate::known_hosts::{Verdict, fingerprint};
 use crate::socket::{FirstWords, Opening};
@@ -19,6 +23,15 @@ pub(crate) struct Facts {
     pub(crate) host_key: OnceLock<PublicKey>,
     pub(crate) refused_key: OnceLock<Failure>,
     pub(crate) end: OnceLock<End>,
+    over: Notify,
+    stage: AtomicU8,
+}
+
+/// How far an attempt has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Connecting = 1,
+    Handshaking = 2,
 }
 
 /// Why a session ended, without anything that the other side wrote.
@@ -106,11 +119,33 @@ impl client::Handler for Verifier {
             DisconnectReason::Error(_) => End::Other,
         };
         let _ = self.facts.end.set(end);
+        self.facts.over.notify_waiters();
         Ok(())
     }
 }
 
 impl Facts {
+    pub(crate) fn reach(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// Waits for the end of a session that had begun.
+    pub(crate) async fn ended(&self) {
+        let over = self.over.notified();
+        if self.end.get().is_none() {
+            over.await;
+        }
+    }
+
+    /// Names an attempt that ran out of time, wherever it was.
+    pub(crate) fn attempt_timeout(&self, endpoint: &Endpoint, seconds: u64) -> Failure {
+        match self.stage.load(Ordering::Relaxed) {
+            stage if stage == Stage::Handshaking as u8 => self.handshake_timeout(endpoint, seconds),
+            stage if stage == Stage::Connecting as u8 => dial::unanswered(endpoint, seconds),
+            _ => dial::unresolvable(endpoint, dial::NO_DNS_ANSWER),
+        }
+    }
+
     /// Names a handshake that ended with an error.
     pub(crate) fn handshake_failure(&self, endpoint: &Endpoint, error: &russh::Error) -> Failure {
         if let Some(failure) = self.refused_key.get() {

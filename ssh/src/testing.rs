@@ -3,17 +3,17 @@
 //!
 //! It needs `/usr/sbin/sshd` and `ssh-keygen` (Debian: openssh-server) and says so when they are missing.
 
+mod files;
 mod processes;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener as StdListener;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use files::{told, write};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
@@ -38,7 +38,7 @@ pub struct TestSshdOptions {
     pub max_sessions: usize,
     /// Whether it has the sftp subsystem.
     pub sftp: bool,
-    /// Lines for the end of sshd_config.
+    /// Lines for the end of sshd_config; not SetEnv, of which sshd heeds the first only: see `environment`.
     pub config: Vec<String>,
     /// Variables for the commands that are run, such as PATH.
     pub environment: Vec<(String, String)>,
@@ -214,6 +214,8 @@ impl TestSshd {
 
     /// Ends [`TestSshd::freeze`].
     pub fn thaw(&self) {
+        // By tag too, because a session may have become a command between being found and being stopped.
+        processes::signal(&processes::tagged(&self.tag()), Signal::SIGCONT);
         processes::signal(&self.server_and_sessions(), Signal::SIGCONT);
     }
 
@@ -242,51 +244,20 @@ impl TestSshd {
         all
     }
 
-    fn host_key_path(&self) -> PathBuf {
-        self.dir.path().join("host_ed25519")
+    /// The variable that all processes of this server have.
+    fn tag(&self) -> String {
+        format!("{TAG}={}", self.dir.path().display())
     }
 
-    fn write_config(&self) -> Result<(), String> {
-        let dir = self.dir.path().display();
-        let mut config = format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {dir}/host_ed25519\nAuthorizedKeysFile {dir}/authorized_keys\nPidFile none\n\
-             StrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             PrintMotd no\nLogLevel VERBOSE\nMaxSessions {sessions}\nMaxStartups 100\n\
-             ForceCommand exec /bin/sh {dir}/session\n",
-            port = self.port,
-            sessions = self.options.max_sessions,
-        );
-        if self.options.sftp {
-            let _ = writeln!(config, "Subsystem sftp {SFTP_SERVER}");
-        }
-        for line in &self.options.config {
-            let _ = writeln!(config, "{line}");
-        }
-        let mut session = format!("export HOME='{dir}/home' {TAG}='{dir}'\n");
-        for (name, value) in &self.options.environment {
-            let _ = writeln!(session, "export {name}='{}'", value.replace('\'', "'\\''"));
-        }
-        // As sshd would: a subsystem is executed, a command goes to the user's shell, nothing is a login shell.
-        let _ = write!(
-            session,
-            "cd \"$HOME\" || exit 1\ncase \"${{SSH_ORIGINAL_COMMAND-}}\" in\n{SFTP_SERVER}*) exec $SSH_ORIGINAL_COMMAND ;;\n\
-             '') exec /bin/sh -l ;;\n*) exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\" ;;\nesac\n"
-        );
-        if nix::unistd::geteuid().is_root() {
-            // The place that a server run by root insists on.
-            let mut separation = fs::DirBuilder::new();
-            separation.recursive(true).mode(0o755).create("/run/sshd").map_err(told("/run/sshd"))?;
-        }
-        write(&self.dir.path().join("session"), &session, 0o644)?;
-        write(&self.dir.path().join("sshd_config"), &config, 0o644)
+    fn host_key_path(&self) -> PathBuf {
+        self.dir.path().join("host_ed25519")
     }
 }
 
 impl Drop for TestSshd {
     fn drop(&mut self) {
-        self.thaw();
         self.stop();
-        processes::kill_tagged(&format!("{TAG}={}", self.dir.path().display()));
+        processes::kill_tagged(&self.tag());
     }
 }
 
@@ -310,13 +281,4 @@ fn whoami() -> Result<String, String> {
         Ok(Some(user)) => Ok(user.name),
         _ => Err("the user that runs the test has no name".to_owned()),
     }
-}
-
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
-    let written = fs::write(path, text).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
-    written.map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn told(what: &str) -> impl Fn(std::io::Error) -> String + '_ {
-    move |error| format!("{what}: {error}")
 }

@@ -8,7 +8,7 @@ use russh::ChannelStream;
 use russh::client::Msg;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connect::Connection;
+use crate::connection::Connection;
 
 pub(crate) struct TransferStream {
     stream: ChannelStream<Msg>,

@@ -1,5 +1,7 @@
 //! Connections to a real sshd: commands, input and output, files, and every way in which connecting fails.
 
+#![expect(clippy::unwrap_used, reason = "the functions that tests share fail as tests do")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

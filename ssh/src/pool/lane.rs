@@ -6,11 +6,15 @@ use rand::Rng as _;
 use tokio::time::Instant;
 
 use super::LaneStats;
-use crate::connect::Connection;
+use crate::connection::Connection;
 use crate::failure::{Failure, Reason};
 
 /// A connection is left after so many channels: russh keeps a little of each channel that we close, for ever.
 const CHANNELS_FOR_LIFE: u64 = 4096;
+
+/// For how long a refusal counts: it may be for good (a small MaxSessions) or for a moment (commands whose channels are
+/// closed still end).
+const REFUSAL_COUNTS: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 pub(super) struct LaneState {
@@ -29,12 +33,18 @@ struct Member {
     id: u64,
     connection: Connection,
     in_use: usize,
-    /// Learned when the server refuses a channel.
-    capacity: Option<usize>,
+    /// Learned when the server refuses a channel, and until when that is believed.
+    refused_beyond: Option<(usize, Instant)>,
     opened: u64,
     /// Grows with each use, so that an idle timer can tell whether it was used since.
     uses: u64,
     retired: bool,
+}
+
+impl Member {
+    fn capacity(&self, now: Instant) -> Option<usize> {
+        self.refused_beyond.filter(|(_, until)| *until > now).map(|(capacity, _)| capacity)
+    }
 }
 
 pub(super) enum Dial {
@@ -52,7 +62,8 @@ impl LaneState {
     /// A slot on the fullest connection that has one, so that others fall idle and can go.
     pub(super) fn take_slot(&mut self, capacity: usize) -> Option<(u64, Connection)> {
         self.connections.retain(|member| !member.connection.is_closed());
-        let free = |member: &&mut Member| !member.retired && member.in_use < member.capacity.unwrap_or(capacity);
+        let now = Instant::now();
+        let free = |member: &&mut Member| !member.retired && member.in_use < member.capacity(now).unwrap_or(capacity);
         let member = self.connections.iter_mut().filter(free).max_by_key(|member| member.in_use)?;
         member.in_use += 1;
         member.uses += 1;
@@ -79,6 +90,12 @@ impl LaneState {
         }
     }
 
+    /// When a refusal stops to count, so that there may be room again though nothing was released.
+    pub(super) fn room_after(&self, now: Instant) -> Option<Instant> {
+        let ends = self.connections.iter().filter_map(|member| member.refused_beyond);
+        ends.map(|(_, until)| until).filter(|until| *until > now).min()
+    }
+
     pub(super) fn dialed(&mut self, dialed: Result<Connection, Failure>, first: Duration, last: Duration) {
         self.dialing = false;
         match dialed {
@@ -92,7 +109,7 @@ impl LaneState {
                     id: self.next_id,
                     connection,
                     in_use: 0,
-                    capacity: None,
+                    refused_beyond: None,
                     opened: 0,
                     uses: 0,
                     retired: false,
@@ -127,7 +144,7 @@ impl LaneState {
         match member.in_use.saturating_sub(1) {
             // Commands whose channels are closed may live on and still count for the server.
             0 => member.retired = true,
-            others => member.capacity = Some(others),
+            others => member.refused_beyond = Some((others, Instant::now() + REFUSAL_COUNTS)),
         }
         true
     }

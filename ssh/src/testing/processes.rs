@@ -1,6 +1,7 @@
 //! Finding and signalling the processes of a test's sshd, by /proc.
 
 use std::fs;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -46,19 +47,25 @@ pub(super) fn signal(pids: &[i32], signal: Signal) {
     }
 }
 
-/// Kills every process with this variable in its environment; again, until none is left that could have forked.
+/// All processes with this variable in their environment; `NAME=value`.
+pub(super) fn tagged(variable: &str) -> Vec<i32> {
+    let is_tagged = |pid: &i32| {
+        fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes()))
+    };
+    all().into_iter().map(|process| process.pid).filter(is_tagged).collect()
+}
+
+/// Kills them; again, until two looks in a row find none that was forked meanwhile.
 pub(super) fn kill_tagged(variable: &str) {
-    for _ in 0..20 {
-        let tagged: Vec<i32> =
-            all().into_iter().map(|process| process.pid).filter(|pid| is_tagged(*pid, variable)).collect();
-        if tagged.is_empty() {
+    let mut clean = 0;
+    for _ in 0..100 {
+        let tagged = tagged(variable);
+        clean = if tagged.is_empty() { clean + 1 } else { 0 };
+        if clean == 2 {
             return;
         }
         signal(&tagged, Signal::SIGKILL);
+        std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-fn is_tagged(pid: i32, variable: &str) -> bool {
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes()))
 }

@@ -1,0 +1,72 @@
+//! A slot of a pooled connection, held for as long as its channel lives.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use russh_sftp::client::SftpSession;
+
+use super::{Lane, Pool};
+use crate::connection::Connection;
+use crate::failure::{Failure, Reason};
+
+/// One slot of one connection; free again when dropped.
+pub(crate) struct Lease {
+    pub(super) pool: Arc<Pool>,
+    pub(super) lane: Lane,
+    pub(super) id: u64,
+    pub(super) connection: Connection,
+}
+
+impl Lease {
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Takes note of a failure on this connection; says whether another connection may do better.
+    pub(super) fn judge(&self, failure: &Failure) -> bool {
+        let another = self.pool.lock().lane(self.lane).failed(self.id, failure.reason);
+        self.pool.changed.notify_waiters();
+        another
+    }
+
+    /// The same for what happens on an open channel, where a refusal is about the command and not about room.
+    pub(super) fn judge_start(&self, failure: &Failure) {
+        if failure.reason != Reason::ChannelRefused {
+            self.judge(failure);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let idle = self.pool.lock().lane(self.lane).release(self.id);
+        self.pool.changed.notify_waiters();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if let Some(since) = idle {
+            let (pool, lane, id) = (Arc::downgrade(&self.pool), self.lane, self.id);
+            let wait = self.pool.limits.idle;
+            runtime.spawn(async move {
+                tokio::time::sleep(wait).await;
+                let Some(pool) = pool.upgrade() else { return };
+                let spare = pool.lock().lane(lane).take_spare(id, since);
+                if let Some(connection) = spare {
+                    connection.close().await;
+                }
+            });
+        }
+    }
+}
+
+/// A file transfer session that holds its slot in the pool.
+pub struct Sftp {
+    pub(super) session: SftpSession,
+    pub(super) _lease: Lease,
+}
+
+impl Deref for Sftp {
+    type Target = SftpSession;
+
+    fn deref(&self) -> &SftpSession {
+        &self.session
+    }
+}

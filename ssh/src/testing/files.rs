@@ -1,0 +1,54 @@
+//! The files that a test's sshd runs with.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use super::{SFTP_SERVER, TAG, TestSshd};
+
+impl TestSshd {
+    pub(super) fn write_config(&self) -> Result<(), String> {
+        let dir = self.dir.path().display();
+        let mut config = format!(
+            "ListenAddress 127.0.0.1:{port}\nHostKey {dir}/host_ed25519\nAuthorizedKeysFile {dir}/authorized_keys\nPidFile none\n\
+             StrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             PrintMotd no\nSetEnv {TAG}={dir} HOME={dir}/home\nLogLevel VERBOSE\nMaxSessions {sessions}\nMaxStartups 100\n\
+             ForceCommand exec /bin/sh {dir}/session\n",
+            port = self.port,
+            sessions = self.options.max_sessions,
+        );
+        if self.options.sftp {
+            let _ = writeln!(config, "Subsystem sftp {SFTP_SERVER}");
+        }
+        for line in &self.options.config {
+            let _ = writeln!(config, "{line}");
+        }
+        let mut session = String::new();
+        for (name, value) in &self.options.environment {
+            let _ = writeln!(session, "export {name}='{}'", value.replace('\'', "'\\''"));
+        }
+        // As sshd would: a subsystem is executed, a command goes to the user's shell, nothing is a login shell.
+        let _ = write!(
+            session,
+            "cd \"$HOME\" || exit 1\ncase \"${{SSH_ORIGINAL_COMMAND-}}\" in\n{SFTP_SERVER}*) exec $SSH_ORIGINAL_COMMAND ;;\n\
+             '') exec /bin/sh -l ;;\n*) exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\" ;;\nesac\n"
+        );
+        if nix::unistd::geteuid().is_root() {
+            // The place that a server run by root insists on.
+            let mut separation = fs::DirBuilder::new();
+            separation.recursive(true).mode(0o755).create("/run/sshd").map_err(told("/run/sshd"))?;
+        }
+        write(&self.dir.path().join("session"), &session, 0o644)?;
+        write(&self.dir.path().join("sshd_config"), &config, 0o644)
+    }
+}
+
+pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
+    let written = fs::write(path, text).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
+    written.map_err(|error| format!("{}: {error}", path.display()))
+}
+
+pub(super) fn told(what: &str) -> impl Fn(std::io::Error) -> String + '_ {
+    move |error| format!("{what}: {error}")
+}
