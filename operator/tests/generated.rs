@@ -1,5 +1,7 @@
 //! Files that are generated from the code are what the code generates now.
 
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking, and its modules are its own")]
+
 use std::path::Path;
 
 use catalyst_operator::{crd, reason};

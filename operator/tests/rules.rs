@@ -1,5 +1,11 @@
 //! The rules of the CRD, evaluated without an API server: what must be refused is, with a message that names the field.
 
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test says what is wrong by panicking, and its modules are its own"
+)]
+
 mod refusals;
 
 use catalyst_operator::crd::CatalystInstance;

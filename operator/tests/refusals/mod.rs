@@ -1,6 +1,8 @@
 //! Specs that must be refused at the door, and what the refusal has to name. Shared by the test of the rules alone and the
 //! test against an API server.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 /// Who refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {

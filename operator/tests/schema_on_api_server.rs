@@ -1,0 +1,133 @@
+//! The CRD and what is built, as a real API server takes them: it has the last word on schemas, on the cost of rules and on
+//! what a pod may be.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test says what is wrong by panicking, and its modules are its own"
+)]
+
+mod examples;
+mod refusals;
+
+use std::time::Duration;
+
+use catalyst_lab::{ControlPlane, ControlPlaneOptions};
+use catalyst_operator::build::{Desired, build};
+use catalyst_operator::crd::{self, CatalystInstance};
+use examples::{examples, validated};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams, ValidationDirective};
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use refusals::{ACCEPTED, REFUSALS, manifest};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// As kubectl does: an unknown field is an error.
+fn dry_run() -> PatchParams {
+    PatchParams { dry_run: true, field_validation: Some(ValidationDirective::Strict), ..PatchParams::apply("test") }
+}
+
+async fn install(client: &Client) {
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for crd in crd::all() {
+        crds.patch(&crd.name_any(), &PatchParams::apply("test"), &Patch::Apply(&crd)).await.unwrap();
+        let name = crd.name_any();
+        let established = await_condition(crds.clone(), &name, conditions::is_crd_established());
+        tokio::time::timeout(Duration::from_secs(30), established).await.expect("the CRD is not established").unwrap();
+    }
+}
+
+/// What the API server says to a manifest: nothing, or its refusal.
+async fn refusal(client: &Client, name: &str, manifest: &str) -> Option<String> {
+    let instances: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), "default", &ApiResource::erase::<CatalystInstance>(&()));
+    let object: Value = serde_yaml::from_str(manifest).unwrap();
+    instances.patch(name, &dry_run(), &Patch::Apply(&object)).await.err().map(|error| error.to_string())
+}
+
+async fn apply<K>(client: &Client, object: &K) -> K
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+    K::DynamicType: Default,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), "team");
+    api.patch(&object.name_any(), &PatchParams::apply("catalyst-operator"), &Patch::Apply(object)).await.unwrap()
+}
+
+/// A second apply of what is there already must not be a write.
+async fn assert_applies_once<K>(client: &Client, object: &K)
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+    K::DynamicType: Default,
+{
+    let first = apply(client, object).await;
+    let second = apply(client, object).await;
+    assert_eq!(
+        first.resource_version(),
+        second.resource_version(),
+        "{} {}",
+        K::kind(&Default::default()),
+        object.name_any()
+    );
+}
+
+#[tokio::test]
+async fn the_api_server_refuses_and_takes_what_it_should_and_names_the_field() {
+    let plane = ControlPlane::start(ControlPlaneOptions { controllers: false, ..Default::default() }).await.unwrap();
+    let client = plane.client().await.unwrap();
+    install(&client).await;
+
+    for (case, name, spec, _, expected) in REFUSALS {
+        let refusal = refusal(&client, name, &manifest(name, spec)).await.unwrap_or_else(|| panic!("{case}: accepted"));
+        assert!(refusal.contains(expected), "{case}: {refusal}");
+    }
+    for (case, spec) in ACCEPTED {
+        assert_eq!(refusal(&client, "x", &manifest("x", spec)).await, None, "{case}");
+    }
+    for path in examples() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(refusal(&client, "catalyst", &text).await, None, "{}", path.display());
+    }
+    let unknown = refusal(&client, "x", &manifest("x", "{ssh: {host: vm, user: dev, prot: 22}}")).await.unwrap();
+    assert!(unknown.contains(".spec.ssh.prot"), "{unknown}");
+}
+
+#[tokio::test]
+async fn what_is_built_is_taken_once_and_its_pods_are_restricted_ones() {
+    let plane = ControlPlane::start(ControlPlaneOptions { controllers: false, ..Default::default() }).await.unwrap();
+    let client = plane.client().await.unwrap();
+    let namespace: Namespace = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "team", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+    }))
+    .unwrap();
+    Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+
+    for path in examples() {
+        let Desired { deployment, service, ingress, config, known_hosts, network_policy } = build(&validated(&path));
+        assert_applies_once(&client, &config).await;
+        assert_applies_once(&client, &known_hosts).await;
+        assert_applies_once(&client, &deployment).await;
+        assert_applies_once(&client, &service).await;
+        assert_applies_once(&client, &ingress.unwrap()).await;
+        assert_applies_once(&client, &network_policy.unwrap()).await;
+        assert_pod_is_admitted(&client, &deployment).await;
+    }
+}
+
+/// No controller makes pods here, so the template is tried by itself, under Pod Security `restricted`.
+async fn assert_pod_is_admitted(client: &Client, deployment: &Deployment) {
+    let template = deployment.spec.as_ref().unwrap().template.clone();
+    let mut metadata = template.metadata.unwrap();
+    metadata.name = Some("trial".to_owned());
+    let pod = Pod { metadata, spec: template.spec, status: None };
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "team");
+    let created = pods.create(&PostParams { dry_run: true, ..PostParams::default() }, &pod).await.unwrap();
+    assert_eq!(created.spec.unwrap().containers.len(), 1);
+}
