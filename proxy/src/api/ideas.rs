@@ -67,14 +67,14 @@ pub async fn change(State(app): State<App>, IdeaId(id): IdeaId, body: Body) -> R
     Ok(data(app.ideas.update(&id, &change).await?))
 }
 
-/// DELETE /api/ideas/:idOrSlug: into the trash; a running turn is stopped first.
+/// DELETE /api/ideas/:idOrSlug: into the trash; its run is ended first.
 ///
 /// # Errors
 /// 404, or when the VM cannot be asked.
 pub async fn delete(State(app): State<App>, IdeaId(id): IdeaId) -> Result<Json<Envelope<()>>, ApiError> {
     let idea = app.ideas.get(&id).await?;
-    if let Err(error) = app.runs.stop(&crate::observer::reference(&idea)).await {
-        tracing::info!(idea = idea.slug, cause = %error, "nothing was stopped before the idea is deleted");
+    if let Err(error) = app.runs.end(&crate::observer::reference(&idea)).await {
+        tracing::warn!(idea = idea.slug, cause = %error, "the idea is deleted though its run may still be there");
     }
     app.ideas.delete(&idea.slug).await?;
     tracing::info!(idea = idea.slug, "idea moved to the trash");

@@ -304,10 +304,18 @@ impl Ideas {
 
     /// The idea in a folder; `None` when there is no folder or no `meta.json`.
     async fn read(&self, slug: &Slug) -> Result<Option<Idea>, IdeasError> {
-        let path = format!("{}/{slug}/meta.json", self.remote.base().await?);
-        let read = self.files.with(slug.as_str(), async |sftp| match files::read(&sftp, &path, META_LIMIT).await {
-            Err(Attempt::Refused(cause)) => Ok(Err(cause)),
-            other => other.map(Ok),
+        let folder = format!("{}/{slug}", self.remote.base().await?);
+        let path = format!("{folder}/meta.json");
+        let read = self.files.with(slug.as_str(), async |sftp| {
+            // A link could lead anywhere. Both are asked for at once.
+            let (kind, read) = futures::join!(sftp.symlink_metadata(&folder), files::read(&sftp, &path, META_LIMIT));
+            if !kind?.is_dir() {
+                return Err(Attempt::Missing);
+            }
+            match read {
+                Err(Attempt::Refused(cause)) => Ok(Err(cause)),
+                other => other.map(Ok),
+            }
         });
         let damaged = |problem: String| IdeasError::Damaged { slug: slug.to_string(), path: path.clone(), problem };
         match read.await? {

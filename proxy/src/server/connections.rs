@@ -46,6 +46,8 @@ pub async fn serve(listener: TcpListener, app: App) {
     ending.cancel();
     connections.close();
     app.sockets.close();
+    // Runs go on without us; only our looking at them ends.
+    app.runs.shut_down();
     let all = async { tokio::join!(connections.wait(), app.sockets.wait()) };
     if tokio::time::timeout(FINISH, all).await.is_err() {
         tracing::warn!(connections = connections.len(), sockets = app.sockets.len(), "ended with connections open");

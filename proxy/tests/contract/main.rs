@@ -3,6 +3,7 @@
 
 mod faults;
 mod ideas;
+mod runs;
 mod serving;
 mod sign_in;
 mod socket;

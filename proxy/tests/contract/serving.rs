@@ -31,7 +31,7 @@ pub async fn vm() -> TestSshd {
 
 /// The same with other options.
 pub async fn vm_with(options: TestSshdOptions) -> TestSshd {
-    let claude = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contract/vm-bin");
+    let claude = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stage");
     let path = format!("{claude}:/usr/local/bin:/usr/bin:/bin");
     let environment = vec![("PATH".to_owned(), path)];
     TestSshd::start(TestSshdOptions { environment, ..options }).await

@@ -1,0 +1,204 @@
+//! The order of messages that the existing client depends on, and what ours may ask beyond it.
+
+use catalyst_ssh::testing::TestSshd;
+use serde_json::{Value, json};
+
+use crate::serving::{PATIENCE, Server, Socket, settings, vm};
+
+fn kinds(messages: &[Value]) -> Vec<&str> {
+    let mut kinds: Vec<&str> = messages.iter().map(|message| message["type"].as_str().unwrap()).collect();
+    kinds.dedup();
+    kinds
+}
+
+fn text(messages: &[Value]) -> String {
+    messages.iter().filter(|m| m["type"] == "claude:text").map(|m| m["text"].as_str().unwrap()).collect()
+}
+
+fn meta(sshd: &TestSshd, slug: &str) -> Value {
+    let path = sshd.home().join(format!("catalyst/ideas/{slug}/meta.json"));
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+async fn until_status(sshd: &TestSshd, slug: &str, status: &str) {
+    let waiting = async {
+        while meta(sshd, slug)["status"] != status {
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
+    waited.unwrap_or_else(|_| panic!("the status is not {status}: {}", meta(sshd, slug)));
+}
+
+async fn subscribe(socket: &mut Socket, request: Value) -> Value {
+    socket.send(request).await;
+    let answer = socket.next().await.unwrap();
+    assert_eq!(answer["type"], "subscribed", "{answer}");
+    answer
+}
+
+#[tokio::test]
+async fn a_client_that_only_chats_gets_its_turn_in_the_order_it_expects() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Chat with me").await;
+    let mut socket = server.socket().await;
+    for word in ["one", "two"] {
+        socket.send(json!({"type": "chat", "ideaId": slug, "message": word})).await;
+        let turn = socket.until("claude:result").await;
+        assert!(turn.iter().all(|message| message["ideaId"] == json!(slug)), "{turn:#?}");
+        let known: Vec<&str> = kinds(&turn).into_iter().filter(|kind| *kind != "claude:user").collect();
+        assert_eq!(known, ["claude:system", "claude:text", "claude:result"], "{turn:#?}");
+        assert_eq!(text(&turn), format!("you said: {word}"));
+        let result = turn.last().unwrap();
+        assert_eq!(result["result"], json!(format!("you said: {word}")));
+        assert!(result["costUsd"].is_number() && result["durationMs"].is_number() && result["turns"].is_number());
+        assert!(result["sessionId"].is_string() && result.get("error").is_none_or(Value::is_null), "{result}");
+    }
+    until_status(&sshd, &slug, "chatting").await;
+    let session = async {
+        while meta(&sshd, &slug)["sessionId"] != "5e551017-0000-4000-8000-000000000001" {
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, session).await.expect("the session is not written to meta.json");
+}
+
+#[tokio::test]
+async fn a_client_that_comes_later_and_only_chats_does_not_get_the_past() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Past").await;
+    let mut first = server.socket().await;
+    first.send(json!({"type": "chat", "ideaId": slug, "message": "before"})).await;
+    first.until("claude:result").await;
+    let mut second = server.socket().await;
+    second.send(json!({"type": "chat", "ideaId": slug, "message": "now"})).await;
+    let turn = second.until("claude:result").await;
+    assert_eq!(text(&turn), "you said: now", "{turn:#?}");
+    assert_eq!(turn.iter().filter(|message| message["type"] == "claude:system").count(), 1, "{turn:#?}");
+    // The first client is still told what happens.
+    assert_eq!(text(&first.until("claude:result").await), "you said: now");
+}
+
+#[tokio::test]
+async fn a_build_moves_the_idea_to_building_and_done() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Build it").await;
+    let mut socket = server.socket().await;
+    socket.send(json!({"type": "build", "ideaId": slug, "instructions": "ticks 20 0.05", "messageId": "m-1"})).await;
+    let accepted = socket.next().await.unwrap();
+    assert_eq!(accepted, json!({"type": "accepted", "ideaId": slug, "messageId": "m-1", "run": 1}));
+    until_status(&sshd, &slug, "building").await;
+    socket.until("claude:result").await;
+    until_status(&sshd, &slug, "done").await;
+}
+
+#[tokio::test]
+async fn cancel_ends_the_turn_and_tells_so() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Stop me").await;
+    let mut socket = server.socket().await;
+    socket.send(json!({"type": "chat", "ideaId": slug, "message": "ticks 1000 0.05"})).await;
+    socket.until("claude:text").await;
+    socket.send(json!({"type": "cancel", "ideaId": slug})).await;
+    let rest = socket.until("claude:result").await;
+    assert!(!rest.last().unwrap()["result"].as_str().unwrap().is_empty(), "{rest:#?}");
+}
+
+#[tokio::test]
+async fn a_reconnecting_client_gets_what_it_missed_once_and_in_order_also_from_another_replica() {
+    let sshd = vm().await;
+    let settings = settings(&sshd);
+    let server = Server::start(&settings).await;
+    let slug = server.idea("Replay").await;
+    let mut socket = server.socket().await;
+    let start = subscribe(&mut socket, json!({"type": "subscribe", "ideaId": slug})).await;
+    assert_eq!(
+        start,
+        json!({"type": "subscribed", "ideaId": slug, "run": null, "after": null, "before": null, "live": false})
+    );
+    socket.send(json!({"type": "chat", "ideaId": slug, "message": "ticks 40 0.05", "messageId": "m-1"})).await;
+    let mut seen = socket.until("claude:text").await;
+    seen.retain(|message| message.get("seq").is_some());
+    let last = seen.last().unwrap().clone();
+    drop(socket);
+    drop(server);
+
+    let other = Server::start(&settings).await;
+    let mut socket = other.socket().await;
+    let again = json!({"type": "subscribe", "ideaId": slug, "run": last["run"], "after": last["seq"]});
+    let start = subscribe(&mut socket, again).await;
+    assert_eq!((&start["run"], &start["after"]), (&json!(1), &last["seq"]));
+    seen.extend(socket.until("claude:result").await);
+    let expected: String = (0..40).map(|n| format!("tick{n} ")).collect();
+    assert_eq!(text(&seen), expected);
+
+    // Whoever comes new gets the whole of it.
+    let mut late = other.socket().await;
+    let start = subscribe(&mut late, json!({"type": "subscribe", "ideaId": slug})).await;
+    assert_eq!(start["live"], json!(false));
+    assert_eq!(text(&late.until("claude:result").await), expected);
+    late.send(json!({"type": "page", "ideaId": slug, "before": {"run": 1, "seq": last["seq"]}})).await;
+    let history = late.until("history").await.pop().unwrap();
+    let frames = history["frames"].as_array().unwrap();
+    assert!(frames.iter().all(|frame| frame["ideaId"] == json!(slug)), "{history}");
+    assert!(kinds(frames).contains(&"claude:system"), "{history}");
+}
+
+#[tokio::test]
+async fn a_permission_is_asked_answered_and_an_answer_to_nothing_is_an_error() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Ask me").await;
+    let mut socket = server.socket().await;
+    socket.send(json!({"type": "build", "ideaId": slug, "instructions": "ask"})).await;
+    let request = socket.until("claude:permission").await.pop().unwrap();
+    assert_eq!((&request["name"], &request["input"]), (&json!("Write"), &json!({"file_path": "a.txt"})));
+    let answer = json!({"type": "answer", "ideaId": slug, "requestId": request["requestId"], "decision": "deny", "message": "no"});
+    socket.send(answer.clone()).await;
+    let rest = socket.until("claude:result").await;
+    assert_eq!(text(&rest), "denied", "{rest:#?}");
+    socket.send(answer).await;
+    let error = socket.until("claude:error").await.pop().unwrap();
+    assert!(error["error"].as_str().unwrap().contains("permission"), "{error}");
+}
+
+#[tokio::test]
+async fn a_claude_that_dies_or_is_not_there_is_told_and_the_server_stays() {
+    let sshd = vm().await;
+    let mut settings = settings(&sshd);
+    let server = Server::start(&settings).await;
+    let slug = server.idea("Trouble").await;
+    let mut socket = server.socket().await;
+    socket.send(json!({"type": "chat", "ideaId": slug, "message": "die"})).await;
+    let error = socket.until("claude:error").await.pop().unwrap();
+    assert!(error["error"].as_str().unwrap().contains("wrong"), "{error}");
+
+    settings.claude_command = "no-such-claude".to_owned();
+    let server = Server::start(&settings).await;
+    let slug = server.idea("Missing").await;
+    let mut socket = server.socket().await;
+    socket.send(json!({"type": "chat", "ideaId": slug, "message": "hi"})).await;
+    let error = socket.until("claude:error").await.pop().unwrap();
+    assert!(error["error"].as_str().unwrap().contains("CLAUDE_COMMAND"), "{error}");
+    assert!(socket.next_is_open().await);
+}
+
+#[tokio::test]
+async fn deleting_an_idea_ends_its_run() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Delete me").await;
+    let mut socket = server.socket().await;
+    socket.send(json!({"type": "chat", "ideaId": slug, "message": "ticks 1000 0.1"})).await;
+    socket.until("claude:text").await;
+    let path = format!("/api/ideas/{slug}");
+    assert_eq!(server.json(reqwest::Method::DELETE, &path, None).await.0, 200);
+    assert_eq!(server.get(&path).await.0, 404);
+    let trash = std::fs::read_dir(sshd.home().join("catalyst/ideas/.trash")).unwrap().next().unwrap().unwrap().path();
+    let log = std::fs::read_to_string(trash.join("runs/1/log.jsonl")).unwrap();
+    assert!(log.contains("catalyst_exit"), "{log}");
+}
