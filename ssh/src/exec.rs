@@ -159,7 +159,8 @@ impl Exec {
     /// The next piece of output, and at the end how the command ended.
     ///
     /// None without an [`Output::Exit`] or [`Output::Signal`] before it means that the connection was lost;
-    /// [`Exec::lost`] says why. Cancel safe.
+    /// [`Exec::lost`] says why. Cancel safe. Read on without long pauses: when some hundred messages wait here, all other
+    /// commands on the connection wait too.
     pub async fn next(&mut self) -> Option<Output> {
         loop {
             if let Some(output) = self.backlog.pop_front() {
