@@ -154,7 +154,7 @@ async fn a_request_for_permission_waits_and_the_first_answer_counts() {
     assert!(matches!(late, Err(RunError::AlreadyAnswered | RunError::RequestGone)), "{late:?}");
     for viewer in [&mut viewer, &mut other] {
         let frames = until_results(viewer, 1).await;
-        assert_eq!(text(&frames), "allowed");
+        assert_eq!(text(&frames), "allowed", "{:#?}", bodies(&frames));
         assert!(
             frames.iter().any(|frame| matches!(frame.event, Event::PermissionClosed { .. })),
             "{:#?}",

@@ -1,5 +1,5 @@
 //! What the tests of runs stand on: a real sshd, a folder of ideas, a stand-in for claude, and eyes for frames.
-#![allow(dead_code, reason = "every test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -60,8 +60,12 @@ impl Stage {
         let mut options = TestSshdOptions { environment: vec![("PATH".into(), path)], ..TestSshdOptions::default() };
         options.environment.extend(environment.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         let sshd = TestSshd::start(options).await;
-        let idea =
-            IdeaRef { id: "11111111-2222-4333-8444-555555555555".into(), slug: "an-idea".into(), session_id: None };
+        let idea = IdeaRef {
+            // Runs are told apart by it in /proc, also those of tests that run at the same time.
+            id: uuid::Uuid::new_v4().to_string(),
+            slug: "an-idea".into(),
+            session_id: None,
+        };
         std::fs::create_dir_all(sshd.home().join("ideas/an-idea")).unwrap();
         let settings = RunSettings { stop_grace: Duration::from_secs(2), ..RunSettings::default() };
         Stage { sshd, idea, settings, observed: Arc::new(Observed::default()), _bin: bin }
@@ -141,7 +145,7 @@ pub fn is_exit(frame: &Frame) -> bool {
 }
 
 pub fn bodies(frames: &[Arc<Frame>]) -> Vec<String> {
-    frames.iter().map(|frame| String::from_utf8_lossy(&frame.body).into_owned()).collect()
+    frames.iter().map(|frame| String::from_utf8_lossy(&frame.body).chars().take(300).collect()).collect()
 }
 
 pub fn text(frames: &[Arc<Frame>]) -> String {

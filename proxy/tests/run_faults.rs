@@ -1,0 +1,284 @@
+//! What breaks under a run, and that nothing is lost or doubled by it.
+
+mod stage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalyst_proxy::agent::Event;
+use catalyst_proxy::run::{Frame, Mode, Position, RunError};
+use stage::{Stage, WAIT, assert_in_order, bodies, eventually, is_exit, text, ticks, until, until_results};
+
+fn has_text(frame: &Frame) -> bool {
+    matches!(frame.event, Event::Text { .. })
+}
+
+fn kill(pid: i32, signal: &str) {
+    assert!(std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn killed_ssh_sessions_cost_neither_a_word_nor_a_repetition() {
+    let stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "ticks 60 0.05", None).await.unwrap();
+    let mut frames = Vec::new();
+    for _ in 0..3 {
+        frames.extend(until(&mut viewer, has_text).await);
+        assert!(stage.sshd.kill_sessions() > 0);
+    }
+    frames.extend(until_results(&mut viewer, 1).await);
+    assert_in_order(&frames);
+    assert_eq!(text(&frames), ticks(60));
+}
+
+#[tokio::test]
+async fn a_run_goes_on_while_sshd_is_down_and_its_replica_gone() {
+    let mut stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "ticks 40 0.05", None).await.unwrap();
+    let mut frames = until(&mut viewer, has_text).await;
+    let after = frames.last().unwrap().position();
+    stage.sshd.stop();
+    drop(viewer);
+    runs.shut_down();
+    drop(runs);
+    let log = stage.log(1);
+    eventually("the answer is in the log", || std::fs::read_to_string(&log).unwrap().contains("\"type\":\"result\""))
+        .await;
+    stage.sshd.start_again().await.unwrap();
+    let other = stage.replica();
+    let mut viewer = other.subscribe(&stage.idea, Some(after)).await.unwrap();
+    frames.extend(until_results(&mut viewer, 1).await);
+    assert_in_order(&frames);
+    assert_eq!(text(&frames), ticks(40));
+}
+
+#[tokio::test]
+async fn two_replicas_and_all_their_viewers_see_the_same() {
+    let stage = Stage::new().await;
+    let (one, two) = (stage.replica(), stage.replica());
+    let mut here = one.subscribe(&stage.idea, None).await.unwrap();
+    let mut there = two.subscribe(&stage.idea, None).await.unwrap();
+    one.send(&stage.idea, Mode::Chat, "ticks 30 0.05", Some("m-1")).await.unwrap();
+    let first = until(&mut there, has_text).await;
+    let mut late = two.subscribe(&stage.idea, None).await.unwrap();
+    assert!(late.start.live);
+    let late_frames = until_results(&mut late, 1).await;
+    let mut there_frames = first;
+    there_frames.extend(until_results(&mut there, 1).await);
+    let here_frames = until_results(&mut here, 1).await;
+    for frames in [&here_frames, &there_frames, &late_frames] {
+        assert_in_order(frames);
+        assert_eq!(text(frames), ticks(30));
+        assert!(
+            matches!(&frames[0].event, Event::User { message_id: Some(id), .. } if id == "m-1"),
+            "{:#?}",
+            bodies(frames)
+        );
+    }
+    assert_eq!(here_frames.last().unwrap().body, there_frames.last().unwrap().body);
+
+    // A turn that the other replica starts, in another run.
+    assert_eq!(two.send(&stage.idea, Mode::Build, "from there", None).await.unwrap().run, 2);
+    for viewer in [&mut here, &mut there, &mut late] {
+        let frames = until_results(viewer, 1).await;
+        assert_eq!(text(&frames), "you said: from there");
+        assert_eq!(frames.last().unwrap().run, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_goes_on_from_any_frame_it_had() {
+    let stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    for message in ["ticks 12 0.02", "ask-nothing", "ticks 5 0.02"] {
+        runs.send(&stage.idea, Mode::Chat, message, None).await.unwrap();
+        until_results(&mut viewer, 1).await;
+    }
+    // Each by a fresh replica, whose ring has nothing of it, and by the one that has it all in its ring.
+    let mut all = runs.subscribe(&stage.idea, Some(Position { run: 1, seq: "0.0".parse().unwrap() })).await.unwrap();
+    let all = until_results(&mut all, 3).await;
+    let expected = format!("{}you said: ask-nothing{}", ticks(12), ticks(5));
+    assert_eq!(text(&all), expected);
+    for had in 1..all.len() {
+        let after = all[had - 1].position();
+        for replica in [&runs, &stage.replica()] {
+            let mut viewer = replica.subscribe(&stage.idea, Some(after)).await.unwrap();
+            let left = all[had..].iter().filter(|frame| matches!(frame.event, Event::Result(_))).count();
+            let rest = if left == 0 { Vec::new() } else { until_results(&mut viewer, left).await };
+            let joined: Vec<Arc<Frame>> = all[..had].iter().cloned().chain(rest).collect();
+            assert_in_order(&joined);
+            assert_eq!(text(&joined), expected, "after {after:?}");
+        }
+    }
+    let beyond = Position { run: 1, seq: "99999999.0".parse().unwrap() };
+    assert!(matches!(stage.replica().subscribe(&stage.idea, Some(beyond)).await, Err(RunError::BadPosition)));
+}
+
+#[tokio::test]
+async fn a_viewer_that_does_not_read_loses_nothing_and_holds_nobody_up() {
+    let stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut slow = runs.subscribe(&stage.idea, None).await.unwrap();
+    let mut quick = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "flood 20000", None).await.unwrap();
+    let expected: String = (0..20_000).map(|n| format!("{n} ")).collect();
+    let frames = until_results(&mut quick, 1).await;
+    assert_in_order(&frames);
+    assert_eq!(text(&frames), expected);
+    // More than the ring holds has passed by now.
+    let frames = until_results(&mut slow, 1).await;
+    assert_in_order(&frames);
+    assert_eq!(text(&frames), expected);
+}
+
+#[tokio::test]
+async fn history_is_paged_backwards_over_runs_without_a_gap() {
+    let stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "first", None).await.unwrap();
+    runs.send(&stage.idea, Mode::Build, "flood 3000", None).await.unwrap();
+    until_results(&mut viewer, 2).await;
+    runs.send(&stage.idea, Mode::Build, "last", None).await.unwrap();
+    until_results(&mut viewer, 1).await;
+
+    let mut fresh = stage.replica().subscribe(&stage.idea, None).await.unwrap();
+    let mut frames = until_results(&mut fresh, 1).await;
+    let mut before = fresh.start.before;
+    let mut pages = 0;
+    while let Some(at) = before {
+        let page = runs.page(&stage.idea, at).await.unwrap();
+        frames.splice(0..0, page.frames);
+        before = page.before;
+        pages += 1;
+        assert!(pages < 20);
+    }
+    assert!(pages > 1, "the log is longer than a page");
+    assert_in_order(&frames);
+    let asked: Vec<&str> = frames
+        .iter()
+        .filter_map(|frame| if let Event::User { text, .. } = &frame.event { Some(text.as_str()) } else { None })
+        .collect();
+    assert_eq!(asked, ["first", "flood 3000", "last"]);
+}
+
+#[tokio::test]
+async fn a_killed_supervisor_is_noticed_and_what_it_kept_is_ended() {
+    for shell in ["dash", "bash", "busybox"] {
+        let stage = Stage::with_shell(shell, &[]).await;
+        let runs = stage.replica();
+        let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+        runs.send(&stage.idea, Mode::Chat, "ticks 10000 0.05", None).await.unwrap();
+        until(&mut viewer, has_text).await;
+        kill(stage.supervisor(1), "-KILL");
+        let frames = until(&mut viewer, is_exit).await;
+        assert!(
+            matches!(&frames.last().unwrap().event, Event::Exit { reason, .. } if reason == "lost"),
+            "{shell}: {:#?}",
+            bodies(&frames)
+        );
+        assert!(
+            frames.iter().any(|frame| matches!(&frame.event, Event::Error { error } if error.contains("supervisor")))
+        );
+        eventually("its claude is gone", || stage.processes(1).is_empty()).await;
+        assert_eq!(runs.send(&stage.idea, Mode::Chat, "next", None).await.unwrap().run, 2, "{shell}");
+        assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: next", "{shell}");
+    }
+}
+
+#[tokio::test]
+async fn another_boot_of_the_vm_is_told_apart_from_a_crash() {
+    let stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "ticks 10000 0.05", None).await.unwrap();
+    until(&mut viewer, has_text).await;
+    // As it is after a reboot: the processes are gone, the file names an earlier boot.
+    let identity = stage.control(1).join("identity");
+    let words = std::fs::read_to_string(&identity).unwrap();
+    let (_, rest) = words.split_once(' ').unwrap();
+    std::fs::write(&identity, format!("00000000-0000-0000-0000-000000000000 {rest}")).unwrap();
+    kill(stage.supervisor(1), "-KILL");
+    let frames = until(&mut viewer, is_exit).await;
+    assert!(
+        matches!(&frames.last().unwrap().event, Event::Exit { reason, .. } if reason == "rebooted"),
+        "{:#?}",
+        bodies(&frames)
+    );
+    assert!(frames.iter().any(|frame| matches!(&frame.event, Event::Error { error } if error.contains("restarted"))));
+}
+
+#[tokio::test]
+async fn a_claude_that_only_complains_on_stderr_is_quoted() {
+    let stage = Stage::with_shell("dash", &[("CLAUDE_FAILS", "Error: \"quoted\" \\ and\nmore")]).await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+    let frames = until(&mut viewer, is_exit).await;
+    let [.., error, result, exit] = frames.as_slice() else { panic!("{:#?}", bodies(&frames)) };
+    let Event::Error { error } = &error.event else { panic!("{:#?}", bodies(&frames)) };
+    assert_eq!(error, "Claude ended without an answer (exit status 1): Error: \"quoted\" \\ and\nmore");
+    assert!(matches!(&result.event, Event::Result(turn) if turn.result == *error));
+    assert!(matches!(exit.event, Event::Exit { code: 1, .. }));
+}
+
+#[tokio::test]
+async fn a_claude_that_dies_in_mid_answer_keeps_its_words_and_its_status() {
+    let stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "die", None).await.unwrap();
+    let frames = until(&mut viewer, is_exit).await;
+    assert_eq!(text(&frames), "partly");
+    assert!(matches!(frames.last().unwrap().event, Event::Exit { code: 7, .. }), "{:#?}", bodies(&frames));
+    assert!(
+        frames
+            .iter()
+            .any(|frame| matches!(&frame.event, Event::Error { error } if error.ends_with("something \"went\" wrong")))
+    );
+}
+
+#[tokio::test]
+async fn what_claude_started_ends_with_the_run() {
+    let mut stage = Stage::new().await;
+    stage.settings.idle = Duration::from_secs(1);
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Build, "child", None).await.unwrap();
+    until_results(&mut viewer, 1).await;
+    assert!(stage.processes(1).len() > 1);
+    until(&mut viewer, is_exit).await;
+    assert_eq!(stage.processes(1), Vec::<i32>::new());
+    let supervisor = format!("/proc/{}", stage.supervisor(1));
+    eventually("the supervisor is gone", || !std::path::Path::new(&supervisor).exists()).await;
+}
+
+#[tokio::test]
+async fn each_thing_that_is_missing_is_named_with_its_remedy() {
+    let mut stage = Stage::new().await;
+    stage.settings.claude_command = "no-such-claude".into();
+    let missing = stage.replica().send(&stage.idea, Mode::Chat, "hello", Some("m-1")).await.unwrap_err();
+    assert!(matches!(missing, RunError::ClaudeMissing), "{missing:?}");
+    assert!(!stage.control(1).exists(), "nothing is left half started");
+    stage.settings.claude_command = "claude".into();
+    stage.replica().send(&stage.idea, Mode::Chat, "hello", Some("m-1")).await.unwrap();
+
+    let mut gone = stage.idea.clone();
+    gone.slug = "never-made".into();
+    let error = stage.replica().send(&gone, Mode::Chat, "hello", None).await.unwrap_err();
+    assert!(matches!(error, RunError::IdeaGone), "{error:?}");
+    gone.slug = "../escape".into();
+    let error = stage.replica().send(&gone, Mode::Chat, "hello", None).await.unwrap_err();
+    assert!(matches!(error, RunError::BadIdentifier(_)), "{error:?}");
+    let error = stage.replica().send(&stage.idea, Mode::Chat, " \n", None).await.unwrap_err();
+    assert!(matches!(error, RunError::BadMessage(_)), "{error:?}");
+    let mut down = stage;
+    down.sshd.stop();
+    let error = tokio::time::timeout(WAIT, down.replica().send(&down.idea, Mode::Chat, "hello", None)).await.unwrap();
+    assert!(matches!(error, Err(RunError::Ssh(_))), "{error:?}");
+}
