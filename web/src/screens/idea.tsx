@@ -70,7 +70,8 @@ export function IdeaScreen({ slug, connection, say }: IdeaProps) {
     >
       <div class="session">
         {idea?.content && <Brief content={idea.content} open={fresh} />}
-        {problem && (
+        {/* Without a connection the banner says it. */}
+        {problem && (connected || !idea) && (
           <div class="notice notice-error" role="alert" data-testid="error">
             <Icon name="alert" />
             <p>{problem.text}</p>

@@ -99,7 +99,8 @@ export function IdeasScreen({ connection, signOut }: IdeasProps) {
         </div>
       )}
 
-      {error && (
+      {/* Without a connection the banner says it. */}
+      {error && (connected || !ideas) && (
         <div class="notice notice-error" role="alert" data-testid="error">
           <Icon name="alert" />
           <p>{error}</p>
