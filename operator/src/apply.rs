@@ -36,6 +36,9 @@ pub const APPLIED_REPLICAS_ANNOTATION: &str = "catalyst.dev/applied-replicas";
 /// Annotation on the Deployment: the hash of the pod template that was applied, so that a rollout is told from the rest.
 pub const APPLIED_TEMPLATE_ANNOTATION: &str = "catalyst.dev/applied-template";
 
+/// The field manager of what is overwritten because it contradicts what is ours.
+const REPAIR_MANAGER: &str = "catalyst-operator-repair";
+
 /// What was done to one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -110,8 +113,8 @@ impl Applier {
         self.object(config, namespace, live, &mut applied).await?;
         self.object(known_hosts, namespace, live, &mut applied).await?;
         self.object(service, namespace, live, &mut applied).await?;
-        prepare_deployment(&mut deployment, live.get::<Deployment>(name.as_str()))?;
-        self.object(deployment, namespace, live, &mut applied).await?;
+        let hash = prepare_deployment(&mut deployment, live.get::<Deployment>(name.as_str()))?;
+        self.hashed(deployment, hash, namespace, live, &mut applied).await?;
         self.wanted_or_pruned(ingress, name.as_str(), namespace, live, &mut applied).await?;
         Ok(applied)
     }
@@ -152,9 +155,20 @@ impl Applier {
         }
     }
 
-    async fn object<K>(
+    async fn object<K>(&self, desired: K, namespace: &str, live: &Live, applied: &mut Applied) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Kinded,
+    {
+        let hash = hash(&desired)?;
+        self.hashed(desired, hash, namespace, live, applied).await
+    }
+
+    /// Applies one object, with the hash of what we want of it.
+    async fn hashed<K>(
         &self,
         mut desired: K,
+        hash: String,
         namespace: &str,
         live: &Live,
         applied: &mut Applied,
@@ -165,7 +179,6 @@ impl Applier {
     {
         let name = desired.name_any();
         let found = live.get::<K>(&name);
-        let hash = hash(&desired)?;
         let last = desired.annotations_mut().insert(APPLIED_ANNOTATION.to_owned(), hash);
         debug_assert!(last.is_none(), "the annotation is ours to set");
         let manifest = serde_json::to_value(&desired)?;
@@ -183,7 +196,19 @@ impl Applier {
         let rollout = K::KIND == "Deployment"
             && decide::annotation(found, APPLIED_TEMPLATE_ANNOTATION)
                 != decide::annotation(Some(desired.meta()), APPLIED_TEMPLATE_ANNOTATION);
-        match api.patch_metadata(&name, &params, &Patch::Apply(&desired)).await {
+        let mut answer = api.patch_metadata(&name, &params, &Patch::Apply(&desired)).await;
+        if found.is_some() && answer.as_ref().is_err_and(is_invalid) {
+            // What others added contradicts what is ours (a second port of the same name): only then is it overwritten.
+            self.metrics.wrote(K::KIND, "overwrite");
+            let overwrite = overwriting(&manifest, desired.meta());
+            let params = PatchParams { field_manager: Some(REPAIR_MANAGER.to_owned()), ..PatchParams::default() };
+            if api.patch_metadata(&name, &params, &Patch::Merge(&overwrite)).await.is_ok() {
+                self.metrics.wrote(K::KIND, "apply");
+                let params = PatchParams::apply(MANAGER).force();
+                answer = api.patch_metadata(&name, &params, &Patch::Apply(&desired)).await;
+            }
+        }
+        match answer {
             Ok(answer) => {
                 tracing::info!(kind = K::KIND, object = %name, ?act, "applied");
                 let spec_changed = found.is_none_or(|found| found.generation != answer.metadata.generation);
@@ -250,9 +275,10 @@ fn keep_refusal(kind: &'static str, name: &str, error: kube::Error, applied: &mu
 }
 
 /// Leaves the replicas to whoever scales the Deployment, unless we want another number than last time; and notes the
-/// template's hash.
-fn prepare_deployment(desired: &mut Deployment, found: Option<&ObjectMeta>) -> Result<(), ApplyError> {
-    let Some(spec) = desired.spec.as_mut() else { return Ok(()) };
+/// template's hash. Returns the hash of what we want, which does not depend on who scales.
+fn prepare_deployment(desired: &mut Deployment, found: Option<&ObjectMeta>) -> Result<String, ApplyError> {
+    let whole = hash(desired)?;
+    let Some(spec) = desired.spec.as_mut() else { return Ok(whole) };
     let template = hash(&spec.template)?;
     let replicas = spec.replicas.unwrap_or(1).to_string();
     let scaled = found.and_then(|meta| {
@@ -266,7 +292,20 @@ fn prepare_deployment(desired: &mut Deployment, found: Option<&ObjectMeta>) -> R
     let annotations = desired.annotations_mut();
     annotations.insert(APPLIED_REPLICAS_ANNOTATION.to_owned(), replicas);
     annotations.insert(APPLIED_TEMPLATE_ANNOTATION.to_owned(), template);
-    Ok(())
+    Ok(whole)
+}
+
+fn is_invalid(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 422)
+}
+
+/// The merge patch that makes lists and maps of ours be ours alone: the manifest without its metadata.
+fn overwriting(manifest: &serde_json::Value, meta: &ObjectMeta) -> serde_json::Value {
+    let mut patch = manifest.clone();
+    if let Some(members) = patch.as_object_mut() {
+        members.insert("metadata".to_owned(), serde_json::json!({"uid": meta.uid}));
+    }
+    patch
 }
 
 /// A hash of the whole manifest, short enough to read in `kubectl get -o yaml`.
@@ -309,7 +348,8 @@ mod tests {
     #[test]
     fn a_scaler_keeps_its_replicas_until_we_want_another_number() {
         let mut same = deployment(2);
-        prepare_deployment(&mut same, Some(&scaled_by_hpa("2"))).unwrap();
+        let hash = prepare_deployment(&mut same, Some(&scaled_by_hpa("2"))).unwrap();
+        assert_eq!(hash, prepare_deployment(&mut deployment(2), None).unwrap());
         assert_eq!(same.spec.unwrap().replicas, None);
 
         let mut changed = deployment(0);

@@ -125,16 +125,27 @@ pub async fn run(
             futures::future::ready(())
         }));
     }
+    let filled = CancellationToken::new();
     let ready = async {
         let waits = caches.iter().map(reflector::Store::wait_until_ready);
         if futures::future::try_join_all(waits).await.is_ok() {
             readiness.set(true);
+            filled.cancel();
             tracing::info!("caches filled");
         }
     };
     tokio::select! {
         _ = futures::future::join(ready, futures::future::join_all(loops)) => {}
         () = route(looks, ended_in) => {}
+        // Before the caches are filled (the CRD is missing, say) nothing runs that would have to end first.
+        () = stopped_while_empty(&stop, &filled) => {}
+    }
+}
+
+async fn stopped_while_empty(stop: &CancellationToken, filled: &CancellationToken) {
+    stop.cancelled().await;
+    if filled.is_cancelled() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Events about an instance (`events.k8s.io`). An event is told once: repeats within minutes become a count of the first.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -29,13 +30,24 @@ impl Announcer {
 
     /// Tells an event. That it cannot be told keeps nothing from going on, so it is only logged.
     pub async fn tell(&self, instance: &CatalystInstance, reason: Reason, note: &str) {
+        self.tell_of(instance, None, reason, note).await;
+    }
+
+    /// Tells an event that concerns another object too. Events of the same reason about different objects are different.
+    pub async fn tell_of(
+        &self,
+        instance: &CatalystInstance,
+        object: Option<ObjectReference>,
+        reason: Reason,
+        note: &str,
+    ) {
         let grave = matches!(reason.severity(), Severity::Stalled | Severity::Warning);
         let event = Event {
             type_: if grave || reason == Reason::HostKeyTrusted { EventType::Warning } else { EventType::Normal },
             reason: reason.as_str().to_owned(),
             note: Some(cut(note)),
             action: "Reconcile".to_owned(),
-            secondary: None,
+            secondary: object,
         };
         if let Err(error) = self.recorder.publish(&event, &instance.object_ref(&())).await {
             tracing::warn!(%error, %reason, "an event could not be told");

@@ -1,8 +1,8 @@
 //! Makes the Secrets that an instance lacks: fresh random values, created by POST and never written again.
 
 use catalyst_ssh::KeyProblem;
-use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use kube::{Resource, ResourceExt};
 
 use crate::{
     apply::{Applier, ApplyError},
@@ -28,12 +28,14 @@ pub enum GenerateError {
 }
 
 /// A Secret that was generated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Generated {
     /// Which.
     pub which: MissingSecret,
     /// Its name.
     pub name: String,
+    /// The very object, by UID.
+    pub reference: ObjectReference,
 }
 
 /// Generates each missing Secret. One that exists by now is left alone (the next read shows whose it is).
@@ -55,9 +57,9 @@ pub async fn generate(
                 secret::ssh_key(instance, key.private_openssh, key.public_openssh)
             }
         };
-        if applier.create(&secret, &instance.namespace).await?.is_some() {
-            tracing::info!(secret = %secret.name_any(), "generated");
-            generated.push(Generated { which: *which, name: secret.name_any() });
+        if let Some(created) = applier.create(&secret, &instance.namespace).await? {
+            tracing::info!(secret = %created.name_any(), "generated");
+            generated.push(Generated { which: *which, name: created.name_any(), reference: created.object_ref(&()) });
         }
     }
     Ok(generated)

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use catalyst_ssh::Endpoint;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{Outcome, ReconcileError, Steps, Target};
@@ -230,7 +230,8 @@ impl Steps {
     }
 
     async fn tell_generated(&self, instance: &CatalystInstance, valid: &ValidatedInstance, generated: &[Generated]) {
-        for Generated { which, name } in generated {
+        for Generated { which, name, reference } in generated {
+            let object = Some(reference.clone());
             match which {
                 MissingSecret::App => {
                     let note = format!(
@@ -239,7 +240,7 @@ impl Steps {
                         valid.namespace,
                         crate::build::secret::CATALYST_SECRET
                     );
-                    self.announcer.tell(instance, Reason::SecretGenerated, &note).await;
+                    self.announcer.tell_of(instance, object, Reason::SecretGenerated, &note).await;
                 }
                 MissingSecret::SshKey => {
                     let KeyState::Present { public_line } = &valid.ssh.key.state else { continue };
@@ -250,7 +251,7 @@ impl Steps {
                         valid.ssh.host,
                         crate::status::KEY_OPTIONS
                     );
-                    self.announcer.tell(instance, Reason::SSHKeyGenerated, &note).await;
+                    self.announcer.tell_of(instance, object, Reason::SSHKeyGenerated, &note).await;
                 }
             }
         }
@@ -266,7 +267,13 @@ impl Steps {
                 Act::Created | Act::Updated | Act::Removed => continue,
             };
             let note = format!("{} {} was {was} and has been put back.", change.kind, change.name);
-            self.announcer.tell(instance, Reason::ObjectRepaired, &note).await;
+            let object = ObjectReference {
+                kind: Some(change.kind.to_owned()),
+                namespace: instance.namespace(),
+                name: Some(change.name.clone()),
+                ..ObjectReference::default()
+            };
+            self.announcer.tell_of(instance, Some(object), Reason::ObjectRepaired, &note).await;
         }
         if let Some(cause) = now.rollout.as_ref().filter(|_| instance.status.is_some()) {
             self.announcer.tell(instance, Reason::RolloutStarted, cause).await;

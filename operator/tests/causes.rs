@@ -1,0 +1,228 @@
+//! What is wrong, as status tells it, against a real API server and a real sshd: each with its remedy, and gone when mended.
+
+mod world;
+
+use catalyst_operator::crd::CatalystInstance;
+use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod, Secret},
+};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use world::{World, ready, true_conditions, until};
+
+async fn sshd() -> TestSshd {
+    TestSshd::start(TestSshdOptions::default()).await
+}
+
+fn at(sshd: &TestSshd) -> Value {
+    let endpoint = sshd.endpoint();
+    json!({"ssh": {"host": endpoint.host, "port": endpoint.port, "user": endpoint.user}})
+}
+
+fn authorize(sshd: &TestSshd, instance: &CatalystInstance) {
+    let line = instance.status.as_ref().unwrap().authorized_keys_line.clone().unwrap();
+    assert!(line.starts_with("restrict,pty ssh-ed25519 "), "{line}");
+    let path = sshd.authorized_keys_path();
+    let before = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{before}{line}\n")).unwrap();
+}
+
+/// Plays the kubelet for every pod of the instance: it runs and is ready.
+async fn pods_become_ready(world: &World) {
+    let pods = until("a pod", || async {
+        let pods =
+            world.api::<Pod>().list(&ListParams::default().labels("catalyst.dev/instance=x")).await.unwrap().items;
+        (!pods.is_empty()).then_some(pods)
+    })
+    .await;
+    let status = json!({"status": {"phase": "Running", "conditions": [
+        {"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}]}});
+    for pod in pods {
+        let params = PatchParams::default();
+        world.api::<Pod>().patch_status(&pod.name_any(), &params, &Patch::Merge(&status)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_key_is_recorded_once_and_a_changed_one_waits_for_a_persons_word() {
+    let mut sshd = sshd().await;
+    let world = World::with_operator("hostkey").await;
+    world.apply("x", at(&sshd)).await;
+    let instance = world.reason("x", "SSHAuthRejected").await;
+    assert!(ready(&instance).unwrap().message.contains("status.authorizedKeysLine"));
+    let recorded = instance.status.clone().unwrap().host_keys;
+    assert_eq!(recorded.len(), 1);
+    assert!(sshd.known_hosts_text().contains(&recorded[0].key), "the record is not the host's key");
+    until("known_hosts is made from the record", || async {
+        let map = world.api::<ConfigMap>().get("x-known-hosts").await.unwrap();
+        map.data?.values().any(|text| text.contains(&recorded[0].key)).then_some(())
+    })
+    .await;
+    assert_eq!(world.events("HostKeyRecorded").await.len(), 1);
+
+    authorize(&sshd, &instance);
+    world.reason("x", "RolloutInProgress").await;
+
+    sshd.stop();
+    sshd.replace_host_key().unwrap();
+    sshd.start_again().await.unwrap();
+    let instance = world.reason("x", "HostKeyChanged").await;
+    assert_eq!(true_conditions(&instance), ["Stalled"]);
+    assert_eq!(instance.status.clone().unwrap().host_keys, recorded, "the changed key was recorded");
+    let message = ready(&instance).unwrap().message.clone();
+    let fingerprint = message.split("catalyst.dev/trust-host-key=").nth(1).expect("the command").trim().to_owned();
+    assert!(fingerprint.starts_with("SHA256:"), "{message}");
+
+    // The ConfigMap's deletion re-trusts nothing.
+    world.api::<ConfigMap>().delete("x-known-hosts", &DeleteParams::default()).await.unwrap();
+    let map: ConfigMap = world.exists("x-known-hosts").await;
+    assert!(map.data.unwrap().values().any(|text| text.contains(&recorded[0].key)));
+
+    let annotation = json!({"metadata": {"annotations": {"catalyst.dev/trust-host-key": fingerprint}}});
+    world.edit::<CatalystInstance>("x", annotation).await;
+    let instance = world.reason("x", "RolloutInProgress").await;
+    let trusted = instance.status.unwrap().host_keys;
+    assert_eq!((trusted.len(), trusted[0].fingerprint.as_str()), (1, fingerprint.as_str()));
+    assert_eq!(world.events("HostKeyTrusted").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_pods_make_it_available_with_its_url_and_a_pod_that_fails_takes_it_back() {
+    let sshd = sshd().await;
+    let world = World::with_operator("ready").await;
+    let mut spec = at(&sshd);
+    spec["ingress"] = json!({"host": "x.example.com", "className": "nginx"});
+    let class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "nginx"},
+        "spec": {"controller": "k8s.io/ingress-nginx"}});
+    let classes: kube::Api<k8s_openapi::api::networking::v1::IngressClass> = kube::Api::all(world.admin.clone());
+    classes.patch("nginx", &PatchParams::apply("test"), &Patch::Apply(&class)).await.unwrap();
+    world.apply("x", spec).await;
+    authorize(&sshd, &world.reason("x", "SSHAuthRejected").await);
+    pods_become_ready(&world).await;
+    let instance = world.reason("x", "Available").await;
+    let status = instance.status.clone().unwrap();
+    assert_eq!(true_conditions(&instance), ["Ready"]);
+    assert_eq!(status.url.as_deref(), Some("http://x.example.com"));
+    assert_eq!((status.replicas, status.ready_replicas), (Some(1), Some(1)));
+    assert!(status.ssh_public_key.unwrap().starts_with("ssh-ed25519 "));
+
+    let pods = world.api::<Pod>().list(&ListParams::default().labels("catalyst.dev/instance=x")).await.unwrap().items;
+    let failing = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}],
+        "containerStatuses": [{"name": "catalyst", "image": "catalyst-proxy:test", "imageID": "", "ready": false,
+            "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+            "lastState": {"terminated": {"exitCode": 1, "message": "{\"message\":\"CATALYST_SECRET is not set\"}\n"}}}]}});
+    let api = world.api::<Pod>();
+    api.patch_status(&pods[0].name_any(), &PatchParams::default(), &Patch::Merge(&failing)).await.unwrap();
+    let instance = world.reason("x", "PodCrashing").await;
+    assert!(ready(&instance).unwrap().message.contains("CATALYST_SECRET is not set"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_generated_secret_is_generated_anew_and_the_line_is_told_again() {
+    let sshd = sshd().await;
+    let world = World::with_operator("secrets").await;
+    world.apply("x", at(&sshd)).await;
+    let first = world.reason("x", "SSHAuthRejected").await.status.unwrap();
+    let app: Secret = world.exists("x-secrets").await;
+    world.settled().await;
+    let rollout = first.last_rollout.clone();
+
+    world.api::<Secret>().delete("x-ssh-key", &DeleteParams::default()).await.unwrap();
+    let second = until("another line", || async {
+        let status = world.api::<CatalystInstance>().get("x").await.unwrap().status.unwrap();
+        (status.authorized_keys_line != first.authorized_keys_line).then_some(status)
+    })
+    .await;
+    let line = second.authorized_keys_line.clone().unwrap();
+    let told = world.events("SSHKeyGenerated").await;
+    assert!(told.iter().any(|note| note.contains(&line)), "{told:#?} does not tell {line}");
+    assert_eq!(second.last_rollout, rollout, "the key file is re-read: no rollout is needed");
+
+    world.api::<Secret>().delete("x-secrets", &DeleteParams::default()).await.unwrap();
+    let anew = until("other values", || async {
+        let secret = world.api::<Secret>().get_opt("x-secrets").await.unwrap()?;
+        (secret.data != app.data).then_some(secret)
+    })
+    .await;
+    assert_eq!(anew.data.unwrap().len(), 2);
+    let status = until("a rollout", || async {
+        let status = world.api::<CatalystInstance>().get("x").await.unwrap().status.unwrap();
+        (status.last_rollout != rollout).then_some(status)
+    })
+    .await;
+    assert!(status.last_rollout.unwrap().cause.contains("secret checksum changed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_that_name_that_is_not_ours_is_left_alone_and_told() {
+    let world = World::with_operator("conflict").await;
+    let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev"}});
+    let theirs: Secret = serde_json::from_value(json!({"metadata": {"name": "x-secrets"},
+        "stringData": {"CATALYST_SECRET": "theirs-theirs-theirs", "COOKIE_SECRET": "theirs-theirs-theirs"}}))
+    .unwrap();
+    let theirs = world.api::<Secret>().create(&PostParams::default(), &theirs).await.unwrap();
+    world.apply("x", spec.clone()).await;
+    let instance = world.reason("x", "NameConflict").await;
+    assert!(ready(&instance).unwrap().message.contains("x-secrets"));
+    world.another_pass("x", "one").await;
+    assert_eq!(world.api::<Secret>().get("x-secrets").await.unwrap(), theirs);
+    assert!(world.api::<Deployment>().get_opt("x").await.unwrap().is_none(), "something was made all the same");
+
+    // Its removal is seen, without a touch of the resource.
+    world.api::<Secret>().delete("x-secrets", &DeleteParams::default()).await.unwrap();
+    world.exists::<Deployment>("x").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_secret_stalls_with_the_command_and_its_creation_mends_it() {
+    let world = World::with_operator("missing").await;
+    let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev"}, "secrets": {"useExisting": true}});
+    world.apply("x", spec).await;
+    let instance = world.reason("x", "SecretMissing").await;
+    assert_eq!(true_conditions(&instance), ["Stalled"]);
+    assert!(ready(&instance).unwrap().message.contains("kubectl create secret generic x-secrets -n missing"));
+    let generation = instance.metadata.generation;
+
+    let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "x-secrets"},
+        "stringData": {"CATALYST_SECRET": "0123456789abcdef", "COOKIE_SECRET": "CHANGE_ME"}}))
+    .unwrap();
+    world.api::<Secret>().create(&PostParams::default(), &secret).await.unwrap();
+    let instance = world.reason("x", "SecretInvalid").await;
+    assert!(ready(&instance).unwrap().message.contains("COOKIE_SECRET"));
+
+    world.edit::<Secret>("x-secrets", json!({"stringData": {"COOKIE_SECRET": "fedcba9876543210"}})).await;
+    world.exists::<Deployment>("x").await;
+    let secret: Secret = world.exists("x-secrets").await;
+    assert!(secret.owner_references().is_empty(), "a user's Secret was seized");
+    assert_eq!(world.api::<CatalystInstance>().get("x").await.unwrap().metadata.generation, generation);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spec_that_only_code_can_refuse_is_told_in_status_and_changes_nothing() {
+    let world = World::with_operator("invalid").await;
+    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev", "knownHosts": "no such line"}})).await;
+    let instance = world.reason("x", "InvalidSpec").await;
+    assert!(ready(&instance).unwrap().message.contains("ssh.knownHosts"));
+    assert!(world.api::<Secret>().get_opt("x-secrets").await.unwrap().is_none());
+    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
+    world.exists::<Deployment>("x").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_instance_is_left_as_it_is_until_the_annotation_goes() {
+    let world = World::without_operator("paused").await;
+    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
+    world.edit::<CatalystInstance>("x", json!({"metadata": {"annotations": {"catalyst.dev/paused": "true"}}})).await;
+    let mut world = world;
+    world.start_operator().await;
+    let instance = world.reason("x", "Paused").await;
+    assert_eq!(true_conditions(&instance), ["Ready"]);
+    assert!(world.api::<Deployment>().get_opt("x").await.unwrap().is_none());
+    world.edit::<CatalystInstance>("x", json!({"metadata": {"annotations": {"catalyst.dev/paused": null}}})).await;
+    world.exists::<Deployment>("x").await;
+}

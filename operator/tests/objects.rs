@@ -1,0 +1,232 @@
+//! What an instance owns, against a real API server: made, kept as it should be, left alone otherwise, and gone with it.
+
+mod world;
+
+use catalyst_operator::crd::CatalystInstance;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    autoscaling::v1::Scale,
+    core::v1::{ConfigMap, Secret, Service},
+    networking::v1::{Ingress, NetworkPolicy},
+};
+use kube::{
+    Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use world::{World, ready, true_conditions, until};
+
+/// A VM that does not answer quickly or at all is no matter here: the host key is given, so nothing waits for it.
+fn spec() -> Value {
+    json!({
+        "ssh": {"host": "127.0.0.1", "port": 9, "user": "dev",
+            "knownHosts": "[127.0.0.1]:9 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"},
+        "ingress": {"host": "catalyst.example.com"},
+    })
+}
+
+/// Every object of the instance `x`, as `Kind/name` → resource version.
+async fn versions(world: &World) -> Vec<(String, String)> {
+    async fn of<K>(world: &World, name: &str) -> (String, String)
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        let object: K = world.exists(name).await;
+        let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
+        let owner = object.owner_references().first().expect("an owner");
+        assert_eq!((owner.uid.as_str(), owner.controller), (instance.uid().unwrap().as_str(), Some(true)), "{name}");
+        (format!("{}/{name}", K::kind(&())), object.resource_version().unwrap())
+    }
+    vec![
+        of::<Service>(world, "x").await,
+        of::<Ingress>(world, "x").await,
+        of::<ConfigMap>(world, "x-config").await,
+        of::<ConfigMap>(world, "x-known-hosts").await,
+        of::<Secret>(world, "x-secrets").await,
+        of::<Secret>(world, "x-ssh-key").await,
+        of::<NetworkPolicy>(world, "x-policy").await,
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_gets_all_its_objects_and_neither_another_pass_nor_a_restart_writes() {
+    let mut world = World::with_operator("quiet").await;
+    world.apply("x", spec()).await;
+    let before = versions(&world).await;
+    world.exists::<Deployment>("x").await;
+    world.reason("x", "SSHConnectionRefused").await;
+    world.settled().await;
+    let writes = world.writes();
+    let applied = ["x-policy", "x-config", "x-known-hosts", "services x", "deployments x", "ingresses x"];
+    for object in applied {
+        let count = writes.iter().filter(|write| write.starts_with("patch") && write.ends_with(object)).count();
+        assert_eq!(count, 1, "{object} in {writes:#?}");
+    }
+
+    world.another_pass("x", "one").await;
+    assert_eq!(world.writes(), writes, "a second pass wrote");
+    world.stop_operator().await;
+    world.start_operator().await;
+    until("a pass after the restart", || async { (world.passes() > 0).then_some(()) }).await;
+    world.settled().await;
+    assert_eq!(world.writes(), writes, "the restart wrote");
+    assert_eq!(versions(&world).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_of_ours_comes_back_and_what_others_added_stays() {
+    let world = World::with_operator("repair").await;
+    world.apply("x", spec()).await;
+    world.exists::<Ingress>("x").await;
+    world.reason("x", "SSHConnectionRefused").await;
+    world.settled().await;
+
+    let foreign = json!({"metadata": {"annotations": {"example.com/a": "1"}, "labels": {"example.com/b": "2"}}});
+    world.edit::<Service>("x", foreign.clone()).await;
+    world.edit::<Deployment>("x", foreign.clone()).await;
+    world
+        .edit::<Deployment>(
+            "x",
+            json!({"spec": {"template": {"metadata": {"annotations": {
+        "kubectl.kubernetes.io/restartedAt": "now"}}}}}),
+        )
+        .await;
+    world.settled().await;
+    let writes = world.writes();
+
+    let ours = json!({"spec": {"ports": [{"name": "http", "port": 8080, "targetPort": 1, "protocol": "TCP"}]}});
+    world.edit::<Service>("x", ours).await;
+    let service = until("the port comes back", || async {
+        let service = world.api::<Service>().get("x").await.unwrap();
+        let ports = service.spec.clone()?.ports?;
+        (ports.len() == 1 && ports[0].port == 80).then_some(service)
+    })
+    .await;
+    assert_eq!(service.annotations()["example.com/a"], "1");
+    assert_eq!(service.labels()["example.com/b"], "2");
+
+    world.edit::<ConfigMap>("x-config", json!({"data": {"SSH_HOST": "evil", "EXTRA": "theirs"}})).await;
+    let config = until("the setting comes back", || async {
+        let config = world.api::<ConfigMap>().get("x-config").await.unwrap();
+        (config.data.as_ref()?.get("SSH_HOST")? == "127.0.0.1").then_some(config)
+    })
+    .await;
+    assert_eq!(config.data.unwrap()["EXTRA"], "theirs");
+
+    world.api::<Deployment>().delete("x", &DeleteParams::background()).await.unwrap();
+    until("another Deployment", || async {
+        let now = world.api::<Deployment>().get_opt("x").await.unwrap()?;
+        now.metadata.deletion_timestamp.is_none().then_some(())
+    })
+    .await;
+    world.settled().await;
+    let repairs: Vec<_> = world.writes()[writes.len()..].iter().filter(|w| !w.contains("status")).cloned().collect();
+    // The port: two of one name cannot be, so the first apply is refused, the list overwritten, and applied again.
+    let port = ["patch services x"; 3];
+    assert_eq!(repairs, [&port[..], &["patch configmaps x-config", "patch deployments x"]].concat());
+    let told = world.events("ObjectRepaired").await;
+    assert!(!told.is_empty(), "nobody was told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_belong_to_whoever_scales_until_the_instance_says_otherwise() {
+    let world = World::with_operator("scale").await;
+    world.apply("x", spec()).await;
+    world.exists::<Deployment>("x").await;
+    world.settled().await;
+    let scale = json!({"spec": {"replicas": 3}});
+    let hpa = PatchParams { field_manager: Some("kube-controller-manager".into()), ..PatchParams::default() };
+    let _: Scale = scaled(&world, &hpa, &scale).await;
+    world.another_pass("x", "one").await;
+    world.edit::<Deployment>("x", json!({"metadata": {"labels": {"catalyst.dev/instance": "wrong"}}})).await;
+    until("the label comes back", || async {
+        let now = world.api::<Deployment>().get("x").await.unwrap();
+        (now.labels().get("catalyst.dev/instance")? == "x").then_some(())
+    })
+    .await;
+    let replicas = || async { world.api::<Deployment>().get("x").await.unwrap().spec.unwrap().replicas };
+    assert_eq!(replicas().await, Some(3), "the scaler's choice was lost");
+
+    let mut suspended = spec();
+    suspended["suspend"] = json!(true);
+    world.apply("x", suspended).await;
+    let instance = world.reason("x", "Suspended").await;
+    assert_eq!(replicas().await, Some(0));
+    assert_eq!(true_conditions(&instance), ["Ready"]);
+}
+
+async fn scaled(world: &World, params: &PatchParams, scale: &Value) -> Scale {
+    let api = world.api::<Deployment>();
+    let patched = api.patch_scale("x", params, &Patch::Merge(scale)).await.unwrap();
+    serde_json::from_value(serde_json::to_value(patched).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_longer_wanted_goes_and_what_is_not_ours_stays() {
+    let world = World::with_operator("prune").await;
+    world.apply("x", spec()).await;
+    world.exists::<Ingress>("x").await;
+    world.exists::<NetworkPolicy>("x-policy").await;
+    let mut less = spec();
+    less["ingress"] = json!({"enabled": false});
+    less["networkPolicy"] = json!({"enabled": false});
+    world.apply("x", less).await;
+    until("the Ingress goes", || async { world.api::<Ingress>().get_opt("x").await.unwrap().is_none().then_some(()) })
+        .await;
+    until("the policy goes", || async {
+        world.api::<NetworkPolicy>().get_opt("x-policy").await.unwrap().is_none().then_some(())
+    })
+    .await;
+
+    let theirs: NetworkPolicy =
+        serde_json::from_value(json!({"metadata": {"name": "x-policy"}, "spec": {"podSelector": {}}})).unwrap();
+    world.api::<NetworkPolicy>().create(&PostParams::default(), &theirs).await.unwrap();
+    world.another_pass("x", "one").await;
+    world.exists::<NetworkPolicy>("x-policy").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_an_instance_removes_all_that_it_owns_and_nothing_else() {
+    let world = World::with_operator("delete").await;
+    let bystander: Secret = serde_json::from_value(json!({"metadata": {"name": "theirs",
+        "labels": {"catalyst.dev/instance": "x"}}, "stringData": {"a": "b"}}))
+    .unwrap();
+    world.api::<Secret>().create(&PostParams::default(), &bystander).await.unwrap();
+    world.apply("x", spec()).await;
+    versions(&world).await;
+    world.reason("x", "SSHConnectionRefused").await;
+    world.api::<CatalystInstance>().delete("x", &DeleteParams::background()).await.unwrap();
+    until("everything goes", || async {
+        let all = ListParams::default();
+        let left = world.api::<Deployment>().list(&all).await.unwrap().items.len()
+            + world.api::<Service>().list(&all).await.unwrap().items.len()
+            + world.api::<Ingress>().list(&all).await.unwrap().items.len()
+            + world.api::<NetworkPolicy>().list(&all).await.unwrap().items.len()
+            + world
+                .api::<ConfigMap>()
+                .list(&all)
+                .await
+                .unwrap()
+                .items
+                .iter()
+                .filter(|c| c.name_any().starts_with("x-"))
+                .count()
+            + world
+                .api::<Secret>()
+                .list(&all)
+                .await
+                .unwrap()
+                .items
+                .iter()
+                .filter(|s| s.name_any().starts_with("x-"))
+                .count();
+        (left == 0).then_some(())
+    })
+    .await;
+    world.exists::<Secret>("theirs").await;
+    assert!(ready(&world.apply("x", spec()).await).is_none(), "the new instance began with the old one's status");
+    world.reason("x", "SSHConnectionRefused").await;
+}

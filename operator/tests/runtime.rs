@@ -1,0 +1,183 @@
+//! The operator as a process among others: election, isolation, an API server that goes away.
+
+mod world;
+
+use std::{sync::Arc, time::Duration};
+
+use catalyst_lab::{ControlPlane, ControlPlaneOptions};
+use catalyst_operator::{
+    admin::Readiness,
+    controller,
+    crd::CatalystInstance,
+    leader::{Election, LeaseSettings},
+    metrics::Metrics,
+};
+use k8s_openapi::{
+    api::coordination::v1::Lease, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams},
+    core::ApiResource,
+};
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use world::{install_crds, plane, settings, until, within};
+
+fn candidate(client: &Client, name: &str, identity: &str) -> Election {
+    Election::new(
+        client.clone(),
+        LeaseSettings {
+            namespace: "default".into(),
+            name: name.into(),
+            identity: identity.into(),
+            duration: Duration::from_secs(5),
+        },
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_leads_until_it_releases_and_the_standby_takes_over_at_once() {
+    let client = plane().client().await.unwrap();
+    let (mut first, mut second) = (candidate(&client, "release", "a"), candidate(&client, "release", "b"));
+    within("the first leads", first.acquire(|| {})).await;
+    let standing_by = CancellationToken::new();
+    let seen = standing_by.clone();
+    let mut waiting = Box::pin(second.acquire(move || seen.cancel()));
+    tokio::select! {
+        () = &mut waiting => panic!("two lead"),
+        () = standing_by.cancelled() => {}
+    }
+    // While the first keeps it, the second waits longer than the Lease's duration.
+    tokio::select! {
+        () = &mut waiting => panic!("the second took a Lease that is kept"),
+        () = first.keep() => panic!("a kept Lease was lost"),
+        () = tokio::time::sleep(Duration::from_secs(7)) => {}
+    }
+    first.release().await;
+    let begun = Instant::now();
+    within("the second leads", waiting).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let lease = Api::<Lease>::namespaced(client, "default").get("release").await.unwrap().spec.unwrap();
+    assert_eq!((lease.holder_identity.as_deref(), lease.lease_transitions), (Some("b"), Some(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_dies_is_followed_after_the_leases_duration_and_one_that_lost_it_notices() {
+    let client = plane().client().await.unwrap();
+    let (mut first, mut second) = (candidate(&client, "death", "a"), candidate(&client, "death", "b"));
+    within("the first leads", first.acquire(|| {})).await;
+    let begun = Instant::now();
+    within("the second leads", second.acquire(|| {})).await;
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(9), "{waited:?}");
+    within("the first notices", first.keep()).await;
+    // What is not held is not released.
+    first.release().await;
+    let lease = Api::<Lease>::namespaced(client, "default").get("death").await.unwrap().spec.unwrap();
+    assert_eq!(lease.holder_identity.as_deref(), Some("b"));
+}
+
+/// A control plane of its own: these tests change what all others share.
+async fn own_plane() -> (ControlPlane, Client) {
+    let options = ControlPlaneOptions { controllers: false, ..ControlPlaneOptions::default() };
+    let plane = ControlPlane::start(options).await.unwrap();
+    let client = plane.client().await.unwrap();
+    (plane, client)
+}
+
+struct Running {
+    readiness: Readiness,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn operator(client: &Client, namespaces: &[&str]) -> Running {
+    let (readiness, stop) = (Readiness::default(), CancellationToken::new());
+    let settings = settings(namespaces.iter().map(|name| (*name).to_owned()).collect());
+    let run = controller::run(client.clone(), settings, Arc::new(Metrics::default()), readiness.clone(), stop.clone());
+    Running { readiness, stop, task: tokio::spawn(run) }
+}
+
+async fn apply(client: &Client, name: &str, spec: serde_json::Value) {
+    let resource = ApiResource::erase::<CatalystInstance>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource);
+    let object = json!({"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance",
+        "metadata": {"name": name}, "spec": spec});
+    api.patch(name, &PatchParams::apply("user").force(), &Patch::Apply(&object)).await.unwrap();
+}
+
+async fn ready_reason(client: &Client, name: &str) -> Option<String> {
+    let resource = ApiResource::erase::<CatalystInstance>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource);
+    let object = api.get_opt(name).await.ok()??;
+    let conditions = object.data.pointer("/status/conditions")?.as_array()?;
+    let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
+    Some(ready["reason"].as_str()?.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_does_not_parse_stalls_itself_and_nothing_else() {
+    let (_plane, client) = own_plane().await;
+    install_crds(&client).await;
+    // An older schema let it in.
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = "catalystinstances.catalyst.dev";
+    let mut crd = crds.get(name).await.unwrap();
+    for version in &mut crd.spec.versions {
+        let properties = version.schema.as_mut().unwrap().open_api_v3_schema.as_mut().unwrap();
+        properties.x_kubernetes_validations = None;
+        let spec = properties.properties.as_mut().unwrap().get_mut("spec").unwrap();
+        *spec = serde_json::from_value(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {"replicas": {"type": "integer", "default": 1}}}))
+        .unwrap();
+    }
+    crds.replace(name, &Default::default(), &crd).await.unwrap();
+    until("the schema is gone", || async {
+        let resource = ApiResource::erase::<CatalystInstance>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource);
+        let object = json!({"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance",
+            "metadata": {"name": "bad"}, "spec": {"ssh": 5}});
+        api.patch("bad", &PatchParams::apply("user"), &Patch::Apply(&object)).await.ok()
+    })
+    .await;
+    apply(&client, "good", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
+
+    let operator = operator(&client, &[]);
+    let is = |name: &'static str| ready_reason(&client, name);
+    until("bad says so", || async { (is("bad").await? == "InvalidSpec").then_some(()) }).await;
+    until("good goes on", || async { (is("good").await? != "InvalidSpec").then_some(()) }).await;
+    // Corrected, it goes on too.
+    apply(&client, "bad", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
+    until("bad is good", || async { (is("bad").await? != "InvalidSpec").then_some(()) }).await;
+    operator.stop.cancel();
+    within("the operator stops", operator.task).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_crd_may_come_later_and_the_api_server_may_go_and_come_back() {
+    let (plane, client) = own_plane().await;
+    let operator = operator(&client, &["default", "kube-system"]);
+    assert!(
+        timeout(Duration::from_secs(2), until("ready", || async { operator.readiness.get().then_some(()) }))
+            .await
+            .is_err()
+    );
+    install_crds(&client).await;
+    until("ready once the CRD is there", || async { operator.readiness.get().then_some(()) }).await;
+    plane.stop_api_server().await.unwrap();
+    plane.start_api_server().await.unwrap();
+    apply(&client, "x", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
+    until("the instance is seen", || async { ready_reason(&client, "x").await }).await;
+    operator.stop.cancel();
+    within("the operator stops", operator.task).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_without_its_crd_still_stops_when_told() {
+    let (_plane, client) = own_plane().await;
+    let operator = operator(&client, &[]);
+    operator.stop.cancel();
+    within("the operator stops", operator.task).await.unwrap();
+}
