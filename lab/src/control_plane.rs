@@ -24,6 +24,9 @@ const READY_DEADLINE: Duration = Duration::from_secs(90);
 /// How often a port that another process took meanwhile is replaced by another.
 const ATTEMPTS: u32 = 5;
 
+/// Of the temporary folders; the process id of their owner follows.
+const FOLDER_PREFIX: &str = "catalyst-plane-";
+
 /// What a test wants of its control plane.
 #[derive(Clone, Debug)]
 pub struct ControlPlaneOptions {
@@ -76,7 +79,9 @@ impl ControlPlane {
     }
 
     async fn attempt(options: &ControlPlaneOptions, launcher: Launcher) -> anyhow::Result<ControlPlane> {
-        let folder = tempfile::Builder::new().prefix("catalyst-plane-").tempdir().context("make a temporary folder")?;
+        sweep();
+        let prefix = format!("{FOLDER_PREFIX}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().context("make a temporary folder")?;
         let plane = Plane { folder: folder.path().to_owned(), etcd: free_address()?, api: free_address()? };
         let certificates = plane.prepare()?;
         let mut command = plane.api_server(&certificates, LOOPBACK)?;
@@ -143,7 +148,10 @@ impl ControlPlane {
     /// When it cannot be built.
     pub async fn kubectl(&self) -> anyhow::Result<Command> {
         let mut command = Command::new(parts::ensure(Part::Kubectl, &Progress::stderr()).await?.program());
-        command.env("KUBECONFIG", &self.kubeconfig).kill_on_drop(true);
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECACHEDIR", self.plane.folder.join("kubectl"))
+            .kill_on_drop(true);
         Ok(command)
     }
 
@@ -236,6 +244,19 @@ impl ControlPlane {
             tokio::time::sleep(readiness::INTERVAL).await;
         }
         Ok(())
+    }
+}
+
+/// Removes folders of processes that were killed before they could do it themselves.
+fn sweep() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner =
+            name.to_str().and_then(|name| name.strip_prefix(FOLDER_PREFIX)?.split_once('-')).map(|(owner, _)| owner);
+        if owner.is_some_and(|owner| owner.parse::<u32>().is_ok() && !Path::new("/proc").join(owner).exists()) {
+            // Another test may do the same at this moment.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

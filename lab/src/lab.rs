@@ -88,6 +88,8 @@ impl Lab {
         let kept = Assignment::keep(&self.labs, &self.name)?;
         self.assign(kept);
         if self.status().await?.is_up() {
+            // It may be asked to use the other service of its agent.
+            self.vm().up().await?;
             progress.say(&format!("the lab {} is up already", self.name));
             return Ok(());
         }
@@ -271,12 +273,11 @@ impl Lab {
 
     /// Takes away what a killed lab left. Its objects, volumes and images stay, as they would over a reboot.
     async fn mend(&self, progress: &Progress) -> anyhow::Result<()> {
-        let (processes, network) = (self.groups.processes().len(), links::exist(&self.network()));
+        let left = self.groups.exist() || links::exist(&self.network());
+        let processes = self.groups.processes().len();
         self.end_node().await.context("take away what a killed lab left")?;
-        if processes > 0 || network {
-            progress.say(&format!(
-                "mended what a killed lab left: {processes} processes, their mounts and control groups, the network"
-            ));
+        if left {
+            progress.say(&format!("took away what a killed lab left: {processes} processes, control groups, network"));
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use tokio::process::Command;
+
 use crate::assignment::link_exists;
 use crate::command;
 use crate::network::Network;
@@ -44,11 +46,41 @@ pub(crate) async fn create(network: &Network) -> anyhow::Result<()> {
     ip(["-n", namespace, "link", "set", "lo", "up"]).await?;
     ip(["-n", namespace, "route", "replace", "default", "via", &host.to_string()]).await?;
     let enter = format!("--net={}", node_namespace(network).display());
-    command::run("nsenter", [enter.as_str(), "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]).await
+    command::run("nsenter", [enter.as_str(), "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]).await?;
+    if forwarding_is_dropped().await && iptables(Rule::Check, bridge).await.is_err() {
+        iptables(Rule::Insert, bridge).await?;
+    }
+    Ok(())
+}
+
+/// Whether the host drops what it is not told to forward, as Docker makes it do. That hits frames on a bridge too.
+async fn forwarding_is_dropped() -> bool {
+    let mut list = Command::new("iptables");
+    list.args(["-w", "-S", "FORWARD"]);
+    command::output(list, b"").await.is_ok_and(|rules| rules.starts_with("-P FORWARD DROP"))
+}
+
+enum Rule {
+    Check,
+    Insert,
+    Delete,
+}
+
+/// The rule that lets node and dev-VM talk over their own bridge.
+async fn iptables(rule: Rule, bridge: &str) -> anyhow::Result<()> {
+    let action = match rule {
+        Rule::Check => "-C",
+        Rule::Insert => "-I",
+        Rule::Delete => "-D",
+    };
+    command::run("iptables", ["-w", action, "FORWARD", "-i", bridge, "-o", bridge, "-j", "ACCEPT"]).await
 }
 
 /// Removes what is there.
 pub(crate) async fn remove(network: &Network) -> anyhow::Result<()> {
+    while iptables(Rule::Check, &network.bridge).await.is_ok() {
+        iptables(Rule::Delete, &network.bridge).await?;
+    }
     for link in [&network.node_link, &network.bridge] {
         if link_exists(link) {
             ip(["link", "delete", link]).await?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use catalyst_lab::parts::{self, Part};
-use catalyst_lab::{Lab, Progress, preflight};
+use catalyst_lab::{ControlPlane, ControlPlaneOptions, Lab, Progress, preflight};
 use clap::{Parser, Subcommand};
 
 /// A real one-node Kubernetes and a dev-VM on this machine, without Docker.
@@ -53,6 +53,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run etcd, an API server and controllers alone, as a test has them; print the kubeconfig's path, end with standard input.
+    ControlPlane,
     /// Say what this machine lacks for a lab, and how to get it.
     Preflight {
         /// Install what Debian packages have.
@@ -118,6 +120,17 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 .code()
                 .and_then(|code| u8::try_from(code).ok())
                 .map_or(ExitCode::FAILURE, ExitCode::from));
+        }
+        Command::ControlPlane => {
+            let plane = ControlPlane::start(ControlPlaneOptions::default()).await?;
+            println!("{}", plane.kubeconfig().display());
+            tokio::select! {
+                ended = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())) => ended?.map(drop)?,
+                interrupted = tokio::signal::ctrl_c() => interrupted?,
+            }
+            // Reading standard input cannot be cancelled, so the process is not left to wait for it.
+            drop(plane);
+            std::process::exit(0);
         }
         Command::Preflight { install, also } => {
             let also = also.iter().map(|pair| need(pair)).collect::<anyhow::Result<Vec<_>>>()?;

@@ -1,5 +1,7 @@
 //! A test's own control plane: real, quick, and gone with the test.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails in a test ends it")]
+
 use std::time::{Duration, Instant};
 
 use catalyst_lab::{ControlPlane, ControlPlaneOptions};
@@ -88,4 +90,36 @@ async fn nothing_runs_on_once_it_is_dropped_or_its_holder_is_killed() {
     let folder = plane.kubeconfig().parent().unwrap().to_str().unwrap().to_owned();
     drop(plane);
     eventually("dropped ones end", async || processes_of(&folder).is_empty()).await;
+}
+
+#[tokio::test]
+async fn nothing_runs_on_when_the_process_that_has_it_is_killed_and_the_next_one_cleans_up() {
+    let start = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_catalyst-lab"));
+        command
+            .arg("control-plane")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let folder_of = |process: &mut std::process::Child| {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(process.stdout.as_mut().unwrap()), &mut line).unwrap();
+        std::path::Path::new(line.trim()).parent().unwrap().to_str().unwrap().to_owned()
+    };
+    let mut killed = start();
+    let folder = folder_of(&mut killed);
+    assert_eq!(processes_of(&folder).len(), 6);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    eventually("a killed process takes its control plane along", async || processes_of(&folder).is_empty()).await;
+
+    let mut next = start();
+    let next_folder = folder_of(&mut next);
+    assert!(!std::path::Path::new(&folder).exists());
+    drop(next.stdin.take());
+    assert!(next.wait().unwrap().success());
+    assert_eq!(processes_of(&next_folder), Vec::<String>::new());
+    assert!(!std::path::Path::new(&next_folder).exists());
 }
