@@ -6,6 +6,7 @@
 
 mod decide;
 mod refusal;
+mod scaling;
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -113,7 +114,7 @@ impl Applier {
         self.object(config, namespace, live, &mut applied).await?;
         self.object(known_hosts, namespace, live, &mut applied).await?;
         self.object(service, namespace, live, &mut applied).await?;
-        let hash = prepare_deployment(&mut deployment, live.get::<Deployment>(name.as_str()))?;
+        let hash = scaling::prepare(&mut deployment, live.get::<Deployment>(name.as_str()))?;
         self.hashed(deployment, hash, namespace, live, &mut applied).await?;
         self.wanted_or_pruned(ingress, name.as_str(), namespace, live, &mut applied).await?;
         Ok(applied)
@@ -274,27 +275,6 @@ fn keep_refusal(kind: &'static str, name: &str, error: kube::Error, applied: &mu
     }
 }
 
-/// Leaves the replicas to whoever scales the Deployment, unless we want another number than last time; and notes the
-/// template's hash. Returns the hash of what we want, which does not depend on who scales.
-fn prepare_deployment(desired: &mut Deployment, found: Option<&ObjectMeta>) -> Result<String, ApplyError> {
-    let whole = hash(desired)?;
-    let Some(spec) = desired.spec.as_mut() else { return Ok(whole) };
-    let template = hash(&spec.template)?;
-    let replicas = spec.replicas.unwrap_or(1).to_string();
-    let scaled = found.and_then(|meta| {
-        let last = decide::annotation(Some(meta), APPLIED_REPLICAS_ANNOTATION)?;
-        let scaler = crate::ownership::scaled_by_another(meta.managed_fields.as_deref().unwrap_or_default(), MANAGER)?;
-        (last == replicas).then_some(scaler)
-    });
-    if scaled.is_some() {
-        spec.replicas = None;
-    }
-    let annotations = desired.annotations_mut();
-    annotations.insert(APPLIED_REPLICAS_ANNOTATION.to_owned(), replicas);
-    annotations.insert(APPLIED_TEMPLATE_ANNOTATION.to_owned(), template);
-    Ok(whole)
-}
-
 fn is_invalid(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 422)
 }
@@ -317,49 +297,14 @@ fn hash(manifest: &impl Serialize) -> Result<String, ApplyError> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::{
-        api::apps::v1::DeploymentSpec,
-        apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry},
-    };
-    use serde_json::json;
+    use k8s_openapi::api::apps::v1::DeploymentSpec;
 
     use super::*;
 
-    fn deployment(replicas: i32) -> Deployment {
-        Deployment {
-            spec: Some(DeploymentSpec { replicas: Some(replicas), ..DeploymentSpec::default() }),
-            ..Deployment::default()
-        }
-    }
-
-    fn scaled_by_hpa(applied: &str) -> ObjectMeta {
-        ObjectMeta {
-            annotations: Some([(APPLIED_REPLICAS_ANNOTATION.to_owned(), applied.to_owned())].into()),
-            managed_fields: Some(vec![ManagedFieldsEntry {
-                manager: Some("kube-controller-manager".into()),
-                subresource: Some("scale".into()),
-                fields_v1: Some(FieldsV1(json!({"f:spec": {"f:replicas": {}}}))),
-                ..ManagedFieldsEntry::default()
-            }]),
-            ..ObjectMeta::default()
-        }
-    }
-
-    #[test]
-    fn a_scaler_keeps_its_replicas_until_we_want_another_number() {
-        let mut same = deployment(2);
-        let hash = prepare_deployment(&mut same, Some(&scaled_by_hpa("2"))).unwrap();
-        assert_eq!(hash, prepare_deployment(&mut deployment(2), None).unwrap());
-        assert_eq!(same.spec.unwrap().replicas, None);
-
-        let mut changed = deployment(0);
-        prepare_deployment(&mut changed, Some(&scaled_by_hpa("2"))).unwrap();
-        assert_eq!(changed.spec.unwrap().replicas, Some(0));
-    }
-
     #[test]
     fn the_hash_changes_with_the_manifest_and_only_with_it() {
-        assert_eq!(hash(&deployment(1)).unwrap(), hash(&deployment(1)).unwrap());
-        assert_ne!(hash(&deployment(1)).unwrap(), hash(&deployment(2)).unwrap());
+        let manifest = |replicas| DeploymentSpec { replicas: Some(replicas), ..DeploymentSpec::default() };
+        assert_eq!(hash(&manifest(1)).unwrap(), hash(&manifest(1)).unwrap());
+        assert_ne!(hash(&manifest(1)).unwrap(), hash(&manifest(2)).unwrap());
     }
 }

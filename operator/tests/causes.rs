@@ -1,5 +1,13 @@
 //! What is wrong, as status tells it, against a real API server and a real sshd: each with its remedy, and gone when mended.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is not as it must be"
+)]
+
 mod world;
 
 use catalyst_operator::crd::CatalystInstance;

@@ -1,5 +1,13 @@
 //! What an instance owns, against a real API server: made, kept as it should be, left alone otherwise, and gone with it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is not as it must be"
+)]
+
 mod world;
 
 use catalyst_operator::crd::CatalystInstance;

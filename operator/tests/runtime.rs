@@ -1,5 +1,13 @@
 //! The operator as a process among others: election, isolation, an API server that goes away.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is not as it must be"
+)]
+
 mod world;
 
 use std::{sync::Arc, time::Duration};
