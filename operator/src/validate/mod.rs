@@ -13,6 +13,8 @@ mod text;
 mod workload;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use kube::Resource as _;

@@ -1,8 +1,7 @@
-//! What status will say: one case a test, and what holds for every spec there can be.
+//! What status will say: one case a test.
 
 use std::net::IpAddr;
 
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -11,7 +10,7 @@ use crate::validated::{AppSecretState, HostKeys, KeyState, MissingSecret};
 
 const PUBLIC_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN+kPrZSVGPvYiFiL2rGwf3hN4/sJQ0RI6tOjqjDic8c";
 
-fn instance(spec: Value) -> CatalystInstance {
+pub(super) fn instance(spec: Value) -> CatalystInstance {
     let object = json!({
         "apiVersion": "catalyst.dev/v1alpha1",
         "kind": "CatalystInstance",
@@ -21,7 +20,7 @@ fn instance(spec: Value) -> CatalystInstance {
     serde_json::from_value(object).unwrap()
 }
 
-fn defaults() -> Defaults {
+pub(super) fn defaults() -> Defaults {
     Defaults { proxy_image: "catalyst-proxy:0.0.0".to_owned() }
 }
 
@@ -38,7 +37,7 @@ fn ssh_key(owner: Ownership, entry: &str, key: &str) -> Referenced<SshKeySecret>
 }
 
 /// A cluster in which all that an instance refers to is there.
-fn complete() -> Fetched {
+pub(super) fn complete() -> Fetched {
     let key = catalyst_ssh::generate_ed25519("test").unwrap();
     Fetched {
         app_secret: app_secret("0123456789abcdef", "fedcba9876543210"),
@@ -306,219 +305,4 @@ fn everything_wrong_is_told_at_once() {
     let findings = validate(&instance(spec), &complete(), &defaults()).unwrap_err();
     let fields: Vec<&str> = findings.iter().filter_map(|finding| finding.field.as_deref()).collect();
     assert_eq!(fields, ["ssh.host", "ssh.port", "ssh.user", "ingress.host", "publicUrl"]);
-}
-
-/// Text as people write it and as they should not: of every length, with letters that mean something somewhere.
-fn text() -> impl Strategy<Value = String> {
-    prop_oneof![
-        prop::sample::select(vec![
-            "",
-            "a",
-            "vm",
-            "192.168.1.100",
-            "300.1.1.1",
-            "fd00::1",
-            "dev-vm.example.com",
-            "-a",
-            "a-",
-            "A_b",
-            "a..b",
-            "~",
-            "~/x",
-            "/",
-            "/secrets/ssh/id",
-            "/tmp/x",
-            "/a/../b",
-            "22",
-            "0",
-            "65536",
-            "10.0.0.0/8",
-            "10.0.0.1/33",
-            "::/0",
-            "http://a",
-            "https://A.b:443/",
-            "https://[::1]:1",
-            "http://[::1",
-            "ghcr.io/a/b",
-            "a:1/b",
-            "a//b",
-            "sha256:00",
-            "v1.2",
-            "1Gi",
-            "500m",
-            "1.5",
-            "9999999999999999999999E",
-            "CHANGE_ME",
-            "Exists",
-            "PORT",
-            "a/b",
-            "a/b/c",
-            "x=y",
-            "\0",
-            "ä\u{202e}",
-            "$(x)",
-        ])
-        .prop_map(str::to_owned),
-        "[ -~]{0,12}",
-        "\\PC{0,8}",
-        "[a-z0-9.-]{0,80}",
-    ]
-}
-
-fn maybe<T: Into<Value> + std::fmt::Debug + Clone>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Value> {
-    prop::option::weighted(0.3, value).prop_map(|value| value.map_or(Value::Null, Into::into))
-}
-
-fn number() -> impl Strategy<Value = i64> {
-    prop_oneof![
-        prop::sample::select(vec![-1, 0, 1, 22, 80, 3001, 65535, 65536, i64::from(i32::MAX)]),
-        (-5_i64..100_000)
-    ]
-}
-
-fn texts() -> impl Strategy<Value = Vec<String>> {
-    prop::collection::vec(text(), 0..3)
-}
-
-fn map() -> impl Strategy<Value = Value> {
-    prop::collection::btree_map(text(), text(), 0..3).prop_map(|map| json!(map))
-}
-
-/// Any spec that the types can hold, most fields unset.
-fn any_spec() -> impl Strategy<Value = Value> {
-    let ssh = (text(), text(), maybe(text()), maybe(number()), maybe(text()), maybe(text()), maybe(text())).prop_map(
-        |(host, user, port, number, base, key, secret)| {
-            let port = if number.is_null() { port } else { number };
-            json!({"host": host, "user": user, "port": port, "ideasBasePath": base, "keyPath": key, "existingKeySecret": secret})
-        },
-    );
-    let exposure = (maybe(any::<bool>()), maybe(text()), maybe(text()), maybe(map()), maybe(text()), maybe(text()))
-        .prop_map(|(enabled, class, host, annotations, tls, issuer)| {
-            let issuer = if issuer.is_null() { issuer } else { json!({"name": issuer}) };
-            let tls = if tls.is_null() && issuer.is_null() {
-                Value::Null
-            } else {
-                json!({"secretName": tls, "issuer": issuer})
-            };
-            json!({"enabled": enabled, "className": class, "host": host, "annotations": annotations, "tls": tls})
-        });
-    let policy = (maybe(any::<bool>()), maybe(text()), maybe(text()), maybe(texts()), maybe(texts())).prop_map(
-        |(enabled, namespace, ssh, ingress, dns)| json!({"enabled": enabled, "ingressNamespace": namespace, "sshEgressCidr": ssh, "ingressCidrs": ingress, "dnsCidrs": dns}),
-    );
-    let image = (maybe(text()), maybe(text()), maybe(text()))
-        .prop_map(|(repository, tag, digest)| json!({"repository": repository, "tag": tag, "digest": digest}));
-    let secrets = (maybe(any::<bool>()), maybe(text()))
-        .prop_map(|(own, name)| json!({"useExisting": own, "existingSecret": name}));
-    let amounts = || maybe(map());
-    let pods = (maybe(text()), maybe(map()), maybe(map()), amounts(), amounts(), (text(), text()), number(), number())
-        .prop_map(|(url, labels, annotations, requests, limits, variable, user, seconds)| {
-            json!({
-                "publicUrl": url, "podLabels": labels, "podAnnotations": annotations,
-                "resources": {"requests": requests, "limits": limits},
-                "extraEnv": [{"name": variable.0, "value": variable.1}],
-                "securityContext": {"runAsUser": user},
-                "livenessProbe": {"periodSeconds": seconds},
-                "service": {"port": seconds},
-            })
-        });
-    let keep = prop::collection::vec(prop::bool::weighted(0.4), 12);
-    (ssh, exposure, policy, image, secrets, pods, keep).prop_map(
-        |(ssh, ingress, policy, image, secrets, pods, keep)| {
-            let mut spec = serde_json::Map::new();
-            let parts = [("ingress", ingress), ("networkPolicy", policy), ("image", image), ("secrets", secrets)];
-            let pods = pods.as_object().cloned().unwrap_or_default();
-            let parts = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).chain(pods);
-            for ((name, part), keep) in parts.zip(keep) {
-                if keep {
-                    spec.insert(name, part);
-                }
-            }
-            spec.insert("ssh".to_owned(), ssh);
-            Value::Object(spec)
-        },
-    )
-}
-
-/// A spec of which each part is right by itself.
-fn right_spec() -> impl Strategy<Value = Value> {
-    let host = prop_oneof![
-        "[a-z][a-z0-9-]{0,20}[a-z0-9](\\.[a-z]{2,8}){0,2}",
-        any::<std::net::Ipv4Addr>().prop_map(|ip| ip.to_string()),
-        any::<std::net::Ipv6Addr>()
-            .prop_filter("no IPv4 in disguise", |ip| ip.to_ipv4_mapped().is_none())
-            .prop_map(|ip| ip.to_string())
-    ];
-    let port = prop_oneof![
-        (1_u16..).prop_map(|port| json!(port)),
-        (1_u16..).prop_map(|port| json!(port.to_string())),
-        Just(Value::Null)
-    ];
-    (
-        host,
-        "[a-z_][a-z0-9_.-]{0,30}",
-        port,
-        maybe("(~|~/[a-z ]{1,9}|/[a-z]{1,9}/x)"),
-        maybe("[a-z]([a-z0-9-]{0,20}[a-z0-9])?(\\.[a-z]{1,9}){0,3}"),
-        0..=20_i32,
-        any::<bool>(),
-    )
-        .prop_map(|(host, user, port, base, ingress, replicas, suspend)| {
-            json!({
-                "ssh": {"host": host, "user": user, "port": port, "ideasBasePath": base},
-                "ingress": {"host": ingress},
-                "replicas": replicas,
-                "suspend": suspend,
-            })
-        })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
-    /// Whatever is written: no panic; either findings that name what is wrong, or the same objects each time.
-    #[test]
-    fn any_spec_is_judged_and_builds_the_same_each_time(spec in any_spec(), name in text()) {
-        let Ok(mut instance) = serde_json::from_value::<CatalystInstance>(json!({
-            "apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "metadata": {"name": "catalyst", "namespace": "team", "uid": "u1"}, "spec": spec,
-        })) else { return Ok(()) };
-        for name in [Some(name), None, Some("catalyst".to_owned())] {
-            instance.metadata.name = name;
-            match validate(&instance, &complete(), &defaults()) {
-                Err(findings) => {
-                    prop_assert!(!findings.is_empty());
-                    for finding in findings {
-                        prop_assert!(finding.reason != Reason::InvalidSpec || finding.field.is_some(), "{finding:?}");
-                        prop_assert!(!finding.message.is_empty());
-                    }
-                }
-                Ok(valid) => prop_assert_eq!(crate::build::build(&valid), crate::build::build(&valid.clone())),
-            }
-        }
-    }
-
-    /// The rules in the CRD and the code agree: what the rules take, the code takes, but for what only code can see.
-    #[test]
-    fn what_the_rules_take_the_code_does_not_call_malformed(spec in any_spec()) {
-        let Ok(instance) = serde_json::from_value::<CatalystInstance>(json!({
-            "apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "metadata": {"name": "catalyst", "namespace": "team", "uid": "u1"}, "spec": spec,
-        })) else { return Ok(()) };
-        if instance.validate_cel().is_err() {
-            return Ok(());
-        }
-        let findings = validate(&instance, &complete(), &defaults()).err().unwrap_or_default();
-        // Bounds and patterns are the schema's, not the rules'; names of keys and folders that are taken are the code's alone.
-        let beyond_rules = ["service.port", "livenessProbe.", "resources.", "podLabels", "podAnnotations", "ingress.annotations", "ssh.keyPath", "image.repository"];
-        for finding in findings.iter().filter(|finding| finding.reason == Reason::InvalidSpec) {
-            let field = finding.field.as_deref().unwrap_or_default();
-            prop_assert!(beyond_rules.iter().any(|beyond| field.starts_with(beyond)), "the rules take {spec}, the code does not: {finding:?}");
-        }
-    }
-
-    #[test]
-    fn a_right_spec_passes_the_rules_and_the_code(spec in right_spec()) {
-        let instance = instance(spec);
-        prop_assert!(instance.validate_cel().is_ok(), "{:?}", instance.validate_cel());
-        let valid = validate(&instance, &complete(), &defaults());
-        prop_assert!(valid.is_ok(), "{valid:?}");
-    }
 }
