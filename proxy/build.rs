@@ -8,7 +8,6 @@ const PAGE: &str = r#"<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Catalyst</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:20vh auto;padding:0 1rem}code{background:#8882;padding:.1em .3em}</style>
 <h1>The web app is not in this build</h1>
 <p>The server works, but it was compiled without the web app. Build the app, then the server once more:</p>
 <p><code>npm --prefix web ci &amp;&amp; npm --prefix web run build &amp;&amp; cargo build -p catalyst-proxy</code></p>

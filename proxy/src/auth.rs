@@ -5,7 +5,7 @@ pub mod cookie;
 pub mod limiter;
 pub mod origin;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -47,7 +47,8 @@ pub async fn require_origin(State(app): State<App>, request: Request, next: Next
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
         && let Err(refused) = origin::check(&app.web, request.headers())
     {
-        tracing::warn!(path = request.uri().path(), cause = %refused, "write refused");
+        let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        tracing::warn!(path, cause = %refused, "write refused");
         return ApiError::Forbidden(refused.to_string()).into_response();
     }
     next.run(request).await

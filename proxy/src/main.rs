@@ -38,7 +38,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let cause = format!("{error:#}");
-            tracing::error!(cause, "catalyst-proxy cannot start");
+            // A problem a line: that is how people read `kubectl logs`.
+            for problem in cause.lines() {
+                tracing::error!("cannot start: {problem}");
+            }
             last_words(&cause);
             ExitCode::FAILURE
         }

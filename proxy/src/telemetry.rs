@@ -1,5 +1,7 @@
 //! The log: one event a line on stderr, json or text. Nothing that is logged holds a secret, a prompt or an answer.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -18,7 +20,7 @@ pub fn start(settings: &RawSettings) {
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if settings.log_format == "text" {
-        log.with_target(false).init();
+        log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
     } else {
         log.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
     }

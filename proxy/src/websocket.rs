@@ -39,6 +39,7 @@ const IDEAS_AT_ONCE: usize = 128;
 const COMMANDS_WAITING: usize = 32;
 /// Under nginx's default of 60 s, and under the 30 s of some load balancers.
 const PING_EVERY: Duration = Duration::from_secs(20);
+const _: () = assert!(PING_EVERY.as_secs() <= 25);
 /// A client that is heard of in no way for so long is gone.
 const SILENT_LIMIT: Duration = Duration::from_secs(120);
 /// How long a client that was told `server:draining` has to leave by itself.

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::remote::RemoteError;
 use crate::remote::ideas::IdeasError;
@@ -56,6 +56,15 @@ pub enum ApiError {
     Ideas(#[from] IdeasError),
 }
 
+/// The envelope of a refusal.
+#[derive(Serialize)]
+struct Refusal {
+    ok: bool,
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
 impl ApiError {
     /// The status code.
     pub fn status(&self) -> StatusCode {
@@ -95,10 +104,7 @@ impl IntoResponse for ApiError {
         if status.is_server_error() {
             tracing::warn!(status = status.as_u16(), cause = %self, "request failed");
         }
-        let mut body = json!({"ok": false, "error": self.to_string()});
-        if let (Some(reason), Some(members)) = (self.reason(), body.as_object_mut()) {
-            members.insert("reason".to_owned(), reason.into());
-        }
+        let body = Refusal { ok: false, error: self.to_string(), reason: self.reason() };
         let mut response = (status, Json(body)).into_response();
         if let ApiError::TooMany(wait) = self {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));

@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use super::{App, REQUEST_LIMIT};
 use crate::api::error::ApiError;
 
-/// No inline script, nothing from elsewhere, no framing. Styles may be inline: the terminal sets them.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-     img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; manifest-src 'self'; worker-src 'self'; \
-     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// No inline script, nothing from elsewhere, no framing, no text turned into a script.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     font-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; \
+     frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 const HEADERS: [(HeaderName, &str); 7] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),

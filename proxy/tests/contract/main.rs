@@ -1,6 +1,7 @@
 //! The existing client's calls against the real router, a real sshd and a scripted `claude`: shapes, cookies, order of
 //! messages, and what bad input and a VM in trouble look like from outside.
 
+mod binary;
 mod faults;
 mod ideas;
 mod runs;

@@ -1,0 +1,123 @@
+//! The binary itself: how it refuses to start, ends, checks the way to the VM, and answers to the names of tools.
+
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+use std::time::Duration;
+
+use catalyst_ssh::testing::TestSshd;
+use tokio::process::Command;
+
+use crate::serving::{PATIENCE, SECRET, vm};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_catalyst-proxy");
+
+fn binary() -> Command {
+    let mut command = Command::new(BINARY);
+    command.env_clear().env("LOG_FORMAT", "text").kill_on_drop(true).stdin(Stdio::null());
+    command
+}
+
+fn leading_to(sshd: &TestSshd) -> Command {
+    let known_hosts = sshd.home().join("known");
+    std::fs::write(&known_hosts, sshd.known_hosts_text()).unwrap();
+    let endpoint = sshd.endpoint();
+    let mut command = binary();
+    command
+        .env("CATALYST_SECRET", SECRET)
+        .env("COOKIE_SECRET", "the-cookie-secret-of-the-test")
+        .env("SSH_HOST", endpoint.host)
+        .env("SSH_PORT", endpoint.port.to_string())
+        .env("SSH_USER", endpoint.user)
+        .env("SSH_KEY_PATH", sshd.key_path())
+        .env("SSH_KNOWN_HOSTS", known_hosts)
+        .env("METRICS_PORT", "0");
+    command
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn said(command: &mut Command) -> (Option<i32>, String) {
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("the binary hangs").unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+#[tokio::test]
+async fn without_sound_secrets_it_refuses_to_start_and_names_them() {
+    let sshd = vm().await;
+    for (variable, value, says) in [
+        ("CATALYST_SECRET", "", "is not set"),
+        ("CATALYST_SECRET", "CHANGE_ME", "CHANGE_ME"),
+        ("COOKIE_SECRET", "tooshort-tooshr", "has 15 characters"),
+    ] {
+        let (code, text) = said(leading_to(&sshd).env(variable, value)).await;
+        assert_eq!(code, Some(1));
+        assert!(text.contains(&format!("cannot start: {variable} ")) && text.contains(says), "{text}");
+        assert!(!text.contains("tooshort-tooshr") && !text.contains(SECRET), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let sshd = vm().await;
+    let taken = TcpListener::bind("[::]:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, text) = said(leading_to(&sshd).env("PORT", port)).await;
+    assert!(code == Some(1) && text.contains("Set PORT to a free port"), "{code:?} {text}");
+}
+
+#[tokio::test]
+async fn check_goes_the_whole_way_and_says_where_it_ends() {
+    let mut sshd = vm().await;
+    let (_, text) = said(leading_to(&sshd).arg("check")).await;
+    for step in
+        ["ok   settings", "ok   key", "ok   name", "ok   tcp", "ok   ssh", "ok   shell", "ok   ideas", "ok   disk"]
+    {
+        assert!(text.contains(step), "{step} is missing in\n{text}");
+    }
+    let (code, text) = said(leading_to(&sshd).arg("check").env("CLAUDE_COMMAND", "no-such-claude")).await;
+    assert!(code == Some(1) && text.contains("FAIL claude") && text.contains("CLAUDE_COMMAND"), "{text}");
+    sshd.stop();
+    let (code, text) = said(leading_to(&sshd).arg("check")).await;
+    assert!(code == Some(1) && text.contains("FAIL tcp") && text.contains("refused"), "{text}");
+}
+
+#[tokio::test]
+async fn it_serves_answers_as_curl_and_nc_and_ends_on_sigterm() {
+    let sshd = vm().await;
+    let (port, metrics) = (free_port().to_string(), free_port().to_string());
+    let mut server = leading_to(&sshd).env("PORT", &port).env("METRICS_PORT", &metrics).spawn().unwrap();
+    let tools = tempfile::tempdir().unwrap();
+    let tool = |name: &str| {
+        let path = tools.path().join(name);
+        if !path.exists() {
+            symlink(BINARY, &path).unwrap();
+        }
+        let mut command = Command::new(path);
+        command.env_clear();
+        command
+    };
+    let url = format!("localhost:{port}/api/health");
+    let healthy = async {
+        loop {
+            let (code, text) = said(tool("curl").args(["-s", &url])).await;
+            if code == Some(0) && text.contains(r#""status":"ok""#) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, healthy).await.expect("the server is not healthy");
+    let (code, text) = said(tool("nc").args(["-zv", "127.0.0.1", &port])).await;
+    assert!(code == Some(0) && text.contains("succeeded"), "{text}");
+    let (code, text) = said(tool("curl").args(["-s", &format!("http://127.0.0.1:{metrics}/metrics")])).await;
+    assert!(code == Some(0) && text.contains("catalyst_proxy_vm_reachable 1"), "{text}");
+
+    let pid = server.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let ended = tokio::time::timeout(Duration::from_secs(10), server.wait()).await.expect("it does not end").unwrap();
+    assert_eq!(ended.code(), Some(0));
+}
