@@ -1,6 +1,15 @@
 //! The existing client's calls against the real router, a real sshd and a scripted `claude`: shapes, cookies, order of
 //! messages, and what bad input and a VM in trouble look like from outside.
 
+#![expect(unreachable_pub, reason = "what a test file offers the others is public in this binary only")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test, and in what it stands on, a panic is the failure"
+)]
+
 mod binary;
 mod faults;
 mod ideas;
