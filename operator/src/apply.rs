@@ -68,6 +68,15 @@ pub struct Change {
     pub rollout: bool,
 }
 
+/// Whether the Deployment is applied with the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pods {
+    /// It is.
+    Now,
+    /// Not yet: what its pods will read is still being found out.
+    Later,
+}
+
 /// What one pass did.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
@@ -103,6 +112,7 @@ impl Applier {
         namespace: &str,
         desired: Desired,
         live: &Live,
+        pods: Pods,
     ) -> Result<Applied, ApplyError> {
         let Desired { mut deployment, service, ingress, config, known_hosts, network_policy } = desired;
         let mut applied = Applied::default();
@@ -114,8 +124,10 @@ impl Applier {
         self.object(config, namespace, live, &mut applied).await?;
         self.object(known_hosts, namespace, live, &mut applied).await?;
         self.object(service, namespace, live, &mut applied).await?;
-        let hash = scaling::prepare(&mut deployment, live.get::<Deployment>(name.as_str()))?;
-        self.hashed(deployment, hash, namespace, live, &mut applied).await?;
+        if pods == Pods::Now {
+            let hash = scaling::prepare(&mut deployment, live.get::<Deployment>(name.as_str()))?;
+            self.hashed(deployment, hash, namespace, live, &mut applied).await?;
+        }
         self.wanted_or_pruned(ingress, name.as_str(), namespace, live, &mut applied).await?;
         Ok(applied)
     }

@@ -77,7 +77,10 @@ pub struct Look {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// The first attempt at this question is under way.
-    Pending,
+    Pending {
+        /// For how long the answer has been waited for.
+        since: Duration,
+    },
     /// The latest look, and when the next one is due.
     Known {
         /// What was seen.
@@ -102,6 +105,7 @@ struct Entry {
     look: Option<Look>,
     running: bool,
     backoff: Backoff,
+    asked: Instant,
     due: Instant,
 }
 
@@ -137,7 +141,7 @@ impl<T: Send + 'static> Prober<T> {
             self.begin(uid.to_owned(), identity, question, target);
         }
         match &entry.look {
-            None => Answer::Pending,
+            None => Answer::Pending { since: entry.asked.elapsed() },
             Some(look) => {
                 let again = entry.due.saturating_duration_since(now).max(Duration::from_secs(1));
                 Answer::Known { look: look.clone(), again }
@@ -205,6 +209,7 @@ impl Entry {
             look: None,
             running: false,
             backoff: Backoff::new(Duration::from_secs(5), Duration::from_secs(60)),
+            asked: now,
             due: now,
         }
     }

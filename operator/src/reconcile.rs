@@ -124,8 +124,8 @@ impl Steps {
             Ok(valid) => valid,
             Err(findings) => return self.report_findings(&instance, target, &findings).await,
         };
-        let applied = self.build_and_apply(&valid, &fetched, &live).await?;
         let look = self.look(&instance, &valid, &fetched, target);
+        let applied = self.build_and_apply(&valid, &fetched, &live, look.as_ref()).await?;
         self.tell_repairs(&instance, &applied).await;
         let Converged { verdict, facts, again, hold } = self.judge(&instance, &valid, &mut fetched, &applied, look);
         if hold {

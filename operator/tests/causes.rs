@@ -72,6 +72,11 @@ async fn the_host_key_is_recorded_once_and_a_changed_one_waits_for_a_persons_wor
     })
     .await;
     assert_eq!(world.events("HostKeyRecorded").await.len(), 1);
+    let known_hosts = world.writes().iter().filter(|write| write.ends_with("x-known-hosts")).count();
+    assert_eq!(known_hosts, 2, "before first contact, and with the key");
+    let order = world.writes();
+    let at = |write: &str| order.iter().rposition(|other| other == write).unwrap();
+    assert!(at("patch configmaps x-known-hosts") < at("patch deployments x"), "pods would start without the key");
 
     authorize(&sshd, &instance);
     world.reason("x", "RolloutInProgress").await;

@@ -8,7 +8,7 @@ use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{Outcome, ReconcileError, Steps, Target};
 use crate::{
-    apply::{Act, Applied},
+    apply::{Act, Applied, Pods},
     build::build,
     crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
     live::Live,
@@ -24,6 +24,9 @@ use crate::{
 
 /// How often a matter that no watch tells of (an IngressClass, somebody else's object, a refusal) is looked at again.
 const RETRY: Duration = Duration::from_secs(30);
+
+/// Pods that have never run wait this long at most for the first contact with the VM.
+const FIRST_CONTACT: Duration = Duration::from_secs(3);
 
 /// What a pass came to.
 pub(super) struct Converged<'a> {
@@ -115,14 +118,17 @@ impl Steps {
         valid: &ValidatedInstance,
         fetched: &Fetched,
         live: &Live,
+        look: Option<&Answer>,
     ) -> Result<AppliedNow, ReconcileError> {
         let desired = build(valid);
         let template = desired.deployment.spec.as_ref().and_then(|spec| spec.template.metadata.clone());
         let annotations = template.and_then(|metadata| metadata.annotations).unwrap_or_default();
         let cause = rollout_cause(fetched.deployment.as_ref(), &valid.image.reference, &annotations);
-        let applied = self.applier.apply(&valid.name, &valid.namespace, desired, live).await?;
+        let first_contact = first_contact_under_way(valid, fetched, look);
+        let pods = if first_contact.is_some() { Pods::Later } else { Pods::Now };
+        let applied = self.applier.apply(&valid.name, &valid.namespace, desired, live, pods).await?;
         let rollout = applied.changes.iter().any(|change| change.rollout).then_some(cause);
-        Ok(AppliedNow { applied, rollout })
+        Ok(AppliedNow { applied, rollout, first_contact })
     }
 
     /// The operator's own look at the VM, where there is a question: no host key yet, or pods that are not ready.
@@ -164,7 +170,7 @@ impl Steps {
         now: &AppliedNow,
         look: Option<Answer>,
     ) -> Converged<'a> {
-        let pending = look == Some(Answer::Pending);
+        let pending = matches!(look, Some(Answer::Pending { .. }));
         let mut again = None;
         let mut forbidden = None;
         if let Some(Answer::Known { look, again: due }) = look {
@@ -177,6 +183,9 @@ impl Steps {
         let verdict = if let Some(verdict) = Verdict::of(&now.applied.refused) {
             again = Some(again.unwrap_or(RETRY).min(RETRY));
             verdict
+        } else if let Some(left) = now.first_contact {
+            again = Some(left);
+            Verdict::new(Reason::Progressing, "The VM's host key is being looked at before the pods start.")
         } else if rolling && fetched.deployment.is_some() {
             Verdict::new(Reason::RolloutInProgress, "The Deployment was changed just now.")
         } else {
@@ -285,6 +294,20 @@ impl Steps {
 pub(super) struct AppliedNow {
     applied: Applied,
     rollout: Option<String>,
+    /// The pods wait for the first contact, at most this much longer.
+    first_contact: Option<Duration>,
+}
+
+/// How much longer first pods wait for the first contact with the VM. A pod that starts before the host key is recorded
+/// sees it only when its node refreshes the mounted ConfigMap, a minute later.
+fn first_contact_under_way(valid: &ValidatedInstance, fetched: &Fetched, look: Option<&Answer>) -> Option<Duration> {
+    let unknown = matches!(&valid.ssh.host_keys, HostKeys::Recorded(lines) if lines.is_empty());
+    match look {
+        Some(Answer::Pending { since }) if unknown && fetched.deployment.is_none() => {
+            FIRST_CONTACT.checked_sub(*since).filter(|left| !left.is_zero())
+        }
+        _ => None,
+    }
 }
 
 /// Reasons that no watch of ours tells the end of.
