@@ -3,7 +3,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -100,9 +100,10 @@ fn any_port() -> anyhow::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// Whether the host has a network interface of this name.
+/// Whether the host has a network interface of this name. Unlike /sys, /proc shows those of the namespace that this process is in.
 pub(crate) fn link_exists(name: &str) -> bool {
-    PathBuf::from("/sys/class/net").join(name).exists()
+    let devices = std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
+    devices.lines().filter_map(|line| line.split_once(':')).any(|(device, _)| device.trim() == name)
 }
 
 #[cfg(test)]
@@ -121,6 +122,12 @@ mod tests {
         assert_ne!(one.ingress_port, two.ingress_port);
         assert_eq!(keep("one"), one);
         assert_eq!(names(labs.path()), ["one", "two"]);
+    }
+
+    #[test]
+    fn interfaces_are_known_by_their_whole_name() {
+        assert!(link_exists("lo"));
+        assert!(!link_exists("l") && !link_exists("lo0"));
     }
 
     #[test]

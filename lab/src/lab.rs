@@ -20,8 +20,6 @@ use crate::vm::{DevVm, Service, VmNetwork};
 use crate::{folders, inspect, links, preflight, readiness};
 
 const NAME_LENGTH: usize = 20;
-/// Names of other folders beside the labs'.
-const RESERVED: [&str; 1] = ["vms"];
 
 /// A lab by its name. Cheap to clone; what it stands for lives on when it is dropped, until [`Lab::down`].
 #[derive(Clone)]
@@ -41,11 +39,9 @@ impl Lab {
     /// # Errors
     /// When the name is not 1 to 20 of a–z, 0–9 and -, or the machine has no control groups or no free network.
     pub fn named(name: &str) -> anyhow::Result<Lab> {
-        let fits = !name.is_empty() && name.len() <= NAME_LENGTH && !name.starts_with('-') && !RESERVED.contains(&name);
+        let fits = (1..=NAME_LENGTH).contains(&name.len()) && !name.starts_with('-');
         if !fits || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
-            bail!(
-                "a lab's name is 1 to {NAME_LENGTH} of a-z, 0-9 and -, begins with none, and is not {RESERVED:?}: {name:?} is none"
-            );
+            bail!("{name:?} is no name for a lab: give 1 to {NAME_LENGTH} of a-z, 0-9 and -, not beginning with -");
         }
         let labs = folders::state()?;
         let assignment = match Assignment::of(&labs.join(name)) {
@@ -233,7 +229,11 @@ impl Lab {
         Cluster::new(Node { state: self.state(), network: self.network(), groups: self.groups.clone() })
     }
 
+    /// What the lab was given, perhaps by another process meanwhile.
     fn assignment(&self) -> Assignment {
+        if let Some(kept) = Assignment::of(&self.state()) {
+            return kept;
+        }
         *self.assignment.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -242,7 +242,7 @@ oom_score = 0
             "failCgroupV1": false,
             "failSwapOn": false,
             "oomScoreAdj": 0,
-            "localStorageCapacityIsolation": false,
+            "localStorageCapacityIsolation": true,
             "enforceNodeAllocatable": [],
             "clusterDNS": [DNS_SERVICE],
             "clusterDomain": "cluster.local",
