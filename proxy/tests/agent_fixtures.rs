@@ -1,4 +1,5 @@
 //! What the real CLI printed (tests/fixtures, recorded), decoded.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use catalyst_proxy::agent::{Decoder, Event, Lines, Seq, State, members};
 use proptest::prelude::*;
@@ -152,6 +153,22 @@ fn a_late_viewer_gets_closing_texts_and_the_deltas_of_what_is_still_open() {
     events.extend(rest);
     let events: Vec<Event> = events.into_iter().map(|(_, event)| event).collect();
     assert_eq!(text_of(&events), "Hello from the fake API.Hello from the fake API.");
+}
+
+#[test]
+fn a_request_too_long_to_show_can_still_be_answered() {
+    let line = format!(
+        "{{\"type\":\"control_request\",\"request_id\":\"r-1\",\"request\":{{\"subtype\":\"can_use_tool\",\"tool_name\":\"Write\",\
+         \"input\":{{\"content\":\"{}\"}},\"tool_use_id\":\"t-1\"}}}}\n",
+        "x".repeat(2 << 20)
+    );
+    let events = decode(line.as_bytes());
+    let [Event::Permission { request_id, name, .. }, Event::Large { kind, start: 0, length }] = events.as_slice()
+    else {
+        panic!("{events:?}");
+    };
+    assert_eq!((request_id.as_str(), name.as_str(), kind.as_str()), ("r-1", "Write", "control_request"));
+    assert_eq!(*length, line.len() as u64);
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl Decoder {
         let first = events.len();
         let mut out = Out { end: line.end, sub: 0, events };
         if !line.whole {
-            out.push(large(line));
+            self.large(line, &mut out);
         } else if line.bytes.first() == Some(&b'{') {
             if std::str::from_utf8(line.bytes).is_ok() {
                 self.object(line.bytes, &mut out);
@@ -162,10 +162,10 @@ impl Decoder {
 
     fn object(&mut self, bytes: &[u8], out: &mut Out<'_>) {
         if bytes.starts_with(br#"{"type":"stream_event""#) {
-            if let Ok(line) = serde_json::from_slice::<StreamLine<'_>>(bytes) {
-                if line.parent_tool_use_id.is_none() {
-                    self.stream(line.event, out);
-                }
+            if let Ok(line) = serde_json::from_slice::<StreamLine<'_>>(bytes)
+                && line.parent_tool_use_id.is_none()
+            {
+                self.stream(line.event, out);
             }
             return;
         }
@@ -383,6 +383,48 @@ impl Decoder {
         out.push(Event::Exit { code: line.code, reason: line.reason });
     }
 
+    /// A line that is too long to be kept still counts for what it is.
+    fn large(&mut self, line: &Line<'_>, out: &mut Out<'_>) {
+        let head = String::from_utf8_lossy(line.bytes);
+        let member = |name: &str| {
+            let at = head.find(&format!("\"{name}\":\""))? + name.len() + 4;
+            head.get(at..)?.split('"').next().map(str::to_owned)
+        };
+        let kind = head.starts_with("{\"type\":\"").then(|| member("type")).flatten().unwrap_or_default();
+        match kind.as_str() {
+            "catalyst_turn" => {
+                self.state.pending = self.state.pending.saturating_add(1);
+                self.state.turn_open = true;
+            }
+            "result" => {
+                self.close(|_| true, out);
+                self.state.turn_open = false;
+                self.state.streaming = 0;
+                out.push(Event::Result(TurnResult {
+                    result: outcome::TOO_LONG.to_owned(),
+                    error: None,
+                    session_id: member("session_id").unwrap_or_default(),
+                    cost_usd: 0.0,
+                    duration_ms: 0,
+                    turns: 0,
+                    interrupted: false,
+                }));
+            }
+            "control_request" if head.contains("\"can_use_tool\"") => {
+                let request_id = member("request_id").unwrap_or_default();
+                let mut open = self.state.open_requests().to_vec();
+                open.push(OpenRequest { request_id: request_id.clone(), tool_use_id: String::new() });
+                self.state.open = Some(Arc::new(open));
+                let name = member("tool_name").unwrap_or_default();
+                let input = RawValue::NULL.to_owned();
+                out.push(Event::Permission { request_id, tool_use_id: String::new(), name, input });
+            }
+            _ => {}
+        }
+        let kind = kind.chars().take(64).collect();
+        out.push(Event::Large { kind, start: line.start, length: line.end - line.start });
+    }
+
     fn close(&mut self, which: impl Fn(&OpenRequest) -> bool, out: &mut Out<'_>) {
         let Some(open) = self.state.open.take() else { return };
         let (closed, left): (Vec<OpenRequest>, Vec<OpenRequest>) = open.iter().cloned().partition(which);
@@ -428,12 +470,6 @@ fn other(bytes: &[u8], out: &mut Out<'_>) {
     if let Ok(line) = serde_json::from_slice::<Box<RawValue>>(bytes) {
         out.push(Event::Other { line });
     }
-}
-
-fn large(line: &Line<'_>) -> Event {
-    let head = String::from_utf8_lossy(line.bytes);
-    let kind = head.strip_prefix(r#"{"type":""#).and_then(|rest| rest.split('"').next()).unwrap_or_default();
-    Event::Large { kind: kind.chars().take(64).collect(), start: line.start, length: line.end - line.start }
 }
 
 /// Tells messages apart (FNV-1a); never 0.

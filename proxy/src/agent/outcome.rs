@@ -5,6 +5,9 @@ use super::wire::{ExitLine, ResultLine};
 /// The closing text of a turn that the user ended.
 pub(super) const STOPPED: &str = "Stopped.";
 
+/// In place of a closing text that is too long to be shown.
+pub(super) const TOO_LONG: &str = "The answer is too long to be shown again here.";
+
 /// Closing text and error of a `result` line. A failed API call comes as `success` with `is_error`.
 pub(super) fn of_result(line: &ResultLine<'_>, interrupted: bool) -> (String, Option<String>) {
     let text = line.result.clone().unwrap_or_default();

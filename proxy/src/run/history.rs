@@ -151,12 +151,12 @@ pub(super) async fn recent(vm: &Vm, idea: &IdeaRef, latest: u64) -> Result<Recen
         return Ok(Recent { frames: older.frames, before: older.before, reader: Reader::beginning(latest) });
     };
     let mut recent = Recent { frames: last.frames, before: cursor(latest, last.start), reader: last.reader };
-    if let (Some(before), 0) = (recent.before, last.start) {
-        if recent.reader.position().seq.offset < SPAN / 2 {
-            let older = page(vm, idea, before).await?;
-            recent.before = older.before;
-            recent.frames.splice(0..0, older.frames);
-        }
+    if let (Some(before), 0) = (recent.before, last.start)
+        && recent.reader.position().seq.offset < SPAN / 2
+    {
+        let older = page(vm, idea, before).await?;
+        recent.before = older.before;
+        recent.frames.splice(0..0, older.frames);
     }
     Ok(recent)
 }

@@ -217,6 +217,13 @@ impl Hub {
         true
     }
 
+    /// Keeps the hub for a while; false if it has ended and another is needed.
+    pub(super) fn keep(&self) -> bool {
+        let mut inner = self.lock();
+        inner.keep_until = Instant::now() + LINGER;
+        !inner.ended
+    }
+
     pub(super) fn leave(&self) {
         let mut inner = self.lock();
         inner.viewers = inner.viewers.saturating_sub(1);

@@ -219,13 +219,13 @@ impl Runs {
         self.index.listen(self).await;
         let hub = self.open_hub(idea, true);
         let entered = Entered(Some(&hub));
-        if let Some(after) = after {
-            if let Some(Some(place)) = hub.with_ring(|ring| ring.join(after)) {
-                let start =
-                    Start { run: Some(hub.known()).filter(|run| *run > 0), before: None, live: hub.turn_open() };
-                entered.hand_on();
-                return Ok(Subscription::joined(hub, Arc::clone(&self.vm), start, after, place));
-            }
+        if let Some(after) = after
+            && let Some(Some(place)) = hub.with_ring(|ring| ring.join(after).filter(|_| after <= ring.head()))
+        {
+            let run = Some(hub.known()).filter(|run| *run > 0);
+            entered.hand_on();
+            let start = Start { run, before: None, live: hub.turn_open() };
+            return Ok(Subscription::joined(hub, Arc::clone(&self.vm), start, after, place));
         }
         let latest = self.vm.state(idea).await?;
         let run = Some(latest.run).filter(|run| *run > 0);
@@ -288,7 +288,8 @@ impl Runs {
     fn open_hub(self: &Arc<Self>, idea: &IdeaRef, viewer: bool) -> Arc<Hub> {
         let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(hub) = hubs.get(&idea.id) {
-            if if viewer { hub.enter() } else { !hub.ended() } {
+            let kept = if viewer { hub.enter() } else { hub.keep() };
+            if kept {
                 return Arc::clone(hub);
             }
         }

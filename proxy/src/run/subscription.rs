@@ -135,10 +135,8 @@ impl Subscription {
 
     /// The next frame if it is there, for sending several at once.
     pub fn try_next(&mut self) -> Option<Arc<Frame>> {
-        if self.pending.is_empty() {
-            if let Way::Ring(_) = self.way {
-                self.from_ring();
-            }
+        if self.pending.is_empty() && matches!(self.way, Way::Ring(_)) {
+            self.take_from_ring();
         }
         self.pending.pop_front()
     }
@@ -146,12 +144,12 @@ impl Subscription {
     /// Gets more frames or a step nearer to them; false if there is nothing to do but wait for a change.
     async fn advance(&mut self) -> Result<bool, RunError> {
         if let Way::Ring(_) = self.way {
-            return Ok(self.from_ring());
+            return Ok(self.take_from_ring());
         }
         if self.try_join() {
-            return Ok(self.from_ring() || matches!(self.way, Way::Log(_)));
+            return Ok(self.take_from_ring() || matches!(self.way, Way::Log(_)));
         }
-        self.from_log().await
+        self.read_log().await
     }
 
     fn try_join(&mut self) -> bool {
@@ -164,7 +162,7 @@ impl Subscription {
         true
     }
 
-    fn from_ring(&mut self) -> bool {
+    fn take_from_ring(&mut self) -> bool {
         let Way::Ring(next) = self.way else { return false };
         match self.hub.with_ring(|ring| ring.from(next)) {
             Some(Found::Frames(frames)) => {
@@ -204,7 +202,7 @@ impl Subscription {
         self.way = Way::Log(Box::new(Reader::new(self.resume.clone()).skipping_to(self.cursor)));
     }
 
-    async fn from_log(&mut self) -> Result<bool, RunError> {
+    async fn read_log(&mut self) -> Result<bool, RunError> {
         let Way::Log(reader) = &mut self.way else { return Ok(true) };
         let followed = self.hub.head().map_or(0, |head| head.run).max(self.hub.known());
         if reader.run() == 0 || reader.over() {

@@ -42,8 +42,12 @@ impl Stage {
 
     /// `shell` is what `sh` means on the VM: dash, bash, or busybox, which then is all the other programs too.
     pub async fn with_shell(shell: &str, environment: &[(&str, &str)]) -> Stage {
+        Stage::with_claude(shell, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stage/claude"), environment).await
+    }
+
+    pub async fn with_claude(shell: &str, claude: &Path, environment: &[(&str, &str)]) -> Stage {
         let bin = tempfile::tempdir().unwrap();
-        symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stage/claude"), bin.path().join("claude")).unwrap();
+        symlink(claude, bin.path().join("claude")).unwrap();
         let at = |program: &str| {
             ["/bin", "/usr/bin"].iter().map(|dir| Path::new(dir).join(program)).find(|path| path.exists()).unwrap()
         };

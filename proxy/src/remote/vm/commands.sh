@@ -175,10 +175,11 @@ prepare_run() {
   mkdir "$run/spool" "$run/turns" "$run/done" "$run/answers" || return 1
   mkdir -p "$logs" "$folder/project" || return 1
   # Room for the last line, so that a full disk cannot hide how the run ended.
-  dd if=/dev/zero of="$logs/.reserve" bs=4096 count=4 2>/dev/null || return 1
+  dd if=/dev/zero of="$logs/.reserve" bs=4096 count=4 || return 1
   [ "$(wc -c <"$logs/.reserve" | tr -d ' ')" = 16384 ] || return 1
   work=$folder/project
   resume=
+  [ "$session" != - ] || last_session
   [ "$session" = - ] || find_session
   printf '%s\n' "$claude" "$@" >"$run/command" || return 1
   [ -z "$resume" ] || printf '%s\n' "--resume=$resume" >>"$run/command" || return 1
@@ -197,6 +198,13 @@ find_claude() {
   case $1 in *[!A-Za-z0-9._/-]*) return 1 ;; esac
   claude=$("${SHELL:-sh}" -lc "command -v $1" 2>/dev/null </dev/null | tail -n 1)
   case $claude in /*) [ -x "$claude" ] ;; *) return 1 ;; esac
+}
+
+# The session of the run before, for a proxy that has not heard of it yet.
+last_session() {
+  said=$(grep '^{"type":"system","subtype":"init"' "$folder/runs/$((n - 1))/log.jsonl" 2>/dev/null | tail -n 1 |
+    grep -o '"session_id":"[A-Za-z0-9_-]*"' | head -n 1 | cut -d'"' -f4)
+  session=${said:--}
 }
 
 # Resumes the session where its transcript says: Claude finds it only from the folder it was started in.
