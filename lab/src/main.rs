@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use catalyst_lab::parts::{self, Part};
-use catalyst_lab::{ControlPlane, ControlPlaneOptions, Lab, Progress, preflight};
-use clap::{Parser, Subcommand};
+use catalyst_lab::{ControlPlane, ControlPlaneOptions, DevVm, Lab, Progress, preflight};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// A real one-node Kubernetes and a dev-VM on this machine, without Docker.
 ///
@@ -55,6 +55,12 @@ enum Command {
     },
     /// Run etcd, an API server and controllers alone, as a test has them; print the kubeconfig's path, end with standard input.
     ControlPlane,
+    /// Do to the dev-VM what happens to machines, to see what the product makes of it.
+    Vm {
+        /// What happens.
+        #[arg(value_enum)]
+        event: VmEvent,
+    },
     /// Say what this machine lacks for a lab, and how to get it.
     Preflight {
         /// Install what Debian packages have.
@@ -71,6 +77,39 @@ enum Command {
         #[arg(long)]
         listen: SocketAddr,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum VmEvent {
+    /// Its network cable is pulled.
+    Cut,
+    /// The cable is put back.
+    Mend,
+    /// sshd ends, with the sessions left as they are.
+    StopSshd,
+    /// sshd starts.
+    StartSshd,
+    /// sshd and its sessions stand still, as on a machine that swaps itself to death.
+    Freeze,
+    /// They go on.
+    Thaw,
+    /// Everything on it ends and it boots again.
+    Reboot,
+    /// It is given another host key, as if it were made anew.
+    ReplaceHostKey,
+}
+
+async fn befall(vm: &DevVm, event: VmEvent) -> anyhow::Result<()> {
+    match event {
+        VmEvent::Cut => vm.cut().await,
+        VmEvent::Mend => vm.mend().await,
+        VmEvent::StopSshd => vm.stop_sshd().await,
+        VmEvent::StartSshd => vm.start_sshd().await,
+        VmEvent::Freeze => vm.freeze().await,
+        VmEvent::Thaw => vm.thaw().await,
+        VmEvent::Reboot => vm.reboot().await,
+        VmEvent::ReplaceHostKey => vm.replace_host_key().await,
+    }
 }
 
 #[tokio::main]
@@ -132,6 +171,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             drop(plane);
             std::process::exit(0);
         }
+        Command::Vm { event } => befall(&lab()?.vm(), event).await?,
         Command::Preflight { install, also } => {
             let also = also.iter().map(|pair| need(pair)).collect::<anyhow::Result<Vec<_>>>()?;
             if install {
