@@ -150,6 +150,15 @@ async fn a_request_for_permission_waits_and_the_first_answer_counts() {
     assert_eq!(input.get(), r#"{"file_path":"a.txt"}"#);
     until(&mut other, |frame| matches!(frame.event, Event::Permission { .. })).await;
 
+    // One that comes now sees it open; one that comes after an answer, though Claude has not gone on, sees it closed.
+    let mut fresh = stage.replica().subscribe(&stage.idea, None).await.unwrap();
+    until(&mut fresh, |frame| matches!(frame.event, Event::Permission { .. })).await;
+    let answer = stage.control(1).join("answers").join(request_id);
+    std::fs::write(&answer, "an answer on its way").unwrap();
+    let mut fresh = stage.replica().subscribe(&stage.idea, None).await.unwrap();
+    until(&mut fresh, |frame| matches!(frame.event, Event::PermissionClosed { .. })).await;
+    std::fs::remove_file(&answer).unwrap();
+
     two.answer(&stage.idea, request_id, Answer::Allow).await.unwrap();
     let late = one.answer(&stage.idea, request_id, Answer::Deny { message: "no".into() }).await;
     assert!(matches!(late, Err(RunError::AlreadyAnswered | RunError::RequestGone)), "{late:?}");

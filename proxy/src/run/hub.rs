@@ -92,11 +92,17 @@ impl Hub {
         inner.ring = Some(Ring::new(at));
         inner.known = inner.known.max(latest.run);
         inner.turn_open = turn_open;
+        drop(inner);
+        self.learn(latest);
+        self.change();
+    }
+
+    /// Requests that were answered before this replica looked.
+    pub(super) fn learn(&self, latest: &Latest) {
+        let mut inner = self.lock();
         for request in &latest.answered {
             inner.answered.entry(request.clone()).or_insert(None);
         }
-        drop(inner);
-        self.change();
     }
 
     pub(super) fn push(&self, frames: Vec<Arc<Frame>>, head: Position, state: &State) {

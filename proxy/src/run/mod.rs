@@ -228,6 +228,7 @@ impl Runs {
             return Ok(Subscription::joined(hub, Arc::clone(&self.vm), start, after, place));
         }
         let latest = self.vm.state(idea).await?;
+        hub.learn(&latest);
         let run = Some(latest.run).filter(|run| *run > 0);
         let subscription = match after {
             Some(after) => {

@@ -152,7 +152,7 @@ start_run() {
   fi
   identify $$ "$run/identity"
   if ! prepare_run "$@"; then
-    rm -rf "$run"
+    rm -rf "$run" "$logs"
     undo_claim
     fail storage "$logs"
   fi

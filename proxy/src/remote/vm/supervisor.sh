@@ -39,7 +39,8 @@ supervise() {
   end_all "CATALYST_RUN=$tag"
   end_session
   reason=ended
-  { read -r reason <reason; } 2>/dev/null
+  # Empty where a full disk took no more of it.
+  { read -r reason <reason && [ -n "$reason" ]; } 2>/dev/null || reason=ended
   claim_verdict . && write_exit . "$logs" "$code" "$reason"
   exit 0
 }
