@@ -85,7 +85,9 @@ impl Browser {
         let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(selector)).await;
         match found {
             Ok(element) => Ok(element),
-            Err(error) => bail!("no {selector} on {}: {error}\n{}", self.client.current_url().await?, self.text().await?),
+            Err(error) => {
+                bail!("no {selector} on {}: {error}\n{}", self.client.current_url().await?, self.text().await?)
+            }
         }
     }
 

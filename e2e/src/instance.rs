@@ -95,7 +95,10 @@ impl<'a> Instance<'a> {
     pub async fn authorize(&self) -> Result<()> {
         let (line, _) = eventually("status.authorizedKeysLine", Duration::from_secs(30), || async {
             let status = self.get("cati/catalyst").await?;
-            status["status"]["authorizedKeysLine"].as_str().map(str::to_owned).ok_or_else(|| anyhow!("{}", status["status"]))
+            status["status"]["authorizedKeysLine"]
+                .as_str()
+                .map(str::to_owned)
+                .ok_or_else(|| anyhow!("{}", status["status"]))
         })
         .await?;
         self.stage.lab().vm().authorize(&line)
@@ -140,7 +143,8 @@ impl<'a> Instance<'a> {
     /// # Errors
     /// When the Secret is not there.
     pub async fn secret(&self) -> Result<String> {
-        let encoded = self.kubectl(&["get", "secret", "catalyst-secrets", "-o", "jsonpath={.data.CATALYST_SECRET}"]).await?;
+        let encoded =
+            self.kubectl(&["get", "secret", "catalyst-secrets", "-o", "jsonpath={.data.CATALYST_SECRET}"]).await?;
         Ok(String::from_utf8(base64::engine::general_purpose::STANDARD.decode(encoded)?)?)
     }
 
@@ -150,7 +154,8 @@ impl<'a> Instance<'a> {
     /// When there is no answer in 10 s.
     pub async fn http_get(&self, path: &str) -> Result<(u16, String)> {
         let address = self.stage.lab().ingress_addr();
-        let client = reqwest::Client::builder().resolve(&self.host(), address).timeout(Duration::from_secs(10)).build()?;
+        let client =
+            reqwest::Client::builder().resolve(&self.host(), address).timeout(Duration::from_secs(10)).build()?;
         let answer = client.get(format!("{}{path}", self.url())).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
@@ -160,7 +165,8 @@ impl<'a> Instance<'a> {
     /// # Errors
     /// When there is no pod to ask or it gives no JSON.
     pub async fn health(&self) -> Result<Value> {
-        let body = self.kubectl(&["exec", "deployment/catalyst", "--", "curl", "-s", "localhost:3001/api/health"]).await?;
+        let body =
+            self.kubectl(&["exec", "deployment/catalyst", "--", "curl", "-s", "localhost:3001/api/health"]).await?;
         serde_json::from_str(&body).with_context(|| format!("not JSON: {body:?}"))
     }
 
@@ -170,7 +176,11 @@ impl<'a> Instance<'a> {
     /// When the API server does not answer.
     pub async fn ready_endpoints(&self) -> Result<usize> {
         let slices = self.get("endpointslices").await?;
-        let endpoints = slices["items"].as_array().into_iter().flatten().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
+        let endpoints = slices["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
         Ok(endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true).count())
     }
 
@@ -196,7 +206,10 @@ impl<'a> Instance<'a> {
     /// When it is not gone in 60 s.
     pub async fn delete(self) -> Result<()> {
         self.stage.kubectl(&["delete", "namespace", &self.namespace, "--timeout=60s"]).await?;
-        ensure!(self.stage.kubectl(&["get", "namespace", &self.namespace]).await.is_err(), "the namespace is still there");
+        ensure!(
+            self.stage.kubectl(&["get", "namespace", &self.namespace]).await.is_err(),
+            "the namespace is still there"
+        );
         Ok(())
     }
 }

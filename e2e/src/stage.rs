@@ -36,8 +36,10 @@ impl Stage {
     async fn install_operator(&self) -> Result<()> {
         let config = root().join("config");
         self.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &config.display().to_string()]).await?;
-        self.kubectl(&["wait", "--for=condition=Established", "crd/catalystinstances.catalyst.dev", "--timeout=30s"]).await?;
-        self.kubectl(&["-n", "catalyst-system", "rollout", "status", "deployment/catalyst-operator", "--timeout=120s"]).await?;
+        self.kubectl(&["wait", "--for=condition=Established", "crd/catalystinstances.catalyst.dev", "--timeout=30s"])
+            .await?;
+        self.kubectl(&["-n", "catalyst-system", "rollout", "status", "deployment/catalyst-operator", "--timeout=120s"])
+            .await?;
         self.renew("catalyst-system", "catalyst-operator", "catalyst-operator").await
     }
 
@@ -49,14 +51,24 @@ impl Stage {
         let wanted = image_id(&archive(image)).await?;
         let images = "jsonpath={.items[*].status.containerStatuses[*].imageID}";
         let selector = self
-            .kubectl(&["-n", namespace, "get", "deployment", deployment, "-o", "go-template={{range $k, $v := .spec.selector.matchLabels}}{{$k}}={{$v}},{{end}}"])
+            .kubectl(&[
+                "-n",
+                namespace,
+                "get",
+                "deployment",
+                deployment,
+                "-o",
+                "go-template={{range $k, $v := .spec.selector.matchLabels}}{{$k}}={{$v}},{{end}}",
+            ])
             .await?;
-        let running = self.kubectl(&["-n", namespace, "get", "pods", "-l", selector.trim_end_matches(','), "-o", images]).await?;
+        let running =
+            self.kubectl(&["-n", namespace, "get", "pods", "-l", selector.trim_end_matches(','), "-o", images]).await?;
         if running.split_whitespace().all(|id| id.ends_with(&wanted)) {
             return Ok(());
         }
         self.kubectl(&["-n", namespace, "rollout", "restart", &format!("deployment/{deployment}")]).await?;
-        self.kubectl(&["-n", namespace, "rollout", "status", &format!("deployment/{deployment}"), "--timeout=120s"]).await?;
+        self.kubectl(&["-n", namespace, "rollout", "status", &format!("deployment/{deployment}"), "--timeout=120s"])
+            .await?;
         Ok(())
     }
 
@@ -71,9 +83,10 @@ impl Stage {
     /// # Errors
     /// When it exits non-zero; the error has what it printed on stderr.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
-        let output = tokio::time::timeout(Duration::from_secs(180), self.lab.kubectl().args(args).kill_on_drop(true).output())
-            .await
-            .with_context(|| format!("kubectl {} did not end in 180 s", args.join(" ")))??;
+        let output =
+            tokio::time::timeout(Duration::from_secs(180), self.lab.kubectl().args(args).kill_on_drop(true).output())
+                .await
+                .with_context(|| format!("kubectl {} did not end in 180 s", args.join(" ")))??;
         if !output.status.success() {
             bail!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         }
@@ -111,8 +124,10 @@ fn archive(image: &str) -> PathBuf {
 /// The id of an archive's image, 64 hexadecimal digits: the name of its configuration (Docker image specification 1.2, manifest.json).
 async fn image_id(archive: &Path) -> Result<String> {
     let output = tokio::process::Command::new("tar").arg("-xOf").arg(archive).arg("manifest.json").output().await?;
-    let manifest: serde_json::Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{} is no image", archive.display()))?;
-    let config = manifest[0]["Config"].as_str().with_context(|| format!("{} names no configuration", archive.display()))?;
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&output.stdout).with_context(|| format!("{} is no image", archive.display()))?;
+    let config =
+        manifest[0]["Config"].as_str().with_context(|| format!("{} names no configuration", archive.display()))?;
     Ok(config.trim_start_matches("blobs/sha256/").trim_end_matches(".json").to_owned())
 }
 

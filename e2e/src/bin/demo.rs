@@ -53,9 +53,19 @@ async fn up() -> Result<()> {
     progress.step("open the URL through the ingress", answers(&stage, &url)).await?;
 
     let table = stage.kubectl(&["-n", NAMESPACE, "get", "cati"]).await?;
-    let read_secret = format!("kubectl -n {NAMESPACE} get secret catalyst-secrets -o go-template='{{{{.data.CATALYST_SECRET | base64decode}}}}'");
+    let read_secret = format!(
+        "kubectl -n {NAMESPACE} get secret catalyst-secrets -o go-template='{{{{.data.CATALYST_SECRET | base64decode}}}}'"
+    );
     let secret = stage
-        .kubectl(&["-n", NAMESPACE, "get", "secret", "catalyst-secrets", "-o", "go-template={{.data.CATALYST_SECRET | base64decode}}"])
+        .kubectl(&[
+            "-n",
+            NAMESPACE,
+            "get",
+            "secret",
+            "catalyst-secrets",
+            "-o",
+            "go-template={{.data.CATALYST_SECRET | base64decode}}",
+        ])
         .await?;
     println!(
         "\n{manifest}\n{table}
@@ -124,7 +134,8 @@ async fn authorize(stage: &Stage) -> Result<()> {
 }
 
 async fn wait_for_ready(stage: &Stage) -> Result<()> {
-    let waited = stage.kubectl(&["-n", NAMESPACE, "wait", "--for=condition=Ready", "cati/catalyst", "--timeout=120s"]).await;
+    let waited =
+        stage.kubectl(&["-n", NAMESPACE, "wait", "--for=condition=Ready", "cati/catalyst", "--timeout=120s"]).await;
     if waited.is_err() {
         let message = field(stage, r#".status.conditions[?(@.type=="Ready")].message"#).await?;
         return Err(waited.err().context("no error")?.context(message));

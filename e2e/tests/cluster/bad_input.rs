@@ -16,12 +16,22 @@ async fn a_manifest_with_a_wrong_field_is_refused_with_its_name() -> Result<()> 
         ("spec.ssh.host", r#"{"ssh": {"user": "dev"}}"#),
         ("spec.ssh.user", r#"{"ssh": {"host": "10.0.0.1"}}"#),
         ("spec.ssh.port", r#"{"ssh": {"host": "10.0.0.1", "user": "dev", "port": 70000}}"#),
-        ("spec.networkPolicy.sshEgressCidr", r#"{"ssh": {"host": "10.0.0.1", "user": "dev"}, "networkPolicy": {"sshEgressCidr": "10.0.0.0/33"}}"#),
+        (
+            "spec.networkPolicy.sshEgressCidr",
+            r#"{"ssh": {"host": "10.0.0.1", "user": "dev"}, "networkPolicy": {"sshEgressCidr": "10.0.0.0/33"}}"#,
+        ),
         ("spec.ingress.host", r#"{"ssh": {"host": "10.0.0.1", "user": "dev"}, "ingress": {"host": "Not A Host"}}"#),
         ("spec.replcias", r#"{"ssh": {"host": "10.0.0.1", "user": "dev"}, "replcias": 2}"#),
     ] {
-        let manifest = format!(r#"{{"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "metadata": {{"name": "wrong", "namespace": "default"}}, "spec": {spec}}}"#);
-        let refused = stage.apply(&manifest).await.err().map(|error| error.to_string()).unwrap_or_else(|| "was accepted".to_owned());
+        let manifest = format!(
+            r#"{{"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "metadata": {{"name": "wrong", "namespace": "default"}}, "spec": {spec}}}"#
+        );
+        let refused = stage
+            .apply(&manifest)
+            .await
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_else(|| "was accepted".to_owned());
         ensure!(refused.contains(field), "{field} is not named: {refused}");
     }
     Ok(())
@@ -30,7 +40,8 @@ async fn a_manifest_with_a_wrong_field_is_refused_with_its_name() -> Result<()> 
 #[tokio::test]
 async fn a_key_that_the_vm_does_not_know_is_a_reason_in_status_and_no_crash_loop() -> Result<()> {
     let instance = Instance::apply(stage().await, "wrong-key", json!({})).await?;
-    let (message, _) = instance.await_condition("Stalled", "True", Some("SSHAuthRejected"), Duration::from_secs(60)).await?;
+    let (message, _) =
+        instance.await_condition("Stalled", "True", Some("SSHAuthRejected"), Duration::from_secs(60)).await?;
     ensure!(message.contains("authorized_keys"), "no remedy: {message}");
     ensure!(instance.pods().await?.iter().all(|(_, restarts)| *restarts == 0), "{:?}", instance.pods().await?);
     instance.authorize().await?;
@@ -42,9 +53,11 @@ async fn a_key_that_the_vm_does_not_know_is_a_reason_in_status_and_no_crash_loop
 async fn a_vm_that_is_not_there_is_a_reason_in_status_and_no_crash_loop() -> Result<()> {
     let stage = stage().await;
     // An address of the lab's own network that nobody has.
-    let nobody = stage.lab().vm().address().to_string().rsplit_once('.').map(|(net, _)| format!("{net}.99")).unwrap_or_default();
+    let nobody =
+        stage.lab().vm().address().to_string().rsplit_once('.').map(|(net, _)| format!("{net}.99")).unwrap_or_default();
     let instance = Instance::apply(stage, "no-vm", json!({"ssh": {"host": nobody}})).await?;
-    let (message, _) = instance.await_condition("Ready", "False", Some("HostUnreachable"), Duration::from_secs(60)).await?;
+    let (message, _) =
+        instance.await_condition("Ready", "False", Some("HostUnreachable"), Duration::from_secs(60)).await?;
     ensure!(message.contains(&nobody), "the host is not named: {message}");
     ensure!(instance.pods().await?.iter().all(|(_, restarts)| *restarts == 0), "{:?}", instance.pods().await?);
     instance.delete().await

@@ -23,7 +23,11 @@ async fn ticks(browser: &Browser) -> Result<Vec<u32>> {
 async fn ticks_reach(browser: &Browser, count: usize) -> Result<Vec<u32>> {
     let (ticks, _) = eventually(&format!("{count} ticks"), TURN, || async {
         let ticks = ticks(browser).await?;
-        if ticks.len() >= count { Ok(ticks) } else { Err(anyhow!("{} ticks; page: {}", ticks.len(), browser.text().await?)) }
+        if ticks.len() >= count {
+            Ok(ticks)
+        } else {
+            Err(anyhow!("{} ticks; page: {}", ticks.len(), browser.text().await?))
+        }
     })
     .await?;
     Ok(ticks)
@@ -68,7 +72,11 @@ async fn a_person_signs_in_captures_an_idea_chats_sees_text_arrive_in_pieces_and
         if browser.count("[data-testid='permission-allow']").await? > 0 {
             browser.click("permission-allow").await?;
         }
-        if browser.count("[data-testid='run-result']").await? >= 3 { Ok(()) } else { Err(anyhow!("{}", browser.text().await?)) }
+        if browser.count("[data-testid='run-result']").await? >= 3 {
+            Ok(())
+        } else {
+            Err(anyhow!("{}", browser.text().await?))
+        }
     })
     .await?;
     browser.screenshot("3-build").await?;

@@ -61,7 +61,8 @@ async fn a_lost_vm_takes_the_pod_out_of_the_service_with_a_reason_and_back_witho
         let reason = leaves(&instance, "sshd stopped").await?;
         ensure!(reason == "ConnectionRefused", "{reason}");
         // The operator says so too, with what to do.
-        let (message, _) = instance.await_condition("Ready", "False", Some("SSHConnectionRefused"), Duration::from_secs(60)).await?;
+        let (message, _) =
+            instance.await_condition("Ready", "False", Some("SSHConnectionRefused"), Duration::from_secs(60)).await?;
         ensure!(message.contains(&vm.address().to_string()), "the host is not named: {message}");
         vm.start_sshd().await?;
         returns(&instance, "sshd stopped").await?;

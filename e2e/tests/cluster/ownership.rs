@@ -40,7 +40,9 @@ async fn a_deleted_object_of_any_kind_is_back_at_once() -> Result<()> {
     }
     // The lost key cannot come back: an event says so and shows the new line to authorise.
     let (events, _) = eventually("an event of the new key", REPAIR, || async {
-        let events = instance.kubectl(&["get", "events", "-o", "jsonpath={range .items[*]}{.reason} {.message}{\"\\n\"}{end}"]).await?;
+        let events = instance
+            .kubectl(&["get", "events", "-o", "jsonpath={range .items[*]}{.reason} {.message}{\"\\n\"}{end}"])
+            .await?;
         if events.contains("ssh-ed25519 ") { Ok(events) } else { Err(anyhow!(events)) }
     })
     .await?;
@@ -55,15 +57,31 @@ async fn our_fields_return_and_foreign_ones_stay() -> Result<()> {
     let instance = Instance::ready(stage().await, "changed", json!({})).await?;
     let foreign = r#"{"metadata":{"annotations":{"example.com/note":"mine"},"labels":{"example.com/team":"a"}}}"#;
     let ours: [(&str, &str, &str, Value); 6] = [
-        ("deployment/catalyst", r#"{"spec":{"template":{"spec":{"containers":[{"name":"catalyst","image":"evil:1"}]}}}}"#, "/spec/template/spec/containers/0/image", Value::Null),
-        ("service/catalyst", r#"{"spec":{"ports":[{"port":80,"targetPort":9}]}}"#, "/spec/ports/0/targetPort", Value::Null),
-        ("ingress/catalyst", r#"{"metadata":{"annotations":{"nginx.ingress.kubernetes.io/proxy-read-timeout":"1"}}}"#, "/metadata/annotations/nginx.ingress.kubernetes.io~1proxy-read-timeout", json!("3600")),
+        (
+            "deployment/catalyst",
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"catalyst","image":"evil:1"}]}}}}"#,
+            "/spec/template/spec/containers/0/image",
+            Value::Null,
+        ),
+        (
+            "service/catalyst",
+            r#"{"spec":{"ports":[{"port":80,"targetPort":9}]}}"#,
+            "/spec/ports/0/targetPort",
+            Value::Null,
+        ),
+        (
+            "ingress/catalyst",
+            r#"{"metadata":{"annotations":{"nginx.ingress.kubernetes.io/proxy-read-timeout":"1"}}}"#,
+            "/metadata/annotations/nginx.ingress.kubernetes.io~1proxy-read-timeout",
+            json!("3600"),
+        ),
         ("configmap/catalyst-config", r#"{"data":{"SSH_USER":"root"}}"#, "/data/SSH_USER", Value::Null),
         ("configmap/catalyst-known-hosts", r#"{"data":{"known_hosts":""}}"#, "/data/known_hosts", Value::Null),
         ("networkpolicy/catalyst-policy", r#"{"spec":{"policyTypes":["Ingress"]}}"#, "/spec/policyTypes", Value::Null),
     ];
     for (object, patch, path, expected) in ours {
-        let before = instance.get(object).await?.pointer(path).cloned().ok_or_else(|| anyhow!("{object} has no {path}"))?;
+        let before =
+            instance.get(object).await?.pointer(path).cloned().ok_or_else(|| anyhow!("{object} has no {path}"))?;
         ensure!(expected.is_null() || before == expected, "{object} {path} is {before}");
         instance.kubectl(&["patch", object, "--type=strategic", "-p", foreign]).await?;
         instance.kubectl(&["patch", object, "--type=strategic", "-p", patch]).await?;
@@ -92,9 +110,10 @@ async fn at_rest_the_operator_writes_nothing_but_its_lease() -> Result<()> {
     let stage = stage().await;
     let instance = Instance::ready(stage, "rest", json!({})).await?;
     let operator = |all: Vec<Write>| -> Vec<String> {
-        all
-            .into_iter()
-            .filter(|write| write.user == "system:serviceaccount:catalyst-system:catalyst-operator" && write.resource != "leases")
+        all.into_iter()
+            .filter(|write| {
+                write.user == "system:serviceaccount:catalyst-system:catalyst-operator" && write.resource != "leases"
+            })
             .map(|write| format!("{} {} {}/{}", write.verb, write.resource, write.namespace, write.name))
             .collect()
     };

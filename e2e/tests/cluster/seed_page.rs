@@ -15,20 +15,45 @@ use crate::stage;
 async fn every_command_of_the_deployment_page_works() -> Result<()> {
     let stage = stage().await;
     let vm = stage.lab().vm();
-    let instance = Instance::apply(stage, "seed", json!({"secrets": {"useExisting": true}, "ssh": {"existingKeySecret": "catalyst-ssh-key"}})).await?;
+    let instance = Instance::apply(
+        stage,
+        "seed",
+        json!({"secrets": {"useExisting": true}, "ssh": {"existingKeySecret": "catalyst-ssh-key"}}),
+    )
+    .await?;
     // Both Secrets are missing: status names the first thing to do, as the page's troubleshooting does for CrashLoopBackOff.
-    let (message, _) = instance.await_condition("Stalled", "True", Some("SecretMissing"), Duration::from_secs(20)).await?;
+    let (message, _) =
+        instance.await_condition("Stalled", "True", Some("SecretMissing"), Duration::from_secs(20)).await?;
     ensure!(message.contains("catalyst-secrets") || message.contains("catalyst-ssh-key"), "{message}");
 
     let key = catalyst_e2e::stage::root().join("target/e2e-seed-key");
     let _ = std::fs::remove_file(&key);
-    let made = tokio::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().await?;
+    let made = tokio::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&key)
+        .status()
+        .await?;
     ensure!(made.success(), "ssh-keygen");
     vm.authorize(std::fs::read_to_string(key.with_extension("pub"))?.trim())?;
     instance
-        .kubectl(&["create", "secret", "generic", "catalyst-secrets", &format!("--from-literal=CATALYST_SECRET={}", "5".repeat(64)), &format!("--from-literal=COOKIE_SECRET={}", "6".repeat(64))])
+        .kubectl(&[
+            "create",
+            "secret",
+            "generic",
+            "catalyst-secrets",
+            &format!("--from-literal=CATALYST_SECRET={}", "5".repeat(64)),
+            &format!("--from-literal=COOKIE_SECRET={}", "6".repeat(64)),
+        ])
         .await?;
-    instance.kubectl(&["create", "secret", "generic", "catalyst-ssh-key", &format!("--from-file=id_ed25519={}", key.display())]).await?;
+    instance
+        .kubectl(&[
+            "create",
+            "secret",
+            "generic",
+            "catalyst-ssh-key",
+            &format!("--from-file=id_ed25519={}", key.display()),
+        ])
+        .await?;
     std::fs::remove_file(&key)?;
     instance.await_ready(Duration::from_secs(90)).await?;
 
@@ -40,13 +65,22 @@ async fn every_command_of_the_deployment_page_works() -> Result<()> {
 
     let health = instance.health().await?;
     ensure!(health["status"] == "ok" && health["ssh"] == true, "{health}");
-    let reached = instance.kubectl(&["exec", "deployment/catalyst", "--", "nc", "-zv", &vm.address().to_string(), &vm.port().to_string()]).await;
+    let reached = instance
+        .kubectl(&["exec", "deployment/catalyst", "--", "nc", "-zv", &vm.address().to_string(), &vm.port().to_string()])
+        .await;
     ensure!(reached.is_ok(), "{reached:?}");
-    let refused = instance.kubectl(&["exec", "deployment/catalyst", "--", "nc", "-zv", &vm.address().to_string(), "9"]).await;
+    let refused =
+        instance.kubectl(&["exec", "deployment/catalyst", "--", "nc", "-zv", &vm.address().to_string(), "9"]).await;
     ensure!(refused.is_err(), "nc must fail where nobody listens");
 
     let ingress = instance.kubectl(&["get", "ingress", "catalyst", "-o", "yaml"]).await?;
-    for annotation in ["proxy-read-timeout: \"3600\"", "proxy-send-timeout: \"3600\"", "proxy-connect-timeout: \"60\"", "websocket-services: catalyst", "proxy-http-version: \"1.1\""] {
+    for annotation in [
+        "proxy-read-timeout: \"3600\"",
+        "proxy-send-timeout: \"3600\"",
+        "proxy-connect-timeout: \"60\"",
+        "websocket-services: catalyst",
+        "proxy-http-version: \"1.1\"",
+    ] {
         ensure!(ingress.contains(annotation), "{annotation} is missing in\n{ingress}");
     }
     let mut forward = stage
@@ -56,8 +90,13 @@ async fn every_command_of_the_deployment_page_works() -> Result<()> {
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let line = BufReader::new(forward.stdout.take().context("output")?).lines().next_line().await?.context("port-forward ended")?;
-    let port: u16 = line.split([':', ' ']).find_map(|word| word.parse().ok().filter(|port| *port > 1024)).context(line.clone())?;
+    let line = BufReader::new(forward.stdout.take().context("output")?)
+        .lines()
+        .next_line()
+        .await?
+        .context("port-forward ended")?;
+    let port: u16 =
+        line.split([':', ' ']).find_map(|word| word.parse().ok().filter(|port| *port > 1024)).context(line.clone())?;
     eventually("health by port-forward", Duration::from_secs(10), || async {
         let body = reqwest::get(format!("http://127.0.0.1:{port}/api/health")).await?.text().await?;
         if body.contains("\"ok\"") { Ok(()) } else { Err(anyhow!(body)) }
