@@ -20,12 +20,14 @@ pub async fn eventually<T, E: Display, F: Future<Output = Result<T, E>>>(
     mut check: impl FnMut() -> F,
 ) -> Result<(T, Duration)> {
     let start = Instant::now();
+    let mut seen = "no answer".to_owned();
     loop {
-        let seen = match tokio::time::timeout(deadline.saturating_sub(start.elapsed()), check()).await {
+        match tokio::time::timeout(deadline.saturating_sub(start.elapsed()), check()).await {
             Ok(Ok(value)) => return Ok((value, start.elapsed())),
-            Ok(Err(seen)) => format!("{seen:#}"),
-            Err(_) => "no answer".to_owned(),
-        };
+            Ok(Err(other)) => seen = format!("{other:#}"),
+            // Cut off by the deadline: what was seen before it says more.
+            Err(_) => {}
+        }
         if start.elapsed() >= deadline {
             bail!("{what}: not within {deadline:?}; last seen: {seen}");
         }

@@ -51,6 +51,7 @@ impl<'a> Instance<'a> {
         let instance = Self::apply(stage, namespace, spec).await?;
         instance.authorize().await?;
         instance.await_ready(READY).await?;
+        instance.await_reachable().await?;
         Ok(instance)
     }
 
@@ -136,6 +137,19 @@ impl<'a> Instance<'a> {
             }
         })
         .await
+    }
+
+    /// Waits until the ingress controller, which follows the Service at its own pace, leads to the pod.
+    ///
+    /// # Errors
+    /// When it does not in 30 s; the error has its answer.
+    pub async fn await_reachable(&self) -> Result<()> {
+        eventually("an answer through the ingress", Duration::from_secs(30), || async {
+            let (status, body) = self.http_get("/api/health").await?;
+            if status == 200 { Ok(()) } else { Err(anyhow!("{status} {body}")) }
+        })
+        .await?;
+        Ok(())
     }
 
     /// The shared secret, read as the notes of the product say to.

@@ -75,7 +75,7 @@ async fn the_browser_is_told_what_is_wrong() -> Result<()> {
     browser.screenshot("6-wrong-secret").await?;
     browser.sign_in(&instance.url(), &instance.secret().await?).await?;
     browser.open(&format!("{}/ideas/no-such-idea", instance.url())).await?;
-    browser.await_text("not found", Duration::from_secs(10)).await?;
+    browser.await_text("This idea is not here", Duration::from_secs(10)).await?;
     browser.screenshot("7-unknown-idea").await?;
     browser.close().await?;
     instance.delete().await

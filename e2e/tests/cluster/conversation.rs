@@ -104,11 +104,7 @@ async fn a_closed_browser_and_a_deleted_pod_lose_nothing_of_an_answer() -> Resul
     instance.kubectl(&["rollout", "status", "deployment/catalyst", "--timeout=90s"]).await?;
 
     let browser = Browser::start().await?;
-    eventually("a page through the ingress", Duration::from_secs(30), || async {
-        let (status, body) = instance.http_get("/api/health").await?;
-        if status == 200 { Ok(()) } else { Err(anyhow!("{status} {body}")) }
-    })
-    .await?;
+    instance.await_reachable().await?;
     browser.sign_in(&instance.url(), &secret).await?;
     browser.css("[data-testid='idea-item'][data-slug='long-story']").await?.click().await?;
     results_reach(&browser, 1).await?;

@@ -268,7 +268,8 @@ impl Steps {
 
     /// What was changed or deleted by hand and put back; and a rollout of pods that served before.
     pub(super) async fn tell_repairs(&self, instance: &CatalystInstance, now: &AppliedNow) {
-        let settled = same_generation(instance);
+        // Until the first pods exist, what is missing is missing because it has not been made yet.
+        let settled = same_generation(instance) && instance.status.as_ref().is_some_and(|status| status.last_rollout.is_some());
         for change in &now.applied.changes {
             let was = match change.act {
                 Act::Repaired => "changed",
