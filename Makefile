@@ -3,6 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .ONESHELL:
+.SILENT:
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 TARGET  := x86_64-unknown-linux-gnu
@@ -18,26 +19,27 @@ export CATALYST_VERSION := $(VERSION)
 .PHONY: help demo demo-down test lint fmt generate images release web setup bench unit e2e
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 demo: images ## build everything, start the lab, install the operator, apply an example, print the URL (cold about 20 min, warm under 1 min)
 	target/release/catalyst-demo up
 
 demo-down: ## remove everything that `make demo` made on the machine (build caches stay)
-	@if [ -x target/release/catalyst-demo ]; then target/release/catalyst-demo down; else echo "nothing to remove: the demo was not built here"; fi
+	if [ -x target/release/catalyst-demo ]; then target/release/catalyst-demo down; else echo "nothing to remove: the demo was not built here"; fi
 
 test: images unit e2e ## everything: web, unit, golden, real API server, real sshd, real CLI, cluster, browser
 
 unit: setup web ## all but the cluster and browser tests
-	cd web && npm test && cd ..
+	(cd web && npm test)
 	target/debug/catalyst-lab build
-	cargo test --locked --workspace --exclude catalyst-e2e
+	cargo test --locked --workspace
 
+# `--workspace` and a feature rather than `-p`: dependencies keep the features, and so the builds, that the other tests have.
 e2e: images ## the cluster and browser tests, on a lab of their own that is taken down afterwards
-	trap '$(LAB) down --name e2e' EXIT
-	cargo test --locked -p catalyst-e2e -- --test-threads=1
+	trap '$(LAB) down --name e2e 2>/dev/null' EXIT
+	cargo test --locked --workspace --features catalyst-e2e/cluster --test cluster -- --test-threads=1
 
-lint: web ## rustfmt, clippy (warnings are errors), licences and duplicates, web checks, shell scripts
+lint: setup web ## rustfmt, clippy (warnings are errors), licences and duplicates, web checks, shell scripts
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
@@ -78,6 +80,6 @@ web/dist/index.html: web/package-lock.json web/index.html web/vite.config.ts $(s
 	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run build
 
 setup: ## check the tools that are needed, and install from Debian's packages what is missing
-	@.ci/setup
-	cargo build --locked -q -p catalyst-lab --bin catalyst-lab
+	.ci/setup
+	cargo build --locked -q --workspace --bin catalyst-lab
 	target/debug/catalyst-lab preflight --install $(foreach tool,$(TEST_TOOLS),--also $(tool))
