@@ -60,8 +60,11 @@ async fn a_person_signs_in_captures_an_idea_chats_sees_text_arrive_in_pieces_and
     results_reach(&browser, 1).await?;
     ensure!(ticks(&browser).await? == (0..30).collect::<Vec<_>>(), "{:?}", ticks(&browser).await?);
 
-    browser.say("Please read the idea and list what is there").await?;
+    browser.say("Please read the idea").await?;
     results_reach(&browser, 2).await?;
+    // Claude was told where the idea is, and may read it without asking.
+    let said = browser.texts(ANSWER).await?.join(" ");
+    ensure!(said.contains("a story with choices"), "the idea was not read: {said}");
     ensure!(browser.count("[data-testid='tool-call']").await? >= 1, "no tool call: {}", browser.text().await?);
     browser.screenshot("2-chat").await?;
 

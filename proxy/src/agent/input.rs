@@ -44,6 +44,11 @@ pub fn permission(request_id: &str, answer: &Answer, input: &RawValue) -> String
     format!("{answer}\n")
 }
 
+/// Tells Claude what it is about. The idea itself is a user's text and so never part of a command line: Claude reads the file.
+const ABOUT_THE_IDEA: &str = "--append-system-prompt=A person captured an idea and talks with you about it. The idea is the file \
+    ../idea.md (its title is in ../meta.json): read it before you answer the first message. Work in the current directory; what is \
+    above it is kept by the application and must not be changed.";
+
 /// Claude's arguments. The session to resume is added on the VM, where its transcript is.
 pub fn arguments(mode: Mode) -> &'static [&'static str] {
     match mode {
@@ -59,6 +64,9 @@ pub fn arguments(mode: Mode) -> &'static [&'static str] {
             "--tools=Read,Grep,Glob",
             "--strict-mcp-config",
             "--setting-sources=user",
+            // The idea lies beside the working directory; without this, reading it asks for permission.
+            "--add-dir=..",
+            ABOUT_THE_IDEA,
         ],
         Mode::Build => &[
             "-p",
@@ -69,6 +77,8 @@ pub fn arguments(mode: Mode) -> &'static [&'static str] {
             "--replay-user-messages",
             "--permission-prompt-tool=stdio",
             "--permission-mode=acceptEdits",
+            "--add-dir=..",
+            ABOUT_THE_IDEA,
         ],
     }
 }

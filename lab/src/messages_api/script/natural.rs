@@ -13,23 +13,41 @@ const PAGE: &str = "index.html";
 pub(super) fn message(conversation: &Conversation) -> Message {
     if conversation.offers("Write") {
         building(conversation)
-    } else if conversation.offers("Glob") && asks_for_files(&conversation.prompt) {
+    } else if conversation.offers("Read")
+        && asks_for(&conversation.prompt, &READING)
+        && asks_for(&conversation.prompt, &["idea"])
+    {
+        reading_the_idea(conversation)
+    } else if conversation.offers("Glob") && asks_for(&conversation.prompt, &READING) {
         reading(conversation)
     } else {
         talking(conversation)
     }
 }
 
-fn asks_for_files(prompt: &str) -> bool {
+fn asks_for(prompt: &str, words: &[&str]) -> bool {
     let prompt = prompt.to_lowercase();
-    prompt.split(|letter: char| !letter.is_alphanumeric()).any(|word| READING.contains(&word))
+    prompt.split(|letter: char| !letter.is_alphanumeric()).any(|word| words.contains(&word))
+}
+
+fn reading_the_idea(conversation: &Conversation) -> Message {
+    match conversation.results.as_slice() {
+        [] => Message::of(vec![
+            Block::paced(&format!("{DISCLOSURE} I read the idea as it was captured. ")),
+            Block::tool("Read", json!({ "file_path": "../idea.md" })),
+        ]),
+        [read, ..] => {
+            let content = read.first().map(told).unwrap_or_default();
+            Message::of(vec![Block::paced(&format!("{content}\n\nWhat to make of it, a model would have to say."))])
+        }
+    }
 }
 
 fn talking(conversation: &Conversation) -> Message {
     Message::of(vec![Block::paced(&format!(
         "{DISCLOSURE} You wrote: “{}”.\n\nA model would think about that now. What I can show is the way that an answer \
          takes: from the dev-VM over SSH to your browser, piece by piece, and kept there when you leave.\n\n\
-         Ask me to *list the files* of this idea and I use a tool for it. Start a *build* and I write a small page, run a \
+         Ask me to *read the idea* or to *list the files* and I use a tool for it. Start a *build* and I write a small page, run a \
          command and tell you what came of it.",
         quote(&conversation.prompt)
     ))])
