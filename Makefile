@@ -16,7 +16,7 @@ TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=b
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
 export CATALYST_VERSION := $(VERSION)
 
-.PHONY: help demo demo-down test lint fmt generate images release web setup bench unit e2e
+.PHONY: help demo demo-down test lint fmt generate images release web setup unit e2e
 
 help: ## this list
 	grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -55,9 +55,6 @@ generate: ## write crds/ and docs/ from the code
 	target/debug/catalyst-operator crds > crds/catalystinstances.yaml
 	target/debug/catalyst-operator docs > docs/reference.md
 	target/debug/catalyst-operator reasons > docs/reasons.md
-
-bench: release ## measurements against peers, as ratios (bench/README.md)
-	bench/run
 
 images: release ## both container images, as archives in target/images
 	mkdir -p target/images
