@@ -25,6 +25,8 @@ const OWNED: [&str; 8] = [
 #[tokio::test]
 async fn a_deleted_object_of_any_kind_is_back_at_once() -> Result<()> {
     let instance = Instance::ready(stage().await, "deleted", json!({})).await?;
+    let old =
+        instance.get("cati/catalyst").await?["status"]["authorizedKeysLine"].as_str().unwrap_or_default().to_owned();
     for object in OWNED {
         let before = instance.get(object).await?["metadata"]["uid"].clone();
         instance.kubectl(&["delete", object, "--wait=false"]).await?;
@@ -38,15 +40,21 @@ async fn a_deleted_object_of_any_kind_is_back_at_once() -> Result<()> {
         .await?;
         println!("{object}: back after {} ms", took.as_millis());
     }
-    // The lost key cannot come back: an event says so and shows the new line to authorise.
-    let (events, _) = eventually("an event of the new key", REPAIR, || async {
-        let events = instance
-            .kubectl(&["get", "events", "-o", "jsonpath={range .items[*]}{.reason} {.message}{\"\\n\"}{end}"])
-            .await?;
-        if events.contains("ssh-ed25519 ") { Ok(events) } else { Err(anyhow!(events)) }
+    // The lost key cannot come back: status shows the line of the new one, and so does an event.
+    let (new, _) = eventually("the line of the new key in status", REPAIR, || async {
+        let now = instance.get("cati/catalyst").await?["status"]["authorizedKeysLine"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        if now != old && !now.is_empty() { Ok(now) } else { Err(anyhow!(now)) }
     })
     .await?;
-    println!("{events}");
+    eventually("an event with the line of the new key", REPAIR, || async {
+        let events =
+            instance.kubectl(&["get", "events", "-o", "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}"]).await?;
+        if events.contains(&new) { Ok(()) } else { Err(anyhow!(events)) }
+    })
+    .await?;
     instance.authorize().await?;
     instance.await_ready(Duration::from_secs(90)).await?;
     instance.delete().await
