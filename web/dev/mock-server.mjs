@@ -155,6 +155,8 @@ async function turn(entry, mode, text, messageId) {
 
 // ---- WebSocket
 
+const ALIVE = JSON.stringify({ ideaId: "", type: "server:alive" });
+
 function incoming(socket, text) {
   let frame;
   try {
@@ -276,7 +278,9 @@ server.on("upgrade", (request, socket, head) => {
   if (world.refuse || !signedIn(request)) return socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n");
   sockets.handleUpgrade(request, socket, head, (client) => {
     client.on("message", (data) => incoming(client, data.toString()));
+    const alive = setInterval(() => client.send(ALIVE), 20_000);
     client.on("close", () => {
+      clearInterval(alive);
       for (const { viewers } of world.ideas.values()) for (const viewer of viewers) if (viewer[0] === client) viewers.delete(viewer);
     });
   });

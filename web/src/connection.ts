@@ -14,6 +14,8 @@ export interface Listener {
 
 const HEALTH_PERIOD_MS = 15_000;
 const HEALTH_PERIOD_TROUBLED_MS = 4_000;
+/** A page in the background asks for nothing; the session is renewed by asking, long before it ends. */
+const RENEWAL_PERIOD_MS = 3_600_000;
 
 export class Connection {
   readonly state = new Store<ConnectionState>("offline");
@@ -22,6 +24,7 @@ export class Connection {
   private readonly listeners = new Map<string, Listener>();
   private healthTimer: ReturnType<typeof setTimeout> | undefined;
   private running = false;
+  private asked = Date.now();
 
   private readonly socket = new Socket(
     {
@@ -101,16 +104,34 @@ export class Connection {
     }
   }
 
+  private async renew(): Promise<void> {
+    this.asked = Date.now();
+    try {
+      if (!(await api.authenticated())) this.onSignedOut();
+    } catch {
+      // Asked again in an hour; until then the session lasts.
+    }
+  }
+
   private async checkHealth(): Promise<void> {
     clearTimeout(this.healthTimer);
     if (!this.running) return;
-    const health = document.visibilityState === "visible" ? await api.health() : this.health.get();
+    const before = this.health.get();
+    const health = document.visibilityState === "visible" ? await api.health() : before;
     if (!this.running) return;
+    if (health !== before) this.asked = Date.now();
+    else if (Date.now() - this.asked >= RENEWAL_PERIOD_MS && this.state.get() === "connected") void this.renew();
     this.health.set(health);
+    // Back within reach: no need to sit out the pause. Only news counts, or a refused socket would be tried without end.
+    if (!reachable(before) && reachable(health)) this.socket.retryNow();
     // The server does not answer, yet the socket looks open: its other end is gone.
     if (health.state === "unreachable" && this.state.get() === "connected") this.socket.reset();
     clearTimeout(this.healthTimer);
     const calm = health.state === "ok" && this.state.get() === "connected";
     this.healthTimer = setTimeout(() => void this.checkHealth(), calm ? HEALTH_PERIOD_MS : HEALTH_PERIOD_TROUBLED_MS);
   }
+}
+
+function reachable(health: Health): boolean {
+  return health.state === "ok" || health.state === "vm-away";
 }

@@ -71,6 +71,8 @@ export interface Conversation {
   readonly pending: readonly PendingMessage[];
   /** Decisions given here that the log has not confirmed. */
   readonly answers: Readonly<Record<string, Decision>>;
+  /** What the server said beside the log of requests in it, by run and request; kept for folding anew. */
+  readonly closed: Readonly<Record<string, PermissionState>>;
   /** Where older history begins; absent when all is shown. */
   readonly before?: Position;
   readonly subscribed: boolean;
@@ -84,6 +86,7 @@ export type Action =
   | { readonly type: "compose"; readonly message: PendingMessage }
   | { readonly type: "sent"; readonly messageId: string }
   | { readonly type: "discard"; readonly messageId: string }
+  | { readonly type: "retry"; readonly messageId: string }
   | { readonly type: "answer"; readonly requestId: string; readonly decision: Decision }
   | { readonly type: "disconnected" }
   | { readonly type: "dismiss" };
@@ -94,6 +97,7 @@ export const emptyConversation: Conversation = {
   turnOpen: false,
   pending: [],
   answers: {},
+  closed: {},
   subscribed: false,
 };
 
@@ -124,6 +128,8 @@ export function reduce(state: Conversation, action: Action): Conversation {
       return withPending(state, action.messageId, (each) => ({ ...each, state: "sent" }));
     case "discard":
       return { ...state, pending: state.pending.filter((each) => each.messageId !== action.messageId) };
+    case "retry":
+      return withPending(state, action.messageId, ({ messageId, mode, text }) => ({ messageId, mode, text, state: "waiting" }));
     case "answer":
       return { ...state, answers: { ...state.answers, [action.requestId]: action.decision } };
     case "disconnected":
@@ -140,7 +146,7 @@ export function reduce(state: Conversation, action: Action): Conversation {
 function applyNotice(state: Conversation, notice: Notice): Conversation {
   switch (notice.type) {
     case "subscribed":
-      return subscribed(state, notice.before);
+      return subscribed(state, notice.after, notice.before);
     case "history":
       return prepend(state, notice.frames, notice.before);
     case "accepted":
@@ -148,28 +154,57 @@ function applyNotice(state: Conversation, notice: Notice): Conversation {
     case "run:state":
       return state;
     case "claude:error":
-      return failed(state, notice.error, notice.messageId);
+      return failed(state, notice);
+    case "claude:permission_closed":
+      return answered(state, notice.requestId, notice.decision);
   }
 }
 
 /** The server replays from where we stopped; if it cannot reach back that far we start afresh from what it has. */
-function subscribed(state: Conversation, before: Position | undefined): Conversation {
-  const gap = before !== undefined && state.last !== undefined && comparePositions(before, state.last) > 0;
+function subscribed(state: Conversation, after: string | undefined, before: Position | undefined): Conversation {
+  const gap = after === undefined || (before !== undefined && state.last !== undefined && comparePositions(before, state.last) > 0);
   if (state.last && !gap) return { ...without(state, "notice"), subscribed: true };
   const fresh: Conversation = {
     ...emptyConversation,
     subscribed: true,
     pending: state.pending.filter((each) => each.state !== "accepted"),
     answers: state.answers,
+    closed: state.closed,
   };
   return before ? { ...fresh, before } : fresh;
 }
 
-/** An error without a message id, while a message of ours is unanswered, is taken as that message's. */
-function failed(state: Conversation, error: string, messageId: string | undefined): Conversation {
-  const owner = messageId ?? state.pending.find((each) => each.state === "sent")?.messageId;
-  if (owner === undefined || !state.pending.some((each) => each.messageId === owner)) return { ...state, notice: error };
-  return withPending(state, owner, (each) => ({ ...each, state: "failed", error }));
+/** Only what the error names has failed: another message may well be delivered. */
+function failed(state: Conversation, { error, messageId, requestId }: Extract<Notice, { type: "claude:error" }>): Conversation {
+  if (requestId !== undefined) {
+    // Answered meanwhile, here or elsewhere: what came of it is shown already.
+    if (!(requestId in state.answers)) return state;
+    return { ...state, answers: omit(state.answers, requestId), notice: error };
+  }
+  if (!state.pending.some((each) => each.messageId === messageId)) return { ...state, notice: error };
+  return withPending(state, messageId ?? "", (each) => ({ ...each, state: "failed", error }));
+}
+
+/** Closes a request that is still open, and remembers it for whenever the frames are folded anew. */
+function answered(state: Conversation, requestId: string, decision: Decision | undefined): Conversation {
+  const run = state.last?.run;
+  if (run === undefined || !state.turnOpen) return state;
+  const closed = { ...state.closed, [closedKey(run, requestId)]: closedState(decision) };
+  const fold = new Fold({ ...state, closed });
+  return fold.close(requestId, decision) ? { ...state, closed, ...fold.outcome() } : state;
+}
+
+/** Requests are numbered anew by every process. */
+function closedKey(run: number, requestId: string): string {
+  return `${run}:${requestId}`;
+}
+
+function closedState(decision: Decision | undefined): PermissionState {
+  return decision === "allow" ? "allowed" : decision === "deny" ? "denied" : "withdrawn";
+}
+
+function omit<T>(all: Readonly<Record<string, T>>, key: string): Readonly<Record<string, T>> {
+  return Object.fromEntries(Object.entries(all).filter(([each]) => each !== key));
 }
 
 function withPending(state: Conversation, messageId: string, change: (each: PendingMessage) => PendingMessage): Conversation {
@@ -221,7 +256,7 @@ function prepend(state: Conversation, frames: readonly LogFrame[], before: Posit
   older.sort((a, b) => comparePositions(a.position, b.position));
   const all = merge(merge([], older), state.frames);
   const first = all[0]?.position;
-  const fold = new Fold({ ...emptyConversation, pending: state.pending, answers: state.answers });
+  const fold = new Fold({ ...emptyConversation, pending: state.pending, answers: state.answers, closed: state.closed });
   for (const frame of all) fold.take(frame);
   return {
     ...without(state, "before"),
@@ -241,6 +276,7 @@ class Fold {
   private model: string | undefined;
   private pending: readonly PendingMessage[];
   private answers: Readonly<Record<string, Decision>>;
+  private readonly closed: Readonly<Record<string, PermissionState>>;
 
   constructor(from: Conversation) {
     this.entries = [...from.entries];
@@ -249,6 +285,7 @@ class Fold {
     this.model = from.model;
     this.pending = from.pending;
     this.answers = from.answers;
+    this.closed = from.closed;
   }
 
   outcome(): Pick<Conversation, "entries" | "turnOpen" | "model" | "pending" | "answers"> {
@@ -259,6 +296,18 @@ class Fold {
       pending: this.pending,
       answers: this.answers,
     };
+  }
+
+  /** Closes a request; false when it is not open. */
+  close(requestId: string, decision: Decision | undefined): boolean {
+    let found = false;
+    this.eachTool((part) => {
+      if (part.permission?.requestId !== requestId || part.permission.state !== "open") return part;
+      found = true;
+      return { ...part, permission: { requestId, state: closedState(decision) } };
+    });
+    if (found) this.forget(requestId);
+    return found;
   }
 
   take({ position, event }: LogFrame): void {
@@ -298,7 +347,7 @@ class Fold {
           ...part,
           name: event.name || part.name,
           input: event.input ?? part.input,
-          permission: { requestId: event.requestId, state: "open" },
+          permission: { requestId: event.requestId, state: this.closed[closedKey(position.run, event.requestId)] ?? "open" },
         }));
         return;
       case "claude:permission_closed":
@@ -351,7 +400,7 @@ class Fold {
   }
 
   private closePermission(requestId: string, decision: Decision | undefined): void {
-    const state: PermissionState = decision === "allow" ? "allowed" : decision === "deny" ? "denied" : "withdrawn";
+    const state = closedState(decision);
     this.eachTool((part) => (part.permission?.requestId === requestId ? { ...part, permission: { requestId, state } } : part));
     this.forget(requestId);
   }
@@ -428,7 +477,7 @@ class Fold {
 
   private forget(requestId: string): void {
     if (!(requestId in this.answers)) return;
-    this.answers = Object.fromEntries(Object.entries(this.answers).filter(([id]) => id !== requestId));
+    this.answers = omit(this.answers, requestId);
   }
 
   /** The parts of the answer being written; opens one after a message of the user. */

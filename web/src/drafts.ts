@@ -26,15 +26,26 @@ export const drafts = {
     if (!Array.isArray(stored)) return [];
     return stored.flatMap((each: Partial<PendingMessage> | null) =>
       typeof each?.messageId === "string" && typeof each.text === "string"
-        ? [{ messageId: each.messageId, text: each.text, mode: each.mode === "build" ? "build" : "chat", state: "waiting" } as const]
+        ? [
+            {
+              messageId: each.messageId,
+              text: each.text,
+              mode: each.mode === "build" ? "build" : "chat",
+              ...(typeof each.error === "string" ? { state: "failed", error: each.error } : { state: "waiting" }),
+              ...(typeof each.run === "number" && { run: each.run }),
+            } as const,
+          ]
         : [],
     );
   },
-  /** Keeps what the server has not confirmed; a resend carries the same id, so it cannot run twice. */
+  /**
+   * Keeps what the server has not confirmed, and what failed until a person sends it again or discards it; a resend
+   * carries the same id, so it cannot run twice.
+   */
   saveOutbox(slug: string, pending: readonly PendingMessage[]): void {
-    const unconfirmed = pending.filter((each) => each.state === "waiting" || each.state === "sent");
+    const unconfirmed = pending.filter((each) => each.state !== "accepted");
     if (unconfirmed.length === 0) erase(OUTBOX + slug);
-    else write(OUTBOX + slug, unconfirmed.map(({ messageId, text, mode }) => ({ messageId, text, mode })));
+    else write(OUTBOX + slug, unconfirmed.map(({ messageId, text, mode, error, run }) => ({ messageId, text, mode, error, run })));
   },
   forget(slug: string): void {
     erase(DRAFT + slug);

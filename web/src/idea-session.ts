@@ -52,10 +52,18 @@ export class IdeaSession {
     this.transmitWaiting();
   }
 
-  /** Another try of a message that failed is another message: the first one's id is spent. */
+  /**
+   * The first try may have reached the VM although it failed: the same id keeps it from running twice. Only an id that
+   * a run has taken and ended with is spent.
+   */
   sendAgain(messageId: string): void {
     const message = this.conversation.get().pending.find((each) => each.messageId === messageId);
     if (!message) return;
+    if (message.run === undefined) {
+      this.dispatch({ type: "retry", messageId });
+      this.transmitWaiting();
+      return;
+    }
     this.discard(messageId);
     this.send(message.mode, message.text);
   }
@@ -65,6 +73,8 @@ export class IdeaSession {
   }
 
   stop(): void {
+    // If it fails as it did before, that is news again.
+    this.dispatch({ type: "dismiss" });
     this.connection.send({ type: "cancel", ideaId: this.slug });
   }
 

@@ -42,11 +42,15 @@ export interface LogFrame {
 
 /** What the server says about the connection and the run, outside the log. */
 export type Notice =
-  | { readonly type: "subscribed"; readonly run?: number; readonly before?: Position; readonly live: boolean }
+  /** Without `after` the server begins with what it has, whatever was asked for. */
+  | { readonly type: "subscribed"; readonly run?: number; readonly after?: string; readonly before?: Position; readonly live: boolean }
   | { readonly type: "history"; readonly frames: readonly LogFrame[]; readonly before?: Position }
   | { readonly type: "accepted"; readonly messageId: string; readonly run: number }
   | { readonly type: "run:state"; readonly running: boolean }
-  | { readonly type: "claude:error"; readonly error: string; readonly messageId?: string };
+  /** Answered on the way to Claude: the log does not say so. Without a decision it is only known that it was answered. */
+  | { readonly type: "claude:permission_closed"; readonly requestId: string; readonly decision?: Decision }
+  /** Says what failed where the client named it. */
+  | { readonly type: "claude:error"; readonly error: string; readonly messageId?: string; readonly requestId?: string };
 
 export type Incoming =
   | { readonly kind: "log"; readonly ideaId: string; readonly frame: LogFrame }
@@ -97,7 +101,7 @@ export function decode(text: string): Incoming | undefined {
 function decodeNotice(frame: Fields): Notice | undefined {
   switch (frame["type"]) {
     case "subscribed":
-      return { type: "subscribed", live: frame["live"] === true, ...maybe("run", number(frame["run"])), ...maybe("before", position(frame["before"])) };
+      return { type: "subscribed", live: frame["live"] === true, ...maybe("run", number(frame["run"])), ...maybe("after", string(frame["after"])), ...maybe("before", position(frame["before"])) };
     case "history": {
       const frames = Array.isArray(frame["frames"]) ? frame["frames"] : [];
       return {
@@ -110,8 +114,15 @@ function decodeNotice(frame: Fields): Notice | undefined {
       return { type: "accepted", messageId: string(frame["messageId"]) ?? "", run: number(frame["run"]) ?? 0 };
     case "run:state":
       return { type: "run:state", running: frame["running"] === true };
+    case "claude:permission_closed":
+      return { type: "claude:permission_closed", requestId: string(frame["requestId"]) ?? "", ...maybe("decision", decision(frame["decision"])) };
     case "claude:error":
-      return { type: "claude:error", error: string(frame["error"]) ?? "The server reported an error.", ...maybe("messageId", string(frame["messageId"])) };
+      return {
+        type: "claude:error",
+        error: string(frame["error"]) ?? "The server reported an error.",
+        ...maybe("messageId", string(frame["messageId"])),
+        ...maybe("requestId", string(frame["requestId"])),
+      };
     default:
       return undefined;
   }

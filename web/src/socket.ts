@@ -31,6 +31,8 @@ const LONGEST_PAUSE_MS = 15_000;
 const CONNECT_DEADLINE_MS = 10_000;
 /** A connection that stays up this long makes the next pause short again. */
 const STEADY_MS = 5_000;
+/** The server says something at least every 20 s; after this long without a word its end of the connection is gone. */
+const SILENCE_MS = 50_000;
 /** Spreads the viewers of a server that goes away over its successor. */
 const DRAIN_SPREAD_MS = 1_500;
 
@@ -40,6 +42,7 @@ export class Socket {
   private failures = 0;
   private cancelTimer: () => void = () => {};
   private cancelSteady: () => void = () => {};
+  private cancelSilence: () => void = () => {};
   private wanted = false;
 
   constructor(
@@ -101,6 +104,7 @@ export class Socket {
       this.cancelSteady = this.host.after(STEADY_MS, () => {
         this.failures = 0;
       });
+      this.heard();
       this.become("connected");
     };
     socket.onclose = () => {
@@ -108,11 +112,17 @@ export class Socket {
       this.lost();
     };
     socket.onmessage = ({ data }) => {
+      this.heard();
       const message = typeof data === "string" ? decode(data) : undefined;
       if (!message) return;
       this.events.incoming(message);
       if (message.kind === "draining") this.moveOn();
     };
+  }
+
+  private heard(): void {
+    this.cancelSilence();
+    this.cancelSilence = this.host.after(SILENCE_MS, () => this.reset());
   }
 
   /** The server is going: leave it before it closes, so that its successor gets us at a time of our choosing. */
@@ -132,6 +142,7 @@ export class Socket {
   private abandon(): void {
     this.cancelTimer();
     this.cancelSteady();
+    this.cancelSilence();
     const socket = this.current;
     this.current = undefined;
     if (!socket) return;

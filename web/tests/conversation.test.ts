@@ -178,6 +178,42 @@ describe("the end of a turn", () => {
   });
 });
 
+describe("a request that was answered, which only the server says", () => {
+  const ask = (run: number, id = "r") => frame(run, "10.0", { type: "claude:permission", requestId: id, toolUseId: "t", name: "Write", input: {} });
+  const closed = (decision?: "allow" | "deny") => notice({ type: "claude:permission_closed", requestId: "r", ...(decision && { decision }) });
+  const shown = (state: Conversation) => parts(state).map((part) => part.kind === "tool" && part.permission?.state);
+
+  it("is shown with its answer, and asks no more", () => {
+    expect(shown(fold(frames(ask(1)), closed("allow")))).toEqual(["allowed"]);
+    expect(shown(fold(frames(ask(1)), closed("deny")))).toEqual(["denied"]);
+    // One that was answered before this server looked.
+    expect(isAsking(fold(frames(ask(1)), closed()))).toBe(false);
+    expect(fold(frames(ask(1)), { type: "answer", requestId: "r", decision: "allow" }, closed("allow")).answers).toEqual({});
+  });
+
+  it("stays answered when earlier frames come, and when the frames come again", () => {
+    const state = fold(frames(ask(3)), closed("allow"));
+    const paged = reduce(state, notice({ type: "history", frames: [frame(1, "1.0", user("q"))] }));
+    expect(shown(paged)).toEqual(["allowed"]);
+    expect(shown(reduce(reduce(state, notice({ type: "subscribed", live: true })), frames(ask(3))))).toEqual(["allowed"]);
+    // Another process counts from the beginning.
+    expect(shown(reduce(state, frames(ask(4))))).toContain("open");
+  });
+
+  it("says nothing of a request that is over or was never shown", () => {
+    const ended = fold(frames(ask(1), frame(1, "20.0", result())));
+    expect(reduce(ended, closed("allow"))).toBe(ended);
+    const other = fold(frames(ask(1, "other")));
+    expect(reduce(other, closed("allow"))).toBe(other);
+  });
+
+  it("drops the failure of an answer that came too late", () => {
+    const late = reduce(fold(frames(ask(1)), { type: "answer", requestId: "r", decision: "deny" }, closed("allow")), notice({ type: "claude:error", error: "already answered", requestId: "r" }));
+    expect(late.notice).toBeUndefined();
+    expect(shown(late)).toEqual(["allowed"]);
+  });
+});
+
 describe("own messages", () => {
   it("shows a message once: the local one gives way to that of the log", () => {
     const state = fold(
@@ -204,11 +240,14 @@ describe("own messages", () => {
     expect(reduce(accepted, { type: "disconnected" }).pending[0]?.state).toBe("accepted");
   });
 
-  it("gives an error to the message that it answers, else to the page", () => {
-    const sent = fold({ type: "compose", message: message("u1") }, { type: "sent", messageId: "u1" });
-    const failed = reduce(sent, notice({ type: "claude:error", error: "disk full" }));
-    expect(failed.pending).toMatchObject([{ state: "failed", error: "disk full" }]);
+  it("gives an error to the message that it names, else to the page", () => {
+    const sent = fold(...["u1", "u2"].flatMap((id): Action[] => [{ type: "compose", message: message(id) }, { type: "sent", messageId: id }]));
+    const failed = reduce(sent, notice({ type: "claude:error", error: "disk full", messageId: "u2" }));
+    expect(failed.pending).toMatchObject([{ state: "sent" }, { state: "failed", error: "disk full" }]);
     expect(failed.notice).toBeUndefined();
+    const other = reduce(sent, notice({ type: "claude:error", error: "no stop" }));
+    expect(other.pending).toEqual(sent.pending);
+    expect(other.notice).toBe("no stop");
     expect(fold(notice({ type: "claude:error", error: "gone" })).notice).toBe("gone");
   });
 
@@ -224,7 +263,7 @@ describe("own messages", () => {
 
 describe("subscribing again", () => {
   it("goes on where it was", () => {
-    const state = fold(frames(...turn.slice(0, 5)), { type: "disconnected" }, notice({ type: "subscribed", live: true, before: { run: 1, seq: "50.0" } }), frames(...turn.slice(5)));
+    const state = fold(frames(...turn.slice(0, 5)), { type: "disconnected" }, notice({ type: "subscribed", live: true, after: "50.0", before: { run: 1, seq: "50.0" } }), frames(...turn.slice(5)));
     expect(state).toEqual({ ...fold(frames(...turn)), subscribed: true });
   });
 
@@ -232,11 +271,16 @@ describe("subscribing again", () => {
     const state = fold(
       frames(...turn.slice(0, 5)),
       { type: "compose", message: message("u9") },
-      notice({ type: "subscribed", live: true, before: { run: 2, seq: "15.0" } }),
+      notice({ type: "subscribed", live: true, after: "50.0", before: { run: 2, seq: "15.0" } }),
       frames(...turn.slice(12)),
     );
     expect(said(state)).toBe("Yes.");
     expect(state.before).toEqual({ run: 2, seq: "15.0" });
     expect(state.pending).toHaveLength(1);
+  });
+
+  it("starts afresh when the server does not have the place where it was: the log is another", () => {
+    const state = fold(frames(...turn), notice({ type: "subscribed", live: false }), frames(...turn.slice(0, 12)));
+    expect(state).toEqual({ ...fold(frames(...turn.slice(0, 12))), subscribed: true });
   });
 });

@@ -8,6 +8,7 @@ import { decode, type Outgoing } from "../src/protocol";
 class FakeConnection {
   readonly sent: Outgoing[] = [];
   up = false;
+  private after: string | null = null;
   private listener: Listener | undefined;
 
   listen(_: string, listener: Listener): () => void {
@@ -17,6 +18,7 @@ class FakeConnection {
   }
   send(message: Outgoing): boolean {
     if (this.up) this.sent.push(message);
+    if (message.type === "subscribe") this.after = message.after ?? null;
     return this.up;
   }
   connect(): void {
@@ -32,8 +34,9 @@ class FakeConnection {
     if (!message) throw new Error("not a frame");
     this.listener?.incoming(message);
   }
+  /** Goes on where the client asked for. */
   subscribed(): void {
-    this.say({ type: "subscribed", run: 1, after: null, before: null, live: true });
+    this.say({ type: "subscribed", run: 1, after: this.after, before: null, live: true });
   }
   take(): Outgoing[] {
     return this.sent.splice(0);
@@ -105,20 +108,59 @@ describe("a session", () => {
     expect(connection.take()).toEqual([{ type: "answer", ideaId: "idea", requestId: "r", decision: "allow" }]);
   });
 
-  it("sends a failed message again under a new id", () => {
+  it("sends a failed message again under its id, so that it cannot run twice, over a reload too", () => {
+    const before = open();
+    before.connection.connect();
+    before.connection.subscribed();
+    before.session.send("chat", "hello");
+    const first = before.connection.take().at(-1);
+    const messageId = first?.type === "chat" ? first.messageId : "";
+    before.connection.say({ type: "claude:error", error: "The VM's disk is full.", messageId });
+    expect(before.session.conversation.get().pending).toMatchObject([{ state: "failed" }]);
+
+    const { session, connection } = open();
+    expect(session.conversation.get().pending).toMatchObject([{ messageId, text: "hello", state: "failed", error: "The VM's disk is full." }]);
+    connection.connect();
+    connection.take();
+    connection.subscribed();
+    // A person decides, not the reload.
+    expect(connection.take()).toEqual([]);
+    session.sendAgain(messageId);
+    expect(connection.take()).toEqual([first]);
+    expect(session.conversation.get().pending).toMatchObject([{ messageId, state: "sent" }]);
+  });
+
+  it("sends a message again under a new id when a run had taken it and ended", () => {
     const { session, connection } = open();
     connection.connect();
     connection.subscribed();
     session.send("chat", "hello");
     const first = connection.take().at(-1);
-    connection.say({ type: "claude:error", error: "The VM's disk is full." });
-    const failed = session.conversation.get().pending[0];
-    expect(failed).toMatchObject({ state: "failed" });
-    session.sendAgain(failed?.messageId ?? "");
+    const messageId = first?.type === "chat" ? first.messageId : "";
+    connection.say({ type: "accepted", messageId, run: 1 });
+    connection.say({ type: "run:exit", run: 1, seq: "9.0", code: 1, reason: "ended" });
+    connection.say({ type: "run:state", running: false });
+    session.sendAgain(messageId);
     const second = connection.take().at(-1);
     expect(second).toMatchObject({ type: "chat", message: "hello" });
     expect(second).not.toEqual(first);
     expect(session.conversation.get().pending).toHaveLength(1);
+  });
+
+  it("takes a failure for what it names alone", () => {
+    const { session, connection } = open();
+    connection.connect();
+    connection.subscribed();
+    connection.say({ type: "claude:permission", run: 1, seq: "5.0", requestId: "r", toolUseId: "t", name: "Write", input: {} });
+    session.send("chat", "hello");
+    session.answer("r", "allow");
+    connection.say({ type: "claude:error", error: "The run could not be stopped." });
+    connection.say({ type: "claude:error", error: "Not ours.", messageId: "of-another" });
+    expect(session.conversation.get().pending).toMatchObject([{ state: "sent" }]);
+    expect(session.conversation.get()).toMatchObject({ answers: { r: "allow" }, notice: "Not ours." });
+    connection.say({ type: "claude:error", error: "It did not arrive.", requestId: "r" });
+    // Allow and Deny can be pressed again.
+    expect(session.conversation.get()).toMatchObject({ answers: {}, notice: "It did not arrive." });
   });
 
   it("asks for one page at a time", () => {

@@ -14,6 +14,17 @@ describe("decoding", () => {
     expect(decode('{"type":"claude:error","ideaId":"x","error":"gone"}')).toEqual({ kind: "notice", ideaId: "x", notice: { type: "claude:error", error: "gone" } });
   });
 
+  it("takes what comes beside the log as the server's own word: which request was answered, what failed", () => {
+    expect(decode('{"type":"claude:permission_closed","ideaId":"x","requestId":"r","decision":"allow"}')).toEqual({
+      kind: "notice",
+      ideaId: "x",
+      notice: { type: "claude:permission_closed", requestId: "r", decision: "allow" },
+    });
+    expect(decode('{"type":"claude:error","ideaId":"x","error":"gone","requestId":"r"}')).toMatchObject({ notice: { requestId: "r" } });
+    expect(decode('{"type":"claude:error","ideaId":"x","error":"gone","messageId":"m"}')).toMatchObject({ notice: { messageId: "m" } });
+    expect(decode('{"type":"subscribed","ideaId":"x","run":1,"after":"5.0","before":null,"live":false}')).toMatchObject({ notice: { after: "5.0" } });
+  });
+
   it("reads null as absent", () => {
     expect(decode('{"type":"subscribed","ideaId":"x","run":null,"after":null,"before":null,"live":false}')).toEqual({
       kind: "notice",

@@ -164,9 +164,26 @@ describe("the socket", () => {
   it("stays closed once stopped", () => {
     const world = connected();
     world.socket.stop();
-    world.pass(60_000);
+    world.pass(120_000);
     expect(world.sockets).toHaveLength(1);
     expect(world.states.at(-1)).toBe("offline");
+  });
+
+  it("leaves a connection on which it hears nothing any more", () => {
+    const world = connected();
+    for (let n = 0; n < 5; n++) {
+      world.pass(20_000);
+      world.latest.onmessage?.({ data: '{"ideaId":"","type":"server:alive"}' });
+    }
+    expect(world.sockets).toHaveLength(1);
+    expect(world.received).toEqual([]);
+    const blind = world.latest;
+    world.pass(49_000);
+    expect(blind.closed).toBe(false);
+    world.pass(1_000);
+    expect(blind.closed).toBe(true);
+    expect(world.sockets).toHaveLength(2);
+    expect(world.states.at(-1)).toBe("connecting");
   });
 
   it("survives frames that are no messages", () => {

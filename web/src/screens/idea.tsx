@@ -89,6 +89,7 @@ export function IdeaScreen({ slug, connection, say }: IdeaProps) {
           turnOpen={conversation.turnOpen}
           turn={conversation.entries.findLast((entry) => entry.kind === "user")?.key}
           fresh={fresh}
+          notice={conversation.notice}
         />
       </div>
     </Shell>

@@ -16,6 +16,8 @@ interface ComposerProps {
   readonly turn: string | undefined;
   /** Nothing has been said about this idea yet. */
   readonly fresh: boolean;
+  /** What failed last; it may be the stop. */
+  readonly notice: string | undefined;
 }
 
 const modes: Readonly<Record<Mode, { readonly name: string; readonly hint: string; readonly placeholder: string }>> = {
@@ -23,19 +25,30 @@ const modes: Readonly<Record<Mode, { readonly name: string; readonly hint: strin
   build: { name: "Build", hint: "Claude may write files and run commands on the dev-VM.", placeholder: "What should Claude build?" },
 };
 
+/** What the server takes. */
+const LONGEST_BYTES = 8 * 1024 * 1024;
+
+/** A character is at most three bytes long, two of its halves four: most texts need not be measured. */
+export function isTooLong(text: string): boolean {
+  return text.length > LONGEST_BYTES / 3 && new Blob([text]).size > LONGEST_BYTES;
+}
+
 const starters: readonly { readonly mode: Mode; readonly text: string }[] = [
   { mode: "chat", text: "What is missing in this idea? Ask me the three questions that matter most." },
   { mode: "chat", text: "Suggest the smallest first version that is worth having." },
   { mode: "build", text: "Build the smallest first version, with a README that says how to run it." },
 ];
 
-export function Composer({ slug, session, connected, busy, turnOpen, turn, fresh }: ComposerProps) {
+export function Composer({ slug, session, connected, busy, turnOpen, turn, fresh, notice }: ComposerProps) {
   const [draft, setDraft] = useState(() => drafts.load(slug));
   const [stopping, setStopping] = useState(false);
   const field = useRef<HTMLTextAreaElement>(null);
 
   useEffect(() => drafts.save(slug, draft), [slug, draft]);
   useEffect(() => setStopping(false), [busy, connected, turn]);
+  useEffect(() => {
+    if (notice) setStopping(false);
+  }, [notice]);
   useEffect(() => {
     // A keyboard that pops up unasked hides half of a phone's screen.
     if (matchMedia("(pointer: fine)").matches) field.current?.focus();
@@ -49,9 +62,10 @@ export function Composer({ slug, session, connected, busy, turnOpen, turn, fresh
     element.style.height = `${element.scrollHeight}px`;
   }, [draft.text]);
 
+  const tooLong = isTooLong(draft.text);
   const send = () => {
     const text = draft.text.trim();
-    if (text === "") return;
+    if (text === "" || tooLong) return;
     session.send(draft.mode, text);
     setDraft({ ...draft, text: "" });
     field.current?.focus();
@@ -124,7 +138,7 @@ export function Composer({ slug, session, connected, busy, turnOpen, turn, fresh
             ))}
           </div>
           <span class="composer-hint" id="composer-hint">
-            {connected ? hint : "Not connected: what you send waits here until it can go."}
+            {tooLong ? "This is too long: a message can be 8 MiB at most. Put it into a file on the dev-VM instead." : connected ? hint : "Not connected: what you send waits here until it can go."}
           </span>
           {busy && (
             <button
@@ -141,7 +155,7 @@ export function Composer({ slug, session, connected, busy, turnOpen, turn, fresh
               {stopping ? "Stopping…" : "Stop"}
             </button>
           )}
-          <button type="submit" class="send" disabled={draft.text.trim() === ""} aria-label={turnOpen ? "Send; Claude reads it after this answer" : "Send"} data-testid="chat-send">
+          <button type="submit" class="send" disabled={draft.text.trim() === "" || tooLong} aria-label={turnOpen ? "Send; Claude reads it after this answer" : "Send"} data-testid="chat-send">
             <Icon name="send" />
           </button>
         </div>
