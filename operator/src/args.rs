@@ -70,8 +70,8 @@ pub struct RunArgs {
     #[arg(long, env = "SSH_CHECKS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub ssh_checks: u16,
 
-    /// Networks in which the operator itself never opens SSH connections (pods and Services), comma-separated CIDRs.
-    /// Loopback and link-local addresses are always refused.
+    /// Networks in which the operator itself never opens SSH connections, comma-separated CIDRs: those of pods. Loopback and
+    /// link-local addresses are always refused, and so are the ranges of Services, which the cluster tells.
     #[arg(long, env = "CLUSTER_CIDRS", value_delimiter = ',')]
     pub cluster_cidrs: Vec<ipnet::IpNet>,
 

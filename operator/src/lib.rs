@@ -17,6 +17,7 @@ pub mod leader;
 pub mod live;
 pub mod metrics;
 pub mod names;
+pub mod networks;
 pub mod observed;
 pub mod ownership;
 pub mod prober;

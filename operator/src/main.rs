@@ -10,6 +10,7 @@ use catalyst_operator::{
     crd,
     leader::{Election, LeaseSettings},
     metrics::Metrics,
+    networks,
     prober::{AddressPolicy, ProberSettings},
     reason, telemetry,
     validated::Defaults,
@@ -75,6 +76,11 @@ async fn lead(
     readiness: Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut refused = args.cluster_cidrs.clone();
+    tokio::select! {
+        services = networks::of_services(&client) => refused.extend(services),
+        () = stop.cancelled() => return Ok(()),
+    }
     let identity = args.identity.clone().unwrap_or_else(|| format!("catalyst-operator-{:08x}", rand::random::<u32>()));
     let settings = Settings {
         namespaces: args.watch_namespaces.iter().filter(|namespace| !namespace.is_empty()).cloned().collect(),
@@ -84,7 +90,7 @@ async fn lead(
         prober: ProberSettings {
             concurrent: usize::from(args.ssh_checks),
             deadline: LOOK_DEADLINE,
-            addresses: AddressPolicy::refusing(args.cluster_cidrs.clone()),
+            addresses: AddressPolicy::refusing(refused),
         },
     };
     if !args.leader_election {

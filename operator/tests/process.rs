@@ -20,12 +20,12 @@ use catalyst_operator::crd::CatalystInstance;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     coordination::v1::Lease,
-    networking::v1::Ingress,
+    networking::v1::{Ingress, ServiceCIDR},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -125,6 +125,12 @@ async fn with_the_rights_of_config_rbac_everything_works_and_sigterm_releases_th
     world.exists::<Ingress>("x").await;
     // This machine's own address is none that the operator connects to.
     world.reason("x", "HostForbidden").await;
+    // Nor is an address of a Service.
+    let ranges = Api::<ServiceCIDR>::all(world.admin.clone()).list(&ListParams::default()).await.unwrap().items;
+    let range = ranges[0].spec.clone().unwrap().cidrs.unwrap().remove(0);
+    let address = range.split('/').next().unwrap().to_owned();
+    world.apply("service", json!({"ssh": {"host": address, "user": "dev"}})).await;
+    world.reason("service", "HostForbidden").await;
     world.edit::<Deployment>("x", json!({"spec": {"template": {"spec": {"serviceAccountName": "other"}}}})).await;
     world.apply("x", json!({"ssh": {"host": "127.0.0.1", "user": "dev"}})).await;
     until("the Ingress goes", || async { world.api::<Ingress>().get_opt("x").await.unwrap().is_none().then_some(()) })
