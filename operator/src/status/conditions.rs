@@ -29,7 +29,8 @@ pub struct Conditions {
     pub patience: Option<Duration>,
 }
 
-/// The conditions for a verdict. Times of transition are kept while the status of a condition stays.
+/// The conditions for a verdict. Times of transition are kept while the status of a condition stays; that of `Reconciling`
+/// begins anew with a generation.
 #[must_use]
 pub fn conditions(
     before: Option<&CatalystInstanceStatus>,
@@ -43,7 +44,11 @@ pub fn conditions(
     let ready = matches!(severity, Severity::Ready | Severity::Warning | Severity::Event);
     let make = |kind: &str, is: bool| {
         let status = if is { "True" } else { "False" };
-        let since = old(kind).filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
+        // A wait is counted for its generation, so that of a new one begins with it.
+        let same = |old: &&Condition| {
+            old.status == status && (kind != RECONCILING || !is || old.observed_generation == Some(generation))
+        };
+        let since = old(kind).filter(same).map(|old| old.last_transition_time.clone());
         Condition {
             type_: kind.to_owned(),
             status: status.to_owned(),
@@ -81,7 +86,9 @@ fn settle(
     if stalled.filter(waited_out).is_some() {
         return (Severity::Stalled, None);
     }
-    let since = reconciling.filter(|old| old.status == "True").map_or(now, |old| old.last_transition_time.0);
+    let since = reconciling
+        .filter(|old| old.status == "True" && old.observed_generation == Some(generation))
+        .map_or(now, |old| old.last_transition_time.0);
     let waited = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     match patience.checked_sub(waited) {
         Some(left) if !left.is_zero() => (Severity::Reconciling, Some(left)),
@@ -142,6 +149,14 @@ mod tests {
         let verdict = Verdict::new(Reason::HostUnreachable, "m");
         let anew = conditions(Some(&stalled), &verdict, 2, at(700));
         assert_eq!(anew.patience, Some(Duration::from_secs(600)));
+        // And one that comes in the midst of the wait, through to its own end.
+        let after = |before: &CatalystInstanceStatus, second| {
+            let Conditions { conditions, patience } = conditions(Some(before), &verdict, 2, at(second));
+            (CatalystInstanceStatus { conditions, ..CatalystInstanceStatus::default() }, patience)
+        };
+        let (second, patience) = after(&first, 500);
+        assert_eq!(patience, Some(Duration::from_secs(600)));
+        assert_eq!(after(&second, 900).1, Some(Duration::from_secs(200)));
     }
 
     #[test]
