@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use catalyst_ssh::Reason as SshReason;
-use k8s_openapi::jiff::Timestamp;
 
 /// Everything that one pass knows of the cluster and of the VM.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +19,6 @@ pub struct Fetched {
     pub children: Vec<Child>,
     /// IngressClasses of the cluster; `None`: not looked at (no Ingress is wanted, or RBAC does not allow it).
     pub ingress_classes: Option<Vec<IngressClass>>,
-    /// Ingresses of others with the same host, as `namespace/name`; `None`: not looked at.
-    pub host_claims: Option<Vec<String>>,
     /// The Deployment's own report, if it exists.
     pub deployment: Option<DeploymentView>,
     /// The pods, oldest first.
@@ -54,6 +51,14 @@ pub enum Ownership {
     Ours,
     /// Somebody else's: read only. Holds `Kind/name` of its controller, if it has one.
     Foreign(Option<String>),
+}
+
+impl Ownership {
+    /// Whether it belongs to an instance of this name that is gone: the garbage collector is on its way.
+    pub fn is_predecessors(&self, name: &str) -> bool {
+        let own = |controller: &String| controller.split_once('/') == Some((crate::crd::KIND, name));
+        matches!(self, Ownership::Foreign(Some(controller)) if own(controller))
+    }
 }
 
 /// A secret value. Its `Debug` shows nothing of it.
@@ -110,8 +115,6 @@ pub struct Child {
 pub struct IngressClass {
     /// Its name.
     pub name: String,
-    /// Its controller, such as `k8s.io/ingress-nginx`.
-    pub controller: String,
 }
 
 /// What the Deployment says of itself.
@@ -133,8 +136,6 @@ pub struct DeploymentView {
     pub available: i32,
     /// Message of condition `ReplicaFailure` if True: quota, admission, service account.
     pub replica_failure: Option<String>,
-    /// Message of condition `Progressing` if False: the deadline has passed.
-    pub deadline_exceeded: Option<String>,
     /// Annotations of the pod template, among which our checksums are: tells why a rollout begins.
     pub template_annotations: BTreeMap<String, String>,
     /// The image of the container.
@@ -160,6 +161,8 @@ pub struct PodView {
     pub last_words: Option<String>,
     /// How often the container was restarted.
     pub restarts: i32,
+    /// The exit code with which it last ended.
+    pub last_exit: Option<i32>,
     /// The image that it was started from.
     pub image: String,
     /// What the server in the pod last logged as the reason for which the VM cannot be used.
@@ -169,8 +172,8 @@ pub struct PodView {
 /// What the operator's own attempt at the VM showed. Only enumerated reasons and sentences of ours; never a banner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshObservation {
-    /// When it was made.
-    pub at: Timestamp,
+    /// Whether it was good and so was the one before, half a minute earlier: the pod has tried again in between.
+    pub confirmed: bool,
     /// The key that the host showed, as known_hosts writes it (type and base64), and its fingerprint.
     pub host_key: Option<ShownHostKey>,
     /// How far it came: signed in, or why not.

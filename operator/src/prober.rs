@@ -14,7 +14,6 @@ use std::{
 };
 
 use catalyst_ssh::{Endpoint, Failure, KnownHosts, Observation, PrivateKey, Reason as SshReason};
-use k8s_openapi::jiff::Timestamp;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::Instant,
@@ -73,6 +72,12 @@ pub struct Look {
     pub forbidden: Option<IpAddr>,
 }
 
+impl Look {
+    fn is_good(&self) -> bool {
+        matches!(&self.observation, Some(SshObservation { outcome: Ok(()), .. }))
+    }
+}
+
 /// The answer to a question.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -103,6 +108,8 @@ struct Entry {
     identity: String,
     question: Question,
     look: Option<Look>,
+    /// The pods have served since: the look is of use for what the host is, not for why pods are not ready now.
+    outdated: bool,
     running: bool,
     backoff: Backoff,
     asked: Instant,
@@ -141,11 +148,24 @@ impl<T: Send + 'static> Prober<T> {
             self.begin(uid.to_owned(), identity, question, target);
         }
         match &entry.look {
-            None => Answer::Pending { since: entry.asked.elapsed() },
-            Some(look) => {
-                let again = entry.due.saturating_duration_since(now).max(Duration::from_secs(1));
-                Answer::Known { look: look.clone(), again }
+            Some(look) if !entry.outdated => {
+                // The end of a look that runs calls for a pass by itself.
+                let due = entry.due.saturating_duration_since(now).max(Duration::from_secs(1));
+                Answer::Known { look: look.clone(), again: if entry.running { AGAIN_WHEN_GOOD } else { due } }
             }
+            _ => Answer::Pending { since: entry.asked.elapsed() },
+        }
+    }
+
+    /// The pods serve: what was seen before is no cause of a failure that comes later. The next question is looked into at
+    /// once.
+    pub fn outdate(&self, uid: &str) {
+        if let Some(entry) = lock(&self.entries).get_mut(uid) {
+            let now = Instant::now();
+            entry.outdated = true;
+            entry.backoff.reset();
+            entry.asked = now;
+            entry.due = now;
         }
     }
 
@@ -207,6 +227,7 @@ impl Entry {
             identity: question.identity(),
             question: question.clone(),
             look: None,
+            outdated: false,
             running: false,
             backoff: Backoff::new(Duration::from_secs(5), Duration::from_secs(60)),
             asked: now,
@@ -214,8 +235,12 @@ impl Entry {
         }
     }
 
-    fn take(&mut self, look: Look) {
-        let good = matches!(&look.observation, Some(SshObservation { outcome: Ok(()), .. }));
+    fn take(&mut self, mut look: Look) {
+        let good = look.is_good();
+        let good_before = !self.outdated && self.look.as_ref().is_some_and(Look::is_good);
+        if let Some(observation) = &mut look.observation {
+            observation.confirmed = good && good_before;
+        }
         let wait = if good {
             self.backoff.reset();
             AGAIN_WHEN_GOOD
@@ -224,6 +249,7 @@ impl Entry {
         };
         self.due = Instant::now() + wait;
         self.look = Some(look);
+        self.outdated = false;
     }
 }
 
@@ -262,7 +288,7 @@ async fn attempt(question: &Question, deadline: Duration) -> Observation {
 }
 
 fn observation(host_key: Option<ShownHostKey>, outcome: Result<(), Failure>) -> SshObservation {
-    SshObservation { at: Timestamp::now(), host_key, outcome: outcome.map_err(SshFailure::from) }
+    SshObservation { confirmed: false, host_key, outcome: outcome.map_err(SshFailure::from) }
 }
 
 fn shown(key: &catalyst_ssh::PublicKey) -> Option<ShownHostKey> {
@@ -273,7 +299,10 @@ fn shown(key: &catalyst_ssh::PublicKey) -> Option<ShownHostKey> {
     Some(ShownHostKey { key: format!("{kind} {base64}"), fingerprint: catalyst_ssh::fingerprint(key) })
 }
 
-/// A panic while the map was held cannot leave it half changed: each change is one assignment.
+/// A panic while the map was held cannot leave it half changed: nothing between two of its changes can panic.
 fn lock<K>(map: &Mutex<K>) -> MutexGuard<'_, K> {
     map.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

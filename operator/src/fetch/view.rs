@@ -3,7 +3,7 @@
 use catalyst_ssh::Reason as SshReason;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ContainerStatus, Pod, PodStatus},
+    core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus},
     networking::v1::IngressClass as ApiIngressClass,
 };
 use kube::api::ObjectMeta;
@@ -47,7 +47,6 @@ pub(super) fn deployment(deployment: &Deployment) -> DeploymentView {
         ready: status.ready_replicas.unwrap_or_default(),
         available: status.available_replicas.unwrap_or_default(),
         replica_failure: condition("ReplicaFailure", "True"),
-        deadline_exceeded: condition("Progressing", "False"),
         template_annotations: template
             .and_then(|template| template.metadata.as_ref()?.annotations.clone())
             .unwrap_or_default(),
@@ -66,10 +65,7 @@ pub(super) fn settled(view: &DeploymentView) -> bool {
 }
 
 pub(super) fn ingress_class(class: ApiIngressClass) -> IngressClass {
-    IngressClass {
-        name: class.metadata.name.unwrap_or_default(),
-        controller: class.spec.and_then(|spec| spec.controller).unwrap_or_default(),
-    }
+    IngressClass { name: class.metadata.name.unwrap_or_default() }
 }
 
 pub(super) fn pod(pod: &Pod) -> PodView {
@@ -91,6 +87,7 @@ pub(super) fn pod(pod: &Pod) -> PodView {
         }),
         last_words: container.and_then(last_words),
         restarts: container.map_or(0, |container| container.restart_count),
+        last_exit: container.and_then(last_end).map(|ended| ended.exit_code),
         image: pod
             .spec
             .as_ref()
@@ -101,11 +98,14 @@ pub(super) fn pod(pod: &Pod) -> PodView {
     }
 }
 
+fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
+    ended.or_else(|| container.last_state.as_ref()?.terminated.as_ref())
+}
+
 /// The termination message (which, with FallbackToLogsOnError, is the end of the log), or else how it ended.
 fn last_words(container: &ContainerStatus) -> Option<String> {
-    let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
-    let before = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-    let terminated = ended.or(before)?;
+    let terminated = last_end(container)?;
     let message = terminated.message.as_deref().map(str::trim).filter(|message| !message.is_empty());
     Some(match message.and_then(|message| message.lines().rev().find(|line| !line.trim().is_empty())) {
         Some(line) => plain(&said(line)),
@@ -173,7 +173,7 @@ mod tests {
         }]}));
         assert_eq!(view.last_words.as_deref(), Some("no secret"));
         assert_eq!(view.waiting, Some(("CrashLoopBackOff".into(), "back-off".into())));
-        assert_eq!(view.restarts, 3);
+        assert_eq!((view.restarts, view.last_exit), (3, Some(1)));
     }
 
     #[test]

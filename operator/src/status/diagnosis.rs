@@ -25,6 +25,16 @@ pub fn diagnose(instance: &ValidatedInstance, fetched: &Fetched, forbidden: Opti
             left => Verdict::new(Reason::RolloutInProgress, format!("{left} pods are being stopped.")),
         };
     }
+    if deployment.wanted == 0 && instance.replicas > 0 {
+        return Verdict::new(
+            Reason::PodNotReady,
+            format!(
+                "The Deployment was scaled to 0 by somebody else, so no pod runs. To have them back: kubectl scale -n {} \
+                 deployment {} --replicas={}",
+                instance.namespace, instance.name, instance.replicas
+            ),
+        );
+    }
     if all_serve(deployment) {
         return ready(instance, deployment);
     }
@@ -64,19 +74,20 @@ fn cause(
 ) -> Verdict {
     let pods: Vec<&PodView> = fetched.pods.iter().filter(|pod| !pod.terminating && !pod.ready).collect();
     let verdict = refused(deployment)
-        .or_else(|| pods.iter().rev().find_map(|pod| image(pod)))
+        .or_else(|| pods.iter().rev().find_map(|pod| image(instance, pod)))
         .or_else(|| seen_from_here(instance, fetched.ssh.as_ref(), Weight::Decisive))
         .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod)))
         .or_else(|| pods.iter().rev().find_map(|pod| unschedulable(pod)))
         .or_else(|| seen_from_here(instance, fetched.ssh.as_ref(), Weight::Any))
-        .or_else(|| pods.iter().rev().find_map(|pod| said_by_pod(instance, pod, fetched.ssh.as_ref())))
         .or_else(|| forbidden_host(instance, forbidden))
+        .or_else(|| pods.iter().rev().find_map(|pod| said_by_pod(instance, pod, fetched.ssh.as_ref())))
+        .or_else(|| pods.iter().rev().find(|pod| crashed(pod)).map(|pod| crashing(instance, pod)))
         .unwrap_or_else(|| waiting(instance, deployment, &pods));
     let serving = deployment.available;
     if serving > 0 && deployment.updated < deployment.replicas {
         return Verdict::new(
             verdict.reason,
-            format!("{} The previous pods ({serving}) go on serving.", verdict.message),
+            format!("The previous pods ({serving}) go on serving. {}", verdict.message),
         );
     }
     verdict
@@ -87,17 +98,21 @@ fn refused(deployment: &DeploymentView) -> Option<Verdict> {
     Some(Verdict::new(Reason::PodRefused, format!("The cluster refuses to create the pods: {words}")))
 }
 
-fn image(pod: &PodView) -> Option<Verdict> {
-    let (reason, words) = pod.waiting.as_ref()?;
+/// The kubelet's own words alternate between the failure and the wait after it; they stay out of a message that would be
+/// written anew each time.
+fn image(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdict> {
+    let (reason, _) = pod.waiting.as_ref()?;
     let pulls = matches!(
         reason.as_str(),
         "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable"
     );
     pulls.then(|| {
         let message = format!(
-            "The image {} cannot be pulled ({reason}: {words}). {}",
+            "The image {} cannot be pulled. {} The registry's answer: kubectl describe pod -n {} {}",
             pod.image,
-            Reason::ImagePullFailed.remedy()
+            Reason::ImagePullFailed.remedy(),
+            instance.namespace,
+            pod.name
         );
         Verdict::new(Reason::ImagePullFailed, message)
     })
@@ -106,20 +121,38 @@ fn image(pod: &PodView) -> Option<Verdict> {
 fn crash(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdict> {
     let (reason, words) = pod.waiting.as_ref()?;
     match reason.as_str() {
-        "CrashLoopBackOff" => {
-            let last = pod.last_words.as_deref().unwrap_or("nothing");
-            let message = format!(
-                "The container of pod {} ended {} times; its last words: {last}. See kubectl logs -n {} {} --previous.",
-                pod.name, pod.restarts, instance.namespace, pod.name
-            );
-            Some(Verdict::new(Reason::PodCrashing, message))
-        }
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(Verdict::new(
+        "CrashLoopBackOff" => Some(crashing(instance, pod)),
+        "CreateContainerConfigError" => Some(Verdict::new(
             Reason::PodCrashing,
-            format!("The container of pod {} cannot be started ({reason}): {words}", pod.name),
+            format!("The container of pod {} cannot be configured: {words}", pod.name),
+        )),
+        "CreateContainerError" | "RunContainerError" => Some(Verdict::new(
+            Reason::PodCrashing,
+            format!(
+                "The container of pod {} cannot be started. See kubectl describe pod -n {} {}",
+                pod.name, instance.namespace, pod.name
+            ),
         )),
         _ => None,
     }
+}
+
+/// Whether a container that runs for the moment is one that ends again and again.
+fn crashed(pod: &PodView) -> bool {
+    pod.restarts >= 2 && pod.last_exit.is_some_and(|code| code != 0)
+}
+
+/// The same for each restart: what counts up would be written each time.
+fn crashing(instance: &ValidatedInstance, pod: &PodView) -> Verdict {
+    let last = pod.last_words.as_deref().unwrap_or("nothing");
+    let message = format!(
+        "The container of pod {} ends again and again; its last words: {} See kubectl logs -n {} {} --previous",
+        pod.name,
+        ended(last),
+        instance.namespace,
+        pod.name
+    );
+    Verdict::new(Reason::PodCrashing, message)
 }
 
 fn unschedulable(pod: &PodView) -> Option<Verdict> {
@@ -184,12 +217,12 @@ fn changed_key(instance: &ValidatedInstance, seen: Option<&SshObservation>, mess
 /// What the pod says counts where the operator's own look was good, or was not made.
 fn said_by_pod(instance: &ValidatedInstance, pod: &PodView, seen: Option<&SshObservation>) -> Option<Verdict> {
     let said = pod.ssh_says?;
-    let reached = seen.is_some_and(|seen| seen.outcome.is_ok());
+    let reached = seen.filter(|seen| seen.outcome.is_ok());
     let network = matches!(
         said,
         SshReason::HostUnresolvable | SshReason::HostUnreachable | SshReason::TimedOut | SshReason::ConnectionRefused
     );
-    if reached && network {
+    if network && reached.is_some_and(|seen| seen.confirmed) {
         let policy = match &instance.network_policy {
             Some(_) => format!(
                 "Look at the NetworkPolicy {} (networkPolicy.sshEgressCidr) and at any other policy of the namespace.",
@@ -204,6 +237,14 @@ fn said_by_pod(instance: &ValidatedInstance, pod: &PodView, seen: Option<&SshObs
         return Some(Verdict::new(Reason::PodCannotReachHost, message));
     }
     let reason = Reason::from(said);
+    if reached.is_some() {
+        // The pod's word may be from before: the VM may have come back a moment ago.
+        let message = format!(
+            "The operator reaches {} port {}; the pod {}, which could not ({said}), has not tried again yet.",
+            instance.ssh.host, instance.ssh.port, pod.name
+        );
+        return Some(Verdict::new(Reason::PodNotReady, message));
+    }
     let message = format!(
         "The pod {} cannot use {} port {}: {said}. {}",
         pod.name,
@@ -211,8 +252,7 @@ fn said_by_pod(instance: &ValidatedInstance, pod: &PodView, seen: Option<&SshObs
         instance.ssh.port,
         reason.remedy()
     );
-    // Where the operator's look was good a moment ago the pod's word may be from before: it has not tried again yet.
-    Some(Verdict::new(if reached { Reason::PodNotReady } else { reason }, message))
+    Some(Verdict::new(reason, message))
 }
 
 fn forbidden_host(instance: &ValidatedInstance, forbidden: Option<std::net::IpAddr>) -> Option<Verdict> {

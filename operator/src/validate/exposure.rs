@@ -93,12 +93,7 @@ fn ingress_tls(spec: &IngressTlsSpec, name: &InstanceName, findings: &mut Findin
 }
 
 /// What the cluster says about an Ingress that is fine in itself. It is built all the same: a class may come later.
-pub(super) fn advise_on_ingress(
-    ingress: &Ingress,
-    classes: Option<&[IngressClass]>,
-    claims: Option<&[String]>,
-    findings: &mut Findings,
-) {
+pub(super) fn advise_on_ingress(ingress: &Ingress, classes: Option<&[IngressClass]>, findings: &mut Findings) {
     if let Some(classes) = classes.filter(|classes| !classes.iter().any(|class| class.name == ingress.class)) {
         let there: Vec<&str> = classes.iter().map(|class| class.name.as_str()).collect();
         let there = if there.is_empty() {
@@ -110,16 +105,6 @@ pub(super) fn advise_on_ingress(
             Reason::IngressClassMissing,
             Some("ingress.className"),
             format!("There is no IngressClass {}. {there}", ingress.class),
-        );
-    }
-    if let Some(claim) = claims.and_then(<[String]>::first) {
-        findings.advise(
-            Reason::HostConflict,
-            Some("ingress.host"),
-            format!(
-                "Ingress {claim} already claims the host {}. Choose another ingress.host, or remove that Ingress.",
-                ingress.host
-            ),
         );
     }
 }

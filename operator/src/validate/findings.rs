@@ -22,6 +22,14 @@ impl Findings {
         None
     }
 
+    /// An object that goes with the instance of this name that was before. Returns `None`, for the value that there is not.
+    pub(super) fn predecessors<T>(&mut self, kind: &str, name: &str) -> Option<T> {
+        let message = format!(
+            "{kind} {name} of the instance's predecessor is still being removed; it is made anew as soon as it is gone."
+        );
+        self.stop(Reason::Progressing, None, message)
+    }
+
     /// Something to tell that keeps nothing from being built.
     pub(super) fn advise(&mut self, reason: Reason, field: Option<&str>, message: impl Into<String>) {
         self.advice.push(Finding { reason, field: field.map(str::to_owned), message: message.into() });

@@ -15,7 +15,7 @@ mod workload;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use kube::Resource as _;
 
@@ -111,12 +111,7 @@ fn validate_into(
     };
     refuse_foreign_children(&valid, fetched, findings);
     if let Some(ingress) = &valid.ingress {
-        exposure::advise_on_ingress(
-            ingress,
-            fetched.ingress_classes.as_deref(),
-            fetched.host_claims.as_deref(),
-            findings,
-        );
+        exposure::advise_on_ingress(ingress, fetched.ingress_classes.as_deref(), findings);
     }
     Some(valid)
 }
@@ -138,6 +133,10 @@ fn refuse_foreign_children(valid: &ValidatedInstance, fetched: &Fetched, finding
     for child in &fetched.children {
         let Ownership::Foreign(controller) = &child.owner else { continue };
         if !needed.iter().any(|(kind, name)| *kind == child.kind && *name == child.name) {
+            continue;
+        }
+        if child.owner.is_predecessors(valid.name.as_str()) {
+            findings.predecessors::<()>(&child.kind, &child.name);
             continue;
         }
         let whose = match controller {

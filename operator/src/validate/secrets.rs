@@ -11,10 +11,10 @@ use crate::observed::{AppSecret, Ownership, Referenced, SecretText};
 use crate::reason::Reason;
 use crate::validated::{AppSecretState, AppSecretUse};
 
-/// The shortest secret that is accepted, in bytes.
+/// The shortest secret that is accepted, in characters.
 const MIN_SECRET_LENGTH: usize = 16;
 /// What the chart's values hold until somebody changes them.
-const PLACEHOLDER: &[u8] = b"CHANGE_ME";
+const PLACEHOLDER: &str = "CHANGE_ME";
 
 /// `None` if anything stops it; `findings` says what.
 pub(super) fn validate(
@@ -49,6 +49,9 @@ pub(super) fn validate(
             );
         }
         Referenced::Missing => AppSecretState::ToGenerate,
+        Referenced::Found { owner, .. } if !use_existing && owner.is_predecessors(name.as_str()) => {
+            return findings.predecessors("Secret", &secret_name);
+        }
         Referenced::Found { owner: Ownership::Foreign(_), .. } if !use_existing => {
             return findings.stop(
                 Reason::NameConflict,
@@ -80,17 +83,7 @@ fn entry<'a>(
     findings: &mut Findings,
 ) -> Option<&'a [u8]> {
     let value = value.map(SecretText::expose).unwrap_or_default();
-    let problem = if value.is_empty() {
-        "is missing"
-    } else if value == PLACEHOLDER {
-        "is still the placeholder CHANGE_ME"
-    } else if value.len() < MIN_SECRET_LENGTH {
-        "is shorter than 16 characters"
-    } else if value.contains(&0) {
-        "contains a zero byte, which no environment variable can hold"
-    } else {
-        return Some(value);
-    };
+    let Some(problem) = problem(value) else { return Some(value) };
     let remedy = match owner {
         Ownership::Ours => "Delete the Secret to have it generated anew.",
         Ownership::Foreign(_) => "Set it to a random value, for example from `openssl rand -hex 32`.",
@@ -100,6 +93,23 @@ fn entry<'a>(
         Some("secrets"),
         format!("Secret {secret_name}: entry {entry} {problem}. {remedy}"),
     )
+}
+
+/// The server's own rule for a secret: what passes here, it starts with.
+fn problem(value: &[u8]) -> Option<&'static str> {
+    let Ok(text) = std::str::from_utf8(value) else { return Some("is no UTF-8 text") };
+    let text = text.trim();
+    if text.is_empty() {
+        Some("is missing")
+    } else if text.to_ascii_uppercase().contains(PLACEHOLDER) {
+        Some("still has the placeholder CHANGE_ME")
+    } else if text.chars().count() < MIN_SECRET_LENGTH {
+        Some("is shorter than 16 characters")
+    } else if text.contains('\0') {
+        Some("contains a zero byte, which no environment variable can hold")
+    } else {
+        None
+    }
 }
 
 /// Keyed by one of the values itself, so that somebody who may read Deployments cannot try out guesses of a weak

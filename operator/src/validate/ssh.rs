@@ -117,6 +117,9 @@ fn key(
                 ),
             );
         }
+        (Referenced::Found { owner, .. }, None) if owner.is_predecessors(name.as_str()) => {
+            return findings.predecessors("Secret", &secret_name);
+        }
         (Referenced::Found { owner: Ownership::Foreign(_), .. }, None) => {
             return findings.stop(
                 Reason::NameConflict,

@@ -20,6 +20,11 @@ pub(super) fn instance(spec: Value) -> CatalystInstance {
     serde_json::from_value(object).unwrap()
 }
 
+/// One that is complete, with a key.
+pub(crate) fn valid_instance() -> ValidatedInstance {
+    valid(least(), &complete())
+}
+
 pub(super) fn defaults() -> Defaults {
     Defaults { proxy_image: "catalyst-proxy:0.0.0".to_owned() }
 }
@@ -125,7 +130,12 @@ fn a_secret_of_somebody_else_is_never_seized() {
 #[test]
 fn unsafe_application_secrets_are_refused_without_being_shown() {
     for (catalyst, cookie, problem) in [
-        ("CHANGE_ME", "fedcba9876543210", "CATALYST_SECRET is still the placeholder"),
+        ("CHANGE_ME", "fedcba9876543210", "CATALYST_SECRET still has the placeholder"),
+        ("0123456789abcdef", "change_me-0123456789", "COOKIE_SECRET still has the placeholder"),
+        ("0123456789abcdef", "hunter2             \n", "COOKIE_SECRET is shorter than 16"),
+        ("ääääääää", "fedcba9876543210", "CATALYST_SECRET is shorter than 16"),
+        (" \n", "fedcba9876543210", "CATALYST_SECRET is missing"),
+        ("01234567\089abcdef", "fedcba9876543210", "CATALYST_SECRET contains a zero byte"),
         ("0123456789abcdef", "hunter2", "COOKIE_SECRET is shorter than 16"),
         ("", "fedcba9876543210", "CATALYST_SECRET is missing"),
     ] {
@@ -135,6 +145,22 @@ fn unsafe_application_secrets_are_refused_without_being_shown() {
         assert!(message.contains(problem), "{message}");
         assert!(!message.contains("hunter2"), "{message}");
     }
+}
+
+#[test]
+fn an_application_secret_that_is_no_text_is_refused_and_one_in_any_script_is_taken() {
+    let Referenced::Found { owner, mut value } = app_secret("ä".repeat(16).as_str(), "fedcba9876543210\n") else {
+        unreachable!()
+    };
+    let with = |value: &AppSecret| Fetched {
+        app_secret: Referenced::Found { owner: owner.clone(), value: value.clone() },
+        ..complete()
+    };
+    valid(least(), &with(&value));
+    value.cookie_secret = Some(SecretText::new([0xff_u8; 32]));
+    let (reason, _, message) = stopped(least(), &with(&value));
+    assert_eq!(reason, Reason::SecretInvalid);
+    assert!(message.contains("COOKIE_SECRET is no UTF-8 text"), "{message}");
 }
 
 #[test]
@@ -210,6 +236,25 @@ fn an_object_of_somebody_else_is_a_conflict_only_if_its_name_is_needed() {
 }
 
 #[test]
+fn what_a_predecessor_of_the_same_name_left_is_waited_for() {
+    let predecessor = Ownership::Foreign(Some("CatalystInstance/catalyst".to_owned()));
+    let child = Child { kind: "Service".to_owned(), name: "catalyst".to_owned(), owner: predecessor.clone() };
+    let (reason, _, message) = stopped(least(), &Fetched { children: vec![child.clone()], ..complete() });
+    assert_eq!(reason, Reason::Progressing);
+    assert!(message.contains("Service catalyst of the instance's predecessor is still being removed"), "{message}");
+
+    let Referenced::Found { value, .. } = app_secret("0123456789abcdef", "fedcba9876543210") else { unreachable!() };
+    let fetched = Fetched { app_secret: Referenced::Found { owner: predecessor.clone(), value }, ..complete() };
+    assert_eq!(stopped(least(), &fetched).0, Reason::Progressing);
+    let fetched = Fetched { ssh_key: ssh_key(predecessor, "id_ed25519", "x"), ..complete() };
+    assert_eq!(stopped(least(), &fetched).0, Reason::Progressing);
+
+    let another = Ownership::Foreign(Some("CatalystInstance/catalyst-2".to_owned()));
+    let fetched = Fetched { children: vec![Child { owner: another, ..child }], ..complete() };
+    assert_eq!(stopped(least(), &fetched).0, Reason::NameConflict);
+}
+
+#[test]
 fn ssh_may_go_to_the_given_address_alone() {
     let ranges = |spec: Value| -> Vec<String> {
         valid(spec, &complete()).network_policy.unwrap().ssh_cidrs.iter().map(ToString::to_string).collect()
@@ -244,17 +289,13 @@ fn a_range_that_shuts_the_vm_out_is_refused() {
 }
 
 #[test]
-fn a_missing_ingress_class_and_a_claimed_host_are_told_but_keep_nothing_from_being_built() {
-    let class = IngressClass { name: "traefik".to_owned(), controller: "traefik.io/ingress-controller".to_owned() };
-    let fetched =
-        Fetched { ingress_classes: Some(vec![class]), host_claims: Some(vec!["other/web".to_owned()]), ..complete() };
+fn a_missing_ingress_class_is_told_but_keeps_nothing_from_being_built() {
+    let class = IngressClass { name: "traefik".to_owned() };
+    let fetched = Fetched { ingress_classes: Some(vec![class]), ..complete() };
     let valid = valid(with("ingress.host", json!("a.example.com")), &fetched);
-    let told: Vec<(Reason, bool)> = valid
-        .advice
-        .iter()
-        .map(|finding| (finding.reason, finding.message.contains("traefik") || finding.message.contains("other/web")))
-        .collect();
-    assert_eq!(told, [(Reason::IngressClassMissing, true), (Reason::HostConflict, true)]);
+    let told: Vec<(Reason, bool)> =
+        valid.advice.iter().map(|finding| (finding.reason, finding.message.contains("traefik"))).collect();
+    assert_eq!(told, [(Reason::IngressClassMissing, true)]);
     assert!(valid.ingress.is_some());
 }
 

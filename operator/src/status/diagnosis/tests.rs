@@ -1,7 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::*;
 use crate::{
     crd::CatalystInstance,
@@ -55,7 +53,7 @@ fn running() -> PodView {
 
 fn seen(outcome: Result<(), SshReason>) -> Option<SshObservation> {
     Some(SshObservation {
-        at: Timestamp::UNIX_EPOCH,
+        confirmed: false,
         host_key: Some(ShownHostKey { key: "ssh-ed25519 B".into(), fingerprint: "SHA256:B".into() }),
         outcome: outcome.map_err(|reason| SshFailure { reason, message: format!("It failed: {reason}") }),
     })
@@ -96,9 +94,13 @@ fn a_rejected_key_names_the_user_and_where_the_line_is() {
 #[test]
 fn where_only_the_pod_cannot_reach_the_vm_the_policy_is_named() {
     let pod = PodView { ssh_says: Some(SshReason::TimedOut), ..running() };
-    let verdict = unready(pod.clone(), seen(Ok(())));
+    let verdict = unready(pod.clone(), seen(Ok(())).map(|seen| SshObservation { confirmed: true, ..seen }));
     assert_eq!(verdict.reason, Reason::PodCannotReachHost);
     assert!(verdict.message.contains("NetworkPolicy c-policy"), "{verdict:?}");
+    // After one good look the VM may have come back only now.
+    let verdict = unready(pod.clone(), seen(Ok(())));
+    assert_eq!(verdict.reason, Reason::PodNotReady);
+    assert!(verdict.message.contains("has not tried again yet"), "{verdict:?}");
     assert_eq!(unready(pod, None).reason, Reason::SSHTimedOut);
 }
 
@@ -112,11 +114,13 @@ fn both_vantages_failing_is_the_vms_matter_and_a_way_out_is_named() {
 
 #[test]
 fn pods_tell_of_images_crashes_and_nodes() {
-    let waiting = |reason: &str| Some((reason.to_owned(), "words".to_owned()));
+    let waiting = |reason: &str| Some((reason.to_owned(), format!("words of {reason}")));
     let pull = PodView { waiting: waiting("ImagePullBackOff"), image: "no:1".into(), ..running() };
     let verdict = unready(pull, seen(Err(SshReason::AuthRejected)));
     assert_eq!(verdict.reason, Reason::ImagePullFailed);
     assert!(verdict.message.contains("no:1"));
+    let first = PodView { waiting: waiting("ErrImagePull"), image: "no:1".into(), ..running() };
+    assert_eq!(unready(first, None), verdict, "the message alternates with the kubelet's words");
     let crash = PodView { waiting: waiting("CrashLoopBackOff"), last_words: Some("no secret".into()), ..running() };
     let verdict = unready(crash, seen(Err(SshReason::HostUnreachable)));
     assert_eq!(verdict.reason, Reason::PodCrashing);
@@ -124,6 +128,37 @@ fn pods_tell_of_images_crashes_and_nodes() {
     let pending = PodView { phase: "Pending".into(), unschedulable: Some("0/1 nodes".into()), ..running() };
     assert_eq!(unready(pending, None).reason, Reason::PodUnschedulable);
     assert_eq!(unready(running(), seen(Ok(()))).reason, Reason::PodNotReady);
+}
+
+#[test]
+fn a_crash_loop_is_told_in_the_same_words_while_the_container_runs_for_a_moment_and_however_often() {
+    let waits = PodView {
+        waiting: Some(("CrashLoopBackOff".into(), "back-off 20s".into())),
+        last_words: Some("no secret".into()),
+        restarts: 2,
+        last_exit: Some(1),
+        ..running()
+    };
+    let told = unready(waits.clone(), None);
+    assert_eq!(told.reason, Reason::PodCrashing);
+    let runs = PodView { waiting: None, restarts: 3, ..waits };
+    assert_eq!(unready(runs.clone(), None), told);
+    // A restart or two, an end as asked, and a pod that says what ails it are no crash loop.
+    assert_eq!(unready(PodView { restarts: 1, ..runs.clone() }, None).reason, Reason::PodNotReady);
+    assert_eq!(unready(PodView { last_exit: Some(0), ..runs.clone() }, None).reason, Reason::PodNotReady);
+    let says = PodView { ssh_says: Some(SshReason::TimedOut), ..runs };
+    assert_eq!(unready(says, None).reason, Reason::SSHTimedOut);
+}
+
+#[test]
+fn a_deployment_that_somebody_scaled_to_zero_is_not_called_available() {
+    let scaled = DeploymentView { wanted: 0, replicas: 0, updated: 0, ..deployment(0) };
+    let fetched = Fetched { deployment: Some(scaled), ..Fetched::default() };
+    let verdict = diagnose(&instance(), &fetched, None);
+    assert_eq!(verdict.reason, Reason::PodNotReady);
+    assert!(verdict.message.contains("kubectl scale -n n deployment c --replicas=1"), "{verdict:?}");
+    let none = valid(serde_json::json!({"ssh": {"host": "192.168.1.100", "user": "dev"}, "replicas": 0}));
+    assert_eq!(diagnose(&none, &fetched, None).reason, Reason::Available);
 }
 
 #[test]
@@ -150,6 +185,11 @@ fn a_forbidden_address_matters_only_where_no_key_is_known() {
     let address = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let fetched = Fetched { deployment: Some(deployment(0)), ..Fetched::default() };
     assert_eq!(diagnose(&instance(), &fetched, address).reason, Reason::HostForbidden);
+    for said in [SshReason::HostKeyUnknown, SshReason::ConnectionRefused] {
+        let pods = vec![PodView { ssh_says: Some(said), ..running() }];
+        let fetched = Fetched { pods, ..fetched.clone() };
+        assert_eq!(diagnose(&instance(), &fetched, address).reason, Reason::HostForbidden, "masked by {said}");
+    }
     let key = "192.168.1.100 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
     let given = valid(serde_json::json!({"ssh": {"host": "192.168.1.100", "user": "dev", "knownHosts": key}}));
     assert_eq!(diagnose(&given, &fetched, address).reason, Reason::RolloutInProgress);
