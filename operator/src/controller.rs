@@ -97,7 +97,6 @@ pub async fn run(
             announcer: Announcer::new(client.clone(), &settings.identity),
             uses: uses.clone(),
             defaults: settings.defaults,
-            metrics: Arc::clone(&metrics),
         },
         slots: Semaphore::new(usize::from(settings.concurrency)),
         memories: Mutex::default(),
@@ -116,7 +115,8 @@ pub async fn run(
         ended_in.push((scope.namespace.clone(), ended));
         let looks = stream::unfold(looks, |mut looks| async { looks.recv().await.map(|target| (target, looks)) });
         let looks = looks.map(|target: Target| Ok(ObjectRef::new(&target.name).within(&target.namespace)));
-        let queue = stream::select(instances(&scope, writer), stream::select(surroundings(&scope, &uses), looks));
+        let queue =
+            stream::select(instances(&scope, writer), stream::select(surroundings(&scope, &uses, &reader), looks));
         let queue = queue.take_until(stop.clone().cancelled_owned());
         let config = controller::Config::default().concurrency(settings.concurrency);
         let passes = applier(pass, retry, Arc::clone(&shared), reader, queue, config);
@@ -201,8 +201,8 @@ impl Shared {
         let _running = self.metrics.reconcile_begins();
         let begun = Instant::now();
         let outcome = match tokio::time::timeout(PASS_DEADLINE, self.steps.reconcile(&target)).await {
-            Ok(outcome) => outcome.map_err(Some),
-            Err(_) => Err(None),
+            Ok(outcome) => outcome,
+            Err(_) => Err(ReconcileError::TimedOut(PASS_DEADLINE)),
         };
         match outcome {
             Ok(outcome) => {
@@ -210,7 +210,7 @@ impl Shared {
                 Ok(self.ended(&target, outcome))
             }
             Err(error) => {
-                self.metrics.failed(begun.elapsed(), error.as_ref().map_or("timeout", ReconcileError::class));
+                self.metrics.failed(begun.elapsed(), error.class());
                 Err(self.failed(&target, error).await)
             }
         }
@@ -239,15 +239,11 @@ impl Shared {
         }
     }
 
-    async fn failed(&self, target: &Target, error: Option<ReconcileError>) -> Failed {
+    async fn failed(&self, target: &Target, error: ReconcileError) -> Failed {
         let (wait, failures) = {
             let mut memories = self.memories();
             let memory = memories.entry(target.clone()).or_insert_with(|| Memory::new(""));
             (memory.backoff.next_delay(), memory.backoff.failures())
-        };
-        let Some(error) = error else {
-            let message = format!("the pass took longer than {} s", PASS_DEADLINE.as_secs());
-            return Failed { wait, message };
         };
         let report = self.steps.report_failure(target, &error, failures);
         // What keeps the pass from ending well may keep this from ending at all.

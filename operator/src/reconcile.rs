@@ -2,7 +2,7 @@
 
 mod steps;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use kube::ResourceExt;
 
@@ -12,7 +12,7 @@ use crate::{
     crd::{CatalystInstance, CatalystInstanceStatus},
     events::Announcer,
     fetch::{FetchError, Fetcher, Read},
-    metrics::{Metrics, Phase},
+    metrics::Phase,
     prober::Prober,
     publish::{PublishError, Publisher},
     reason::{Reason, Severity},
@@ -38,8 +38,6 @@ pub struct Steps {
     pub uses: SecretUses,
     /// What the operator's release brings.
     pub defaults: Defaults,
-    /// Counts.
-    pub metrics: Arc<Metrics>,
 }
 
 /// An instance by name.
@@ -82,6 +80,9 @@ pub enum ReconcileError {
     /// The status could not be written.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The pass was given up.
+    #[error("the pass took longer than {} s", .0.as_secs())]
+    TimedOut(Duration),
 }
 
 impl ReconcileError {
@@ -93,6 +94,7 @@ impl ReconcileError {
             Self::Apply(_) => "apply",
             Self::Generate(_) => "generate",
             Self::Publish(_) => "status",
+            Self::TimedOut(_) => "timeout",
         }
     }
 }
@@ -119,16 +121,18 @@ impl Steps {
             let verdict = Verdict::new(Reason::Paused, "Nothing is changed while catalyst.dev/paused is \"true\".");
             return self.report(&instance, &verdict, Facts::default(), None).await;
         }
+        self.acknowledge(&mut instance).await?;
         let (mut fetched, live) = self.fetch(&instance).await?;
         let valid = match self.validate(&mut instance, &mut fetched).await? {
             Ok(valid) => valid,
             Err(findings) => return self.report_findings(&instance, target, &findings).await,
         };
         let look = self.look(&instance, &valid, &fetched, target);
-        let applied = self.build_and_apply(&valid, &fetched, &live, look.as_ref()).await?;
+        let applied = self.build_and_apply(&instance, &valid, &fetched, &live, look.as_ref()).await?;
         self.tell_repairs(&instance, &applied).await;
         let Converged { verdict, facts, again, hold } = self.judge(&instance, &valid, &mut fetched, &applied, look);
         if hold {
+            self.note_facts(&instance, facts).await?;
             return Ok(self.outcome(&instance, phase_before(&instance), again));
         }
         self.report(&instance, &verdict, facts, again).await
@@ -137,14 +141,13 @@ impl Steps {
     /// After failures in a row: says so in status, as far as that can be written. Says it at once where there is no status
     /// yet, because no status reads as healthy.
     pub async fn report_failure(&self, target: &Target, error: &ReconcileError, failures: u32) {
-        const BLIPS: u32 = 3;
         let Ok(Some(Read::Instance(instance))) = self.fetcher.instance(&target.namespace, &target.name).await else {
             return;
         };
-        if (failures < BLIPS && instance.status.is_some()) || paused(&instance) {
+        if (is_blip(error, failures) && instance.status.is_some()) || paused(&instance) {
             return;
         }
-        let verdict = Verdict::new(Reason::ApplyFailed, format!("{error}. It is tried again."));
+        let verdict = failure(error);
         if let Err(error) = self.report(&instance, &verdict, Facts::default(), None).await {
             tracing::debug!(%error, "the failure could not be written to status");
         }
@@ -178,6 +181,19 @@ impl Steps {
     }
 }
 
+/// Whether a failure may be gone with the next try, a moment later. A pass that was given up took its time already.
+fn is_blip(error: &ReconcileError, failures: u32) -> bool {
+    failures < 3 && !matches!(error, ReconcileError::TimedOut(_))
+}
+
+fn failure(error: &ReconcileError) -> Verdict {
+    let mut words = error.to_string();
+    if let Some(first) = words.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    Verdict::new(Reason::ApplyFailed, format!("{words}. It is tried again."))
+}
+
 fn reason_of(status: Option<&CatalystInstanceStatus>) -> Option<&str> {
     let ready = status?.conditions.iter().find(|condition| condition.type_ == crate::status::READY)?;
     Some(&ready.reason)
@@ -208,4 +224,17 @@ fn phase_of(status: &CatalystInstanceStatus) -> Phase {
 
 fn phase_before(instance: &CatalystInstance) -> Phase {
     instance.status.as_ref().map_or(Phase::Reconciling, phase_of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_that_was_given_up_is_told_like_any_other_failure() {
+        let error = ReconcileError::TimedOut(Duration::from_secs(120));
+        assert_eq!((error.class(), is_blip(&error, 1)), ("timeout", false));
+        let told = "The pass took longer than 120 s. It is tried again.";
+        assert_eq!(failure(&error), Verdict::new(Reason::ApplyFailed, told));
+    }
 }

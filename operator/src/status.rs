@@ -77,14 +77,27 @@ pub struct Facts<'a> {
 pub fn status(
     before: Option<&CatalystInstanceStatus>,
     verdict: &Verdict,
-    facts: Facts<'_>,
+    mut facts: Facts<'_>,
     now: Timestamp,
 ) -> (CatalystInstanceStatus, Option<Duration>) {
     let mut status = before.cloned().unwrap_or_default();
     let Conditions { conditions, patience } = conditions(before, verdict, facts.generation, now);
     status.observed_generation = Some(facts.generation);
     status.conditions = conditions;
-    status.host_keys = facts.host_keys;
+    status.host_keys = std::mem::take(&mut facts.host_keys);
+    note(&mut status, facts, now);
+    (status, patience)
+}
+
+/// The status with new facts under the old verdict: for a pass whose verdict has to wait.
+#[must_use]
+pub fn facts_alone(before: &CatalystInstanceStatus, facts: Facts<'_>, now: Timestamp) -> CatalystInstanceStatus {
+    let mut status = before.clone();
+    note(&mut status, facts, now);
+    status
+}
+
+fn note(status: &mut CatalystInstanceStatus, facts: Facts<'_>, now: Timestamp) {
     if let Some(instance) = facts.instance {
         status.url = instance.public_url.as_ref().map(crate::validated::PublicUrl::origin);
         status.selector = Some(instance.name.selector());
@@ -101,17 +114,20 @@ pub fn status(
     if let Some(cause) = facts.rollout {
         status.last_rollout = Some(RolloutRecord { time: Time(now), cause: cause.chars().take(1024).collect() });
     }
-    (status, patience)
 }
 
-/// What makes the pods be replaced, in words; `before` is what runs and `instance` what is wanted.
+/// What makes the pods be replaced, in words; `before` is what runs, the rest what is wanted. `ran`: there were pods once.
 #[must_use]
 pub fn rollout_cause(
     before: Option<&DeploymentView>,
     image: &str,
     annotations: &std::collections::BTreeMap<String, String>,
+    ran: bool,
 ) -> String {
-    let Some(before) = before else { return "The first pods.".to_owned() };
+    let Some(before) = before else {
+        let cause = if ran { "The Deployment was missing and has been put back." } else { "The first pods." };
+        return cause.to_owned();
+    };
     let mut causes = Vec::new();
     if let Some(old) = before.image.as_deref().filter(|old| *old != image) {
         causes.push(format!("image {old} → {image}"));
@@ -164,7 +180,40 @@ mod tests {
             ..DeploymentView::default()
         };
         let annotations = [("catalyst.dev/secret-checksum".to_owned(), "y".to_owned())].into();
-        assert_eq!(rollout_cause(Some(&before), "a:2", &annotations), "image a:1 → a:2, secret checksum changed.");
-        assert_eq!(rollout_cause(Some(&before), "a:1", &before.template_annotations), "The pod's settings changed.");
+        assert_eq!(
+            rollout_cause(Some(&before), "a:2", &annotations, true),
+            "image a:1 → a:2, secret checksum changed."
+        );
+        assert_eq!(
+            rollout_cause(Some(&before), "a:1", &before.template_annotations, true),
+            "The pod's settings changed."
+        );
+    }
+
+    #[test]
+    fn a_deployment_that_was_deleted_does_not_have_its_first_pods() {
+        let nothing = std::collections::BTreeMap::new();
+        assert_eq!(rollout_cause(None, "a:1", &nothing, false), "The first pods.");
+        assert_eq!(rollout_cause(None, "a:1", &nothing, true), "The Deployment was missing and has been put back.");
+    }
+
+    #[test]
+    fn while_the_verdict_waits_new_facts_are_told_under_the_old_one() {
+        let verdict = Verdict::new(Reason::SSHAuthRejected, "Rejected.");
+        let (before, _) = status(None, &verdict, Facts { generation: 2, ..Facts::default() }, Timestamp::UNIX_EPOCH);
+        let deployment = DeploymentView { replicas: 3, ..DeploymentView::default() };
+        let valid = crate::validate::tests::valid_instance();
+        let facts = Facts {
+            instance: Some(&valid),
+            deployment: Some(&deployment),
+            rollout: Some("Why.".to_owned()),
+            ..Facts::default()
+        };
+        let after = facts_alone(&before, facts, Timestamp::from_second(1000).unwrap());
+        assert_eq!((&after.conditions, after.observed_generation), (&before.conditions, Some(2)));
+        let line = after.authorized_keys_line.unwrap();
+        assert!(line.starts_with("restrict,pty ssh-ed25519 "), "{line}");
+        assert_eq!((after.replicas, after.last_rollout.unwrap().cause.as_str()), (Some(3), "Why."));
+        assert_eq!(after.host_keys, before.host_keys);
     }
 }

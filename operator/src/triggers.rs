@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::{
-    Stream, StreamExt, TryStreamExt,
+    StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
 use k8s_openapi::{
@@ -26,7 +26,7 @@ use kube::{
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
-        reflector::{ObjectRef, store::Writer},
+        reflector::{ObjectRef, Store, store::Writer},
         watcher,
     },
 };
@@ -147,19 +147,22 @@ pub fn instances(scope: &Scope, writer: Writer<Watched>) -> Triggers {
         .boxed()
 }
 
-/// Our objects, the pods and the Secrets.
-pub fn surroundings(scope: &Scope, uses: &SecretUses) -> Triggers {
+/// Our objects, the pods and the Secrets. A watch that had to begin anew has not told what was deleted meanwhile: then every
+/// instance in `known` is looked at.
+pub fn surroundings(scope: &Scope, uses: &SecretUses, known: &Store<Watched>) -> Triggers {
     let labelled = watcher::Config::default().labels(INSTANCE_LABEL);
     let uses = uses.clone();
     stream::select_all([
-        owned::<Deployment>(scope, &labelled),
-        owned::<Service>(scope, &labelled),
-        owned::<Ingress>(scope, &labelled),
-        owned::<ConfigMap>(scope, &labelled),
-        owned::<NetworkPolicy>(scope, &labelled),
-        mapped::<Pod, _>(scope, &labelled, |pod| pod.labels().get(INSTANCE_LABEL).cloned().into_iter().collect()),
+        owned::<Deployment>(scope, &labelled, known),
+        owned::<Service>(scope, &labelled, known),
+        owned::<Ingress>(scope, &labelled, known),
+        owned::<ConfigMap>(scope, &labelled, known),
+        owned::<NetworkPolicy>(scope, &labelled, known),
+        mapped::<Pod, _>(scope, &labelled, known, |pod| {
+            pod.labels().get(INSTANCE_LABEL).cloned().into_iter().collect()
+        }),
         // Secrets of users carry no label of ours: all are watched, by metadata, and none is kept.
-        mapped::<Secret, _>(scope, &watcher::Config::default(), move |secret| {
+        mapped::<Secret, _>(scope, &watcher::Config::default(), known, move |secret| {
             uses.of(secret.metadata.namespace.as_deref().unwrap_or_default(), &secret.name_any())
         }),
     ])
@@ -167,11 +170,11 @@ pub fn surroundings(scope: &Scope, uses: &SecretUses) -> Triggers {
 }
 
 /// Objects of ours: by our label, and by their owner, who is told also when the label was taken away.
-fn owned<K>(scope: &Scope, config: &watcher::Config) -> Triggers
+fn owned<K>(scope: &Scope, config: &watcher::Config, known: &Store<Watched>) -> Triggers
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    mapped::<K, _>(scope, config, |object| {
+    mapped::<K, _>(scope, config, known, |object| {
         let owners = object.owner_references().iter();
         let mut instances: Vec<String> = owners
             .filter(|owner| owner.kind == crate::crd::KIND && owner.api_version.starts_with(crate::crd::GROUP))
@@ -185,33 +188,46 @@ where
 }
 
 /// A watch of metadata whose every event names instances of the object's namespace.
-fn mapped<K, F>(scope: &Scope, config: &watcher::Config, names: F) -> Triggers
+fn mapped<K, F>(scope: &Scope, config: &watcher::Config, known: &Store<Watched>, names: F) -> Triggers
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
     F: Fn(&PartialObjectMeta<K>) -> Vec<String> + Send + 'static,
 {
-    touched(scope, config)
-        .map_ok(move |object: PartialObjectMeta<K>| {
-            let namespace = object.namespace().unwrap_or_default();
-            let targets: Vec<_> =
-                names(&object).into_iter().map(|name| Ok(ObjectRef::new(&name).within(&namespace))).collect();
-            stream::iter(targets)
-        })
+    let known = known.clone();
+    let mut lists = Lists::default();
+    watcher::watcher(scope.api::<PartialObjectMeta<K>>(), config.clone())
+        .default_backoff()
+        .modify(strip)
+        .map_ok(move |event| stream::iter(lists.targets(event, &names, &known).into_iter().map(Ok)))
         .try_flatten()
         .boxed()
 }
 
-fn touched<K>(
-    scope: &Scope,
-    config: &watcher::Config,
-) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    watcher::watcher(scope.api::<PartialObjectMeta<K>>(), config.clone())
-        .default_backoff()
-        .modify(strip)
-        .touched_objects()
+/// How often a watch has listed all of its objects.
+#[derive(Debug, Default)]
+struct Lists {
+    once: bool,
+}
+
+impl Lists {
+    fn targets<K: Resource>(
+        &mut self,
+        event: watcher::Event<K>,
+        names: impl Fn(&K) -> Vec<String>,
+        known: &Store<Watched>,
+    ) -> Vec<ObjectRef<Watched>> {
+        match event {
+            watcher::Event::Init => Vec::new(),
+            watcher::Event::InitDone if std::mem::replace(&mut self.once, true) => {
+                known.state().iter().map(|instance| ObjectRef::from_obj(instance.as_ref())).collect()
+            }
+            watcher::Event::InitDone => Vec::new(),
+            watcher::Event::Apply(object) | watcher::Event::InitApply(object) | watcher::Event::Delete(object) => {
+                let namespace = object.namespace().unwrap_or_default();
+                names(&object).into_iter().map(|name| ObjectRef::new(&name).within(&namespace)).collect()
+            }
+        }
+    }
 }
 
 /// The largest part of metadata, of which triggers need nothing.
@@ -228,6 +244,8 @@ fn hash(annotations: &std::collections::BTreeMap<String, String>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::PartialObjectMetaExt;
+
     use super::*;
 
     #[test]
@@ -244,5 +262,33 @@ mod tests {
         uses.forget("n", "a");
         uses.forget("n", "b");
         assert!(uses.0.lock().unwrap().by_secret.is_empty() && uses.0.lock().unwrap().by_instance.is_empty());
+    }
+
+    #[test]
+    fn a_watch_that_began_anew_asks_for_every_instance_for_it_has_not_told_what_was_deleted_meanwhile() {
+        let (known, mut writer) = kube::runtime::reflector::store::<Watched>();
+        let named = |name: &str| kube::api::ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some("n".to_owned()),
+            ..kube::api::ObjectMeta::default()
+        };
+        for name in ["a", "b"] {
+            let instance: Watched = named(name).into_response_partial();
+            writer.apply_watcher_event(&watcher::Event::Apply(instance));
+        }
+        let mut lists = Lists::default();
+        let mut told = |event| {
+            let targets = lists.targets(event, |pod: &Pod| vec![pod.name_any()], &known);
+            let mut names: Vec<String> = targets.into_iter().map(|target| target.name).collect();
+            names.sort();
+            names
+        };
+        let pod = Pod { metadata: named("a"), ..Pod::default() };
+        assert_eq!(told(watcher::Event::Init), [""; 0]);
+        assert_eq!(told(watcher::Event::InitApply(pod.clone())), ["a"]);
+        assert_eq!(told(watcher::Event::InitDone), [""; 0]);
+        assert_eq!(told(watcher::Event::Delete(pod)), ["a"]);
+        assert_eq!(told(watcher::Event::Init), [""; 0]);
+        assert_eq!(told(watcher::Event::InitDone), ["a", "b"]);
     }
 }

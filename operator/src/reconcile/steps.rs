@@ -16,7 +16,7 @@ use crate::{
     prober::{Answer, Look, Question},
     reason::{Reason, Severity},
     secrets::{Generated, generate},
-    status::{Facts, Verdict, diagnose, rollout_cause},
+    status::{Facts, Verdict, diagnose, facts_alone, rollout_cause},
     trust::{Trust, consider},
     validate::validate,
     validated::{Finding, HostKeys, KeyState, MissingSecret, ValidatedInstance},
@@ -43,6 +43,27 @@ pub(super) fn paused(instance: &CatalystInstance) -> bool {
 }
 
 impl Steps {
+    /// Gives an instance that has no status one, before anything that may take its time: no status reads as healthy.
+    pub(super) async fn acknowledge(&self, instance: &mut CatalystInstance) -> Result<(), ReconcileError> {
+        if instance.status.is_some() {
+            return Ok(());
+        }
+        let verdict = Verdict::new(Reason::Progressing, "The instance has been seen.");
+        let facts = Facts { generation: instance.metadata.generation.unwrap_or_default(), ..Facts::default() };
+        let (after, _) = crate::status::status(None, &verdict, facts, Timestamp::now());
+        self.publisher.publish(&instance.metadata, None, &after).await?;
+        instance.status = Some(after);
+        Ok(())
+    }
+
+    /// Status without a new verdict.
+    pub(super) async fn note_facts(&self, instance: &CatalystInstance, facts: Facts<'_>) -> Result<(), ReconcileError> {
+        let Some(before) = &instance.status else { return Ok(()) };
+        let after = facts_alone(before, facts, Timestamp::now());
+        self.publisher.publish(&instance.metadata, Some(before), &after).await?;
+        Ok(())
+    }
+
     /// What the cluster says, and what was last seen of the VM's addresses.
     pub(super) async fn fetch(&self, instance: &CatalystInstance) -> Result<(Fetched, Live), ReconcileError> {
         let (mut fetched, live) = self.fetcher.everything(instance).await?;
@@ -115,6 +136,7 @@ impl Steps {
     /// Brings the cluster to what the instance needs.
     pub(super) async fn build_and_apply(
         &self,
+        instance: &CatalystInstance,
         valid: &ValidatedInstance,
         fetched: &Fetched,
         live: &Live,
@@ -123,7 +145,8 @@ impl Steps {
         let desired = build(valid);
         let template = desired.deployment.spec.as_ref().and_then(|spec| spec.template.metadata.clone());
         let annotations = template.and_then(|metadata| metadata.annotations).unwrap_or_default();
-        let cause = rollout_cause(fetched.deployment.as_ref(), &valid.image.reference, &annotations);
+        let cause =
+            rollout_cause(fetched.deployment.as_ref(), &valid.image.reference, &annotations, rolled_out(instance));
         let first_contact = first_contact_under_way(valid, fetched, look);
         let pods = if first_contact.is_some() { Pods::Later } else { Pods::Now };
         let applied = self.applier.apply(&valid.name, &valid.namespace, desired, live, pods).await?;
@@ -145,6 +168,7 @@ impl Steps {
         };
         let unsettled = fetched.deployment.as_ref().is_none_or(|deployment| deployment.available < deployment.wanted);
         if !first_contact && (!unsettled || valid.replicas == 0) {
+            self.prober.outdate(&instance.uid().unwrap_or_default());
             return None;
         }
         let endpoint =
@@ -269,7 +293,7 @@ impl Steps {
     /// What was changed or deleted by hand and put back; and a rollout of pods that served before.
     pub(super) async fn tell_repairs(&self, instance: &CatalystInstance, now: &AppliedNow) {
         // Until the first pods exist, what is missing is missing because it has not been made yet.
-        let settled = same_generation(instance) && instance.status.as_ref().is_some_and(|status| status.last_rollout.is_some());
+        let settled = same_generation(instance) && rolled_out(instance);
         for change in &now.applied.changes {
             let was = match change.act {
                 Act::Repaired => "changed",
@@ -285,7 +309,7 @@ impl Steps {
             };
             self.announcer.tell_of(instance, Some(object), Reason::ObjectRepaired, &note).await;
         }
-        if let Some(cause) = now.rollout.as_ref().filter(|_| instance.status.is_some()) {
+        if let Some(cause) = now.rollout.as_ref().filter(|_| rolled_out(instance)) {
             self.announcer.tell(instance, Reason::RolloutStarted, cause).await;
         }
     }
@@ -313,7 +337,12 @@ fn first_contact_under_way(valid: &ValidatedInstance, fetched: &Fetched, look: O
 
 /// Reasons that no watch of ours tells the end of.
 fn unwatched(reason: Reason) -> bool {
-    matches!(reason, Reason::NameConflict | Reason::IngressClassMissing | Reason::HostConflict)
+    matches!(reason, Reason::NameConflict | Reason::IngressClassMissing | Reason::HostConflict | Reason::Progressing)
+}
+
+/// Whether it had pods before.
+fn rolled_out(instance: &CatalystInstance) -> bool {
+    instance.status.as_ref().is_some_and(|status| status.last_rollout.is_some())
 }
 
 fn same_generation(instance: &CatalystInstance) -> bool {
