@@ -10,8 +10,14 @@
 
 mod world;
 
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+};
+
 use catalyst_operator::crd::CatalystInstance;
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
+use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod, Secret},
@@ -19,6 +25,7 @@ use k8s_openapi::api::{
 use kube::{
     ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
 use world::{World, ready, true_conditions, until};
@@ -38,6 +45,19 @@ fn authorize(sshd: &TestSshd, instance: &CatalystInstance) {
     let path = sshd.authorized_keys_path();
     let before = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{before}{line}\n")).unwrap();
+}
+
+/// Every reason that the status of `x` goes through.
+fn reasons_from_now_on(world: &World) -> Arc<Mutex<Vec<String>>> {
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let (seen, api) = (Arc::clone(&told), world.api::<CatalystInstance>());
+    tokio::spawn(async move {
+        let mut watch = pin!(watcher(api, watcher::Config::default()).applied_objects());
+        while let Some(Ok(instance)) = watch.next().await {
+            seen.lock().unwrap().extend(ready(&instance).map(|ready| ready.reason.clone()));
+        }
+    });
+    told
 }
 
 /// Plays the kubelet for every pod of the instance: it runs and is ready.
@@ -125,6 +145,8 @@ async fn ready_pods_make_it_available_with_its_url_and_a_pod_that_fails_takes_it
     assert_eq!((status.replicas, status.ready_replicas), (Some(1), Some(1)));
     assert!(status.ssh_public_key.unwrap().starts_with("ssh-ed25519 "));
 
+    // What was seen before the pods served is told no more.
+    let told = reasons_from_now_on(&world);
     let pods = world.api::<Pod>().list(&ListParams::default().labels("catalyst.dev/instance=x")).await.unwrap().items;
     let failing = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}],
         "containerStatuses": [{"name": "catalyst", "image": "catalyst-proxy:test", "imageID": "", "ready": false,
@@ -134,6 +156,12 @@ async fn ready_pods_make_it_available_with_its_url_and_a_pod_that_fails_takes_it
     api.patch_status(&pods[0].name_any(), &PatchParams::default(), &Patch::Merge(&failing)).await.unwrap();
     let instance = world.reason("x", "PodCrashing").await;
     assert!(ready(&instance).unwrap().message.contains("CATALYST_SECRET is not set"));
+    until("the watch has told of it", || async {
+        told.lock().unwrap().contains(&"PodCrashing".to_owned()).then_some(())
+    })
+    .await;
+    let told = told.lock().unwrap().clone();
+    assert!(!told.contains(&"SSHAuthRejected".to_owned()), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,6 +218,30 @@ async fn an_object_of_that_name_that_is_not_ours_is_left_alone_and_told() {
     // Its removal is seen, without a touch of the resource.
     world.api::<Secret>().delete("x-secrets", &DeleteParams::default()).await.unwrap();
     world.exists::<Deployment>("x").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_instance_before_left_is_waited_for_without_calling_it_a_conflict() {
+    let world = World::with_operator("predecessor").await;
+    // A finalizer holds it up for the test to see, and the test does the garbage collector's work.
+    let left: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "x-config",
+        "labels": {"catalyst.dev/instance": "x"}, "finalizers": ["example.com/hold"],
+        "ownerReferences": [{"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "name": "x",
+             "uid": "00000000-0000-0000-0000-000000000000", "controller": true}]}}))
+    .unwrap();
+    world.api::<ConfigMap>().create(&PostParams::default(), &left).await.unwrap();
+    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
+    let told = reasons_from_now_on(&world);
+    let instance = until("the wait is told", || async {
+        let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
+        ready(&instance)?.message.contains("x-config of the instance's predecessor").then_some(instance)
+    })
+    .await;
+    assert_eq!(true_conditions(&instance), ["Reconciling"]);
+    world.api::<ConfigMap>().delete("x-config", &DeleteParams::default()).await.unwrap();
+    world.edit::<ConfigMap>("x-config", json!({"metadata": {"finalizers": null}})).await;
+    world.exists::<Deployment>("x").await;
+    assert!(!told.lock().unwrap().contains(&"NameConflict".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

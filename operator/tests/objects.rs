@@ -131,6 +131,8 @@ async fn a_field_of_ours_comes_back_and_what_others_added_stays() {
     })
     .await;
     world.settled().await;
+    let status = world.api::<CatalystInstance>().get("x").await.unwrap().status.unwrap();
+    assert_eq!(status.last_rollout.unwrap().cause, "The Deployment was missing and has been put back.");
     let repairs: Vec<_> = world.writes()[writes.len()..].iter().filter(|w| !w.contains("status")).cloned().collect();
     // The port: two of one name cannot be, so the first apply is refused, the list overwritten, and applied again.
     let port = ["patch services x"; 3];
