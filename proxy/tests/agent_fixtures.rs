@@ -1,7 +1,7 @@
 //! What the real CLI printed (tests/fixtures, recorded), decoded.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use catalyst_proxy::agent::{Decoder, Event, Lines, Seq, State, members};
+use catalyst_proxy::agent::{Decoder, Event, Lines, Mode, Seq, State, input, members};
 use proptest::prelude::*;
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -223,4 +223,22 @@ proptest! {
         events.extend(decode_pieces(Decoder::new(decoder.state().clone()), cut as u64, &[&log[cut..]]).0);
         prop_assert_eq!(&encoded(&events), &whole);
     }
+}
+
+#[test]
+fn a_turn_says_what_it_is_for_and_those_of_older_logs_do_not() {
+    let lines = input::turn("m1", Mode::Build, "make it");
+    let (_, written) = lines.split_once('\n').unwrap();
+    let older = "{\"type\":\"catalyst_turn\",\"id\":\"m0\",\"text\":\"older\"}\n";
+    let newer = "{\"type\":\"catalyst_turn\",\"id\":\"m2\",\"mode\":\"plan\",\"text\":\"newer\"}\n";
+    let log = format!("{older}{written}{newer}");
+    let events = decode_pieces(Decoder::new(State::default()), 0, &[log.as_bytes()]).0;
+    let modes: Vec<Option<Mode>> = events
+        .iter()
+        .map(|(_, event)| if let Event::User { mode, .. } = event { *mode } else { panic!("{event:?}") })
+        .collect();
+    assert_eq!(modes, [None, Some(Mode::Build), None]);
+    let bodies = encoded(&events);
+    assert!(!bodies[0].contains("mode"), "{}", bodies[0]);
+    assert!(bodies[1].ends_with(r#""text":"make it","messageId":"m1","mode":"build""#), "{}", bodies[1]);
 }

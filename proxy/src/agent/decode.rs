@@ -358,7 +358,7 @@ impl Decoder {
         let Ok(turn) = serde_json::from_slice::<TurnLine>(bytes) else { return };
         self.state.pending = self.state.pending.saturating_add(1);
         self.state.turn_open = true;
-        out.push(Event::User { text: turn.text, message_id: turn.id });
+        out.push(Event::User { text: turn.text, message_id: turn.id, mode: turn.mode });
     }
 
     fn exit(&mut self, bytes: &[u8], out: &mut Out<'_>) {

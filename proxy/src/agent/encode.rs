@@ -74,10 +74,13 @@ fn body(event: &Event, out: &mut Members) {
             }
         }
         Event::Error { error } => out.text("error", error),
-        Event::User { text, message_id } => {
+        Event::User { text, message_id, mode } => {
             out.text("text", text);
             if let Some(id) = message_id {
                 out.text("messageId", id);
+            }
+            if let Some(mode) = mode {
+                out.text("mode", mode.as_str());
             }
         }
         Event::Permission { request_id, tool_use_id, name, input } => {

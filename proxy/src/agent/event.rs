@@ -91,6 +91,8 @@ pub enum Event {
         text: String,
         /// The identifier that the sender gave it.
         message_id: Option<String>,
+        /// What it lets the agent do; logs of older versions do not say.
+        mode: Option<Mode>,
     },
     /// Claude asks to use a tool.
     Permission {
@@ -150,6 +152,37 @@ pub struct TurnResult {
     pub turns: u64,
     /// Whether the user ended it.
     pub interrupted: bool,
+}
+
+/// What the agent may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Reads only.
+    Chat,
+    /// All tools.
+    Build,
+}
+
+impl Mode {
+    /// As logs, scripts and browsers call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Chat => "chat",
+            Mode::Build => "build",
+        }
+    }
+}
+
+/// The user's word on a tool call, as Claude is told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It may run.
+    Allow,
+    /// It may not; Claude is told why.
+    Deny {
+        /// The reason.
+        message: String,
+    },
 }
 
 /// The user's word on a tool call.

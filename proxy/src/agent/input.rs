@@ -3,13 +3,13 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::run::{Answer, Mode};
+use super::{Answer, Mode};
 
 /// Commands of the CLI that a message may call; any other message that begins with a slash is handed over as text.
 const SLASH_COMMANDS: &[&str] = &["compact", "context", "cost", "usage", "init", "review", "security-review"];
 
 /// The lines of one message: Claude's, and the log's, which tells every viewer what was asked. Each with its newline.
-pub fn turn(id: &str, text: &str) -> String {
+pub fn turn(id: &str, mode: Mode, text: &str) -> String {
     // The CLI looks for a slash in the first column only.
     let literal = if text.starts_with('/') && !is_allowed_command(text) { format!(" {text}") } else { text.to_owned() };
     let claude = json!({
@@ -20,7 +20,8 @@ pub fn turn(id: &str, text: &str) -> String {
         "uuid": id,
     });
     // In this order, with the type first: the scripts on the VM look at the beginning of lines.
-    format!("{claude}\n{{\"type\":\"catalyst_turn\",\"id\":{},\"text\":{}}}\n", json!(id), json!(text))
+    let (id, mode, text) = (json!(id), mode.as_str(), json!(text));
+    format!("{claude}\n{{\"type\":\"catalyst_turn\",\"id\":{id},\"mode\":\"{mode}\",\"text\":{text}}}\n")
 }
 
 /// Asks Claude to end the turn.
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     fn handed_over(text: &str) -> (String, String) {
-        let lines = turn("m1", text);
+        let lines = turn("m1", Mode::Chat, text);
         let (claude, log) = lines.trim_end_matches('\n').split_once('\n').unwrap();
         let claude: Value = serde_json::from_str(claude).unwrap();
         let log: Value = serde_json::from_str(log).unwrap();
@@ -117,8 +118,12 @@ mod tests {
 
     #[test]
     fn a_turn_is_two_lines_whatever_the_text() {
-        assert_eq!(turn("m1", "a\nb\r\u{2028}\"c").lines().count(), 2);
-        assert!(turn("m1", "x").lines().nth(1).unwrap().starts_with(r#"{"type":"catalyst_turn","id":"m1""#));
+        assert_eq!(turn("m1", Mode::Build, "a\nb\r\u{2028}\"c").lines().count(), 2);
+        let log = turn("m1", Mode::Build, "x");
+        assert!(
+            log.ends_with("\n{\"type\":\"catalyst_turn\",\"id\":\"m1\",\"mode\":\"build\",\"text\":\"x\"}\n"),
+            "{log}"
+        );
     }
 
     #[test]

@@ -13,5 +13,5 @@ mod wire;
 
 pub use decode::{Decoder, OpenRequest, State};
 pub use encode::members;
-pub use event::{Decision, Event, Seq, SeqParseError, TurnResult};
+pub use event::{Answer, Decision, Event, Mode, Seq, SeqParseError, TurnResult};
 pub use lines::{HEAD, LINE_LIMIT, Line, Lines};

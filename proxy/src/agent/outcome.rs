@@ -38,6 +38,7 @@ pub(super) fn of_exit(line: &ExitLine) -> (String, Option<String>) {
         "lost" => "Claude was ended because its supervisor on the VM was killed. Send the message again to go on from \
                    there."
             .to_owned(),
+        "missing" if !said.is_empty() => said.to_owned(),
         _ if said.is_empty() => format!("Claude ended without an answer (exit status {}).", line.code),
         _ => format!("Claude ended without an answer (exit status {}): {said}", line.code),
     };

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::Mode;
+
 /// A `stream_event`, read without the generic detour: most lines are of this kind.
 #[derive(Deserialize)]
 pub(super) struct StreamLine<'a> {
@@ -130,8 +132,16 @@ pub(super) struct ResultLine<'a> {
 pub(super) struct TurnLine {
     #[serde(default)]
     pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "known_mode")]
+    pub(super) mode: Option<Mode>,
     #[serde(default)]
     pub(super) text: String,
+}
+
+/// A mode of a version to come is no reason to lose the message.
+fn known_mode<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Mode>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?;
+    Ok([Mode::Chat, Mode::Build].into_iter().find(|mode| word.as_deref() == Some(mode.as_str())))
 }
 
 /// The line that ends a log.

@@ -14,7 +14,7 @@ mod subscription;
 mod vm;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 pub use error::RunError;
@@ -27,17 +27,8 @@ use index::{Hubs, Index};
 use vm::{Stopped, Vm};
 
 use crate::agent::Decision;
-pub use crate::agent::Seq;
+pub use crate::agent::{Answer, Mode, Seq};
 use crate::remote::Remote;
-
-/// What the agent may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Reads only.
-    Chat,
-    /// All tools.
-    Build,
-}
 
 /// An idea, as far as its runs need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,18 +70,6 @@ impl Default for RunSettings {
 pub struct Accepted {
     /// The run that answers it.
     pub run: u64,
-}
-
-/// The user's word on a tool call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It may run.
-    Allow,
-    /// It may not; Claude is told why.
-    Deny {
-        /// The reason.
-        message: String,
-    },
 }
 
 /// Is told what happens in runs that this replica follows. Both calls may come again for the same event (another
@@ -228,7 +207,11 @@ impl Runs {
             return Ok(Subscription::joined(hub, Arc::clone(&self.vm), start, after, place));
         }
         let latest = self.vm.state(idea).await?;
+        // In case the index was late or lost the line.
         hub.learn(&latest);
+        if latest.run > 0 {
+            hub.know(latest.run);
+        }
         let run = Some(latest.run).filter(|run| *run > 0);
         let subscription = match after {
             Some(after) => {
@@ -304,16 +287,27 @@ impl Runs {
             Follower { hub: Arc::clone(&hub), vm: Arc::clone(&self.vm), observer: Arc::clone(&self.observer) };
         let (runs, followed) = (Arc::downgrade(self), Arc::clone(&hub));
         tokio::spawn(async move {
+            let _ended = Followed { runs, hub: followed };
             follower.run().await;
-            followed.end();
-            if let Some(runs) = runs.upgrade() {
-                let mut hubs = runs.hubs.lock().unwrap_or_else(PoisonError::into_inner);
-                if hubs.get(&followed.idea.id).is_some_and(|hub| Arc::ptr_eq(hub, &followed)) {
-                    hubs.remove(&followed.idea.id);
-                }
-            }
         });
         hub
+    }
+}
+
+/// Takes a hub away with its follower, however that ends.
+struct Followed {
+    runs: Weak<Runs>,
+    hub: Arc<Hub>,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.hub.end();
+        let Some(runs) = self.runs.upgrade() else { return };
+        let mut hubs = runs.hubs.lock().unwrap_or_else(PoisonError::into_inner);
+        if hubs.get(&self.hub.idea.id).is_some_and(|hub| Arc::ptr_eq(hub, &self.hub)) {
+            hubs.remove(&self.hub.idea.id);
+        }
     }
 }
 

@@ -99,10 +99,10 @@ impl Vm {
         settings: &RunSettings,
     ) -> Result<u64, RunError> {
         let folder = self.folder(idea).await?;
-        let lines = input::turn(message_id, text);
+        let lines = input::turn(message_id, mode, text);
         let (length, silence, idle) = (lines.len().to_string(), seconds(settings.silence), seconds(settings.idle));
         let session = idea.session_id.as_deref().filter(|id| identifier(id, "").is_ok()).unwrap_or("-");
-        let mut args = vec!["send", &idea.id, &folder, message_id, word(mode), &length, session, &silence, &idle];
+        let mut args = vec!["send", &idea.id, &folder, message_id, mode.as_str(), &length, session, &silence, &idle];
         args.push(&settings.claude_command);
         args.extend_from_slice(input::arguments(mode));
         let output = self.call(&args, lines.as_bytes()).await?;
@@ -143,9 +143,12 @@ impl Vm {
         }
         identifier(request_id, "The request's id")?;
         let folder = self.folder(idea).await?;
-        let asked = self.call(&["request", &idea.id, &folder, request_id], b"").await?;
-        let line: Line<'_> = serde_json::from_slice(&asked).map_err(|_| RunError::RequestGone)?;
         let decision = if *answer == Answer::Allow { "allow" } else { "deny" };
+        let asked = self.call(&["request", &idea.id, &folder, request_id, decision], b"").await?;
+        if asked == b"answered\n" {
+            return Ok(());
+        }
+        let line: Line<'_> = serde_json::from_slice(&asked).map_err(|_| RunError::RequestGone)?;
         let response = input::permission(request_id, answer, line.request.input);
         let args = ["answer", &idea.id, &folder, request_id, decision];
         self.call(&args, response.as_bytes()).await.map(drop)
@@ -247,13 +250,6 @@ pub(super) fn unexpected(what: &str) -> RunError {
 
 fn seconds(duration: Duration) -> String {
     duration.as_millis().div_ceil(1000).max(1).to_string()
-}
-
-fn word(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Chat => "chat",
-        Mode::Build => "build",
-    }
 }
 
 fn mode_of(word: &str) -> Mode {

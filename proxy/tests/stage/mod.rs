@@ -19,7 +19,7 @@ pub struct Stage {
     pub idea: IdeaRef,
     pub settings: RunSettings,
     pub observed: Arc<Observed>,
-    _bin: tempfile::TempDir,
+    pub bin: tempfile::TempDir,
 }
 
 #[derive(Default)]
@@ -72,7 +72,7 @@ impl Stage {
         };
         std::fs::create_dir_all(sshd.home().join("ideas/an-idea")).unwrap();
         let settings = RunSettings { stop_grace: Duration::from_secs(2), ..RunSettings::default() };
-        Stage { sshd, idea, settings, observed: Arc::new(Observed::default()), _bin: bin }
+        Stage { sshd, idea, settings, observed: Arc::new(Observed::default()), bin }
     }
 
     /// A replica of the proxy, as far as runs go.
@@ -87,6 +87,20 @@ impl Stage {
 
     pub fn control(&self, run: u64) -> PathBuf {
         self.sshd.home().join(format!(".local/state/catalyst/{}/runs/{run}", self.idea.id))
+    }
+
+    /// What the VM knows of a message.
+    pub fn message(&self, id: &str) -> PathBuf {
+        self.sshd.home().join(format!(".local/state/catalyst/{}/messages/{id}", self.idea.id))
+    }
+
+    /// How often the logs say that a message was handed over.
+    pub fn delivered(&self, id: &str) -> usize {
+        let turn = format!(r#"{{"type":"catalyst_turn","id":"{id}""#);
+        let logs = std::fs::read_dir(self.sshd.home().join("ideas/an-idea/runs")).unwrap().flatten();
+        logs.map(|run| std::fs::read_to_string(run.path().join("log.jsonl")).unwrap_or_default())
+            .map(|log| log.lines().filter(|line| line.starts_with(&turn)).count())
+            .sum()
     }
 
     /// The pid of the process that keeps a run.

@@ -29,6 +29,8 @@ cmd_state() {
   latest
   if [ $n -eq 0 ]; then
     echo 'run 0 over none 0'
+    at_run 0
+    (revive) >/dev/null 2>&1
     exit 0
   fi
   at_run $n
@@ -38,6 +40,13 @@ cmd_state() {
   { read -r mode <"$run/mode"; } 2>/dev/null || { head -n 1 "$logs/log.jsonl" | grep -q '"mode":"build"' && mode=build; } 2>/dev/null
   size=$(wc -c 2>/dev/null <"$logs/log.jsonl" | tr -d ' ')
   printf 'run %s %s %s %s\n' $n $live "$mode" "${size:-0}"
+  report_answers
+  # Whatever keeps it from that is no reason not to answer.
+  (revive) >/dev/null 2>&1
+  return 0
+}
+
+report_answers() {
   for answer in "$run"/answers/*; do
     answer=${answer##*/}
     case $answer in '*' | *.new.*) continue ;; esac
@@ -56,36 +65,85 @@ cmd_send() {
   cat >"$box" || fail storage "$idea"
   [ "$(wc -c <"$box" | tr -d ' ')" = "$bytes" ] || fail storage_or_cut "$idea"
   claimed=$idea/messages/$message
-  if ! mkdir "$claimed" 2>/dev/null; then
-    [ -d "$claimed" ] || fail storage "$idea"
-    patience=0
-    while [ ! -s "$claimed/run" ] && [ $patience -lt 50 ]; do
-      patience=$((patience + 1))
-      nap 0.1
-    done
-    if [ -s "$claimed/run" ]; then
+  patience=0
+  until carry; do
+    [ ! -s "$claimed/run" ] || break
+    if [ $patience -ge 50 ]; then
+      # Whoever carries it lives and waits for the end of a run.
       rm -f "$box"
-      printf 'accepted %s\n' "$(cat "$claimed/run")"
+      latest
+      [ "$(cat "$idea/runs/$n/first" 2>/dev/null)" = "$message" ] || n=$((n + 1))
+      printf 'accepted %s\n' $n
       exit 0
     fi
-    # Whoever claimed it died before it was handed over: we go on in its place.
+    patience=$((patience + 1))
+    nap 0.1
+  done
+  if handed; then
+    rm -f "$box"
+    took "$handed"
   fi
   head -n 1 "$box" >"$box.turn" && tail -n +2 "$box" >"$box.log" && rm -f "$box" || fail storage "$idea"
   shift 2
-  deliver 30 "$box" "$@"
+  deliver "$@"
 }
 
+# Becomes the one who brings the message to a run. Fails if somebody has brought it, or carries it and lives.
+# A link is made whole or not at all: whoever has the claim is named in it.
+carry() {
+  [ ! -s "$claimed/run" ] || return 1
+  mkdir -p "$claimed" && identify $$ "$idea/inbox/carrier.$$" || fail storage "$idea"
+  carrier=$claimed/carrier turn=0
+  while ! ln "$idea/inbox/carrier.$$" "$carrier" 2>/dev/null; do
+    if [ ! -e "$carrier" ] || [ $turn -ge 50 ] || alive "$carrier"; then
+      rm -f "$idea/inbox/carrier.$$"
+      return 1
+    fi
+    turn=$((turn + 1))
+    carrier=$claimed/carrier.$turn
+  done
+  rm -f "$idea/inbox/carrier.$$"
+}
+
+# Whether a carrier before us brought the message to a run, even if it died before it could say so. Sets handed.
+handed() {
+  if [ -s "$claimed/run" ]; then
+    handed=$(cat "$claimed/run")
+    return 0
+  fi
+  [ "$carrier" != "$claimed/carrier" ] || return 1
+  for handed in "$idea"/runs/*/done/"$message"; do
+    [ -e "$handed" ] || continue
+    handed=${handed%/done/*} handed=${handed##*/}
+    return 0
+  done
+  latest
+  at_run $n
+  [ $n -gt 0 ] && [ -e "$run/spool/$message" ] && ! settle "$run" "$logs" "$tag" || return 1
+  # Perhaps the feeder was not told; it takes a message once, however often it hears of it.
+  if [ -p "$run/ctl" ]; then
+    exec 5<>"$run/ctl"
+    printf '%s\n' "$message" >&5
+    exec 5>&-
+  fi
+  handed=$n
+}
+
+# Nothing is left of the message, so that it can be sent again. Moved away first: who waits for the claim sees it whole
+# or not at all.
 undo_claim() {
-  rm -rf "$box.turn" "$box.log" "$claimed"
+  rm -f "$idea/inbox/$message".*.turn "$idea/inbox/$message".*.log "$idea/inbox/$message".*.args
+  mv "$claimed" "$idea/inbox/undone.$$" && rm -rf "$idea/inbox/undone.$$"
 }
 
-# Brings a message into the live run of its mode, or a new one. $1: tenths of a second to wait for a run that is ending
-# before the wait goes on in the background.
+# Brings the message in $box into the live run of its mode, or a new one. A run that is ending is waited for, in the
+# background if it takes long. Arguments: as cmd_send from the message's id on.
 deliver() {
-  patience=$1 box=$2 message=$3 mode=$4 session=$6 silence=$7 idle=$8
-  claimed=$idea/messages/$message
+  message=$1 mode=$2 session=$4 silence=$5 idle=$6
+  shift 6
   waited=0
   while :; do
+    [ ! -s "$claimed/run" ] || took "$(cat "$claimed/run")"
     latest
     at_run $n
     if [ $n -gt 0 ] && ! settle "$run" "$logs" "$tag"; then
@@ -98,9 +156,9 @@ deliver() {
           took $n
         fi
       fi
-      if [ $waited -ge "$patience" ]; then
-        shift
-        CATALYST_WAITS=1 setsid sh "$self" deliver "$id" "$folder" 36000 "$@" </dev/null >/dev/null 2>&1 &
+      if [ $waited -ge 30 ] && [ -z "${CATALYST_WAITS-}" ]; then
+        printf '%s\n' "$message" "$mode" - "$session" "$silence" "$idle" "$@" >"$box.new" &&
+          mv -f "$box.new" "$box.args" && hand_on || { undo_claim; fail storage "$idea"; }
         printf 'accepted %s\n' $((n + 1))
         exit 0
       fi
@@ -109,16 +167,87 @@ deliver() {
       continue
     fi
     n=$((n + 1))
-    shift 8
     start_run "$@" && took $n
-    set -- "$patience" "$box" "$message" "$mode" - "$session" "$silence" "$idle" "$@"
   done
 }
 
-took() {
+# Makes a process in the background the carrier of what $box holds.
+hand_on() {
+  CATALYST_WAITS=1 setsid sh "$self" deliver "$id" "$folder" "$message" "$box" "$carrier" </dev/null >/dev/null 2>&1 &
+  identify $! "$carrier" || { kill $!; return 1; }
+}
+
+# That process. It carries nothing before it is named.
+cmd_deliver() {
+  place "$1" "$2"
+  message=$3 box=$4 carrier=$5 claimed=$idea/messages/$3
+  patience=0 named=
+  until { read -r boot named stat_start <"$carrier"; } 2>/dev/null && [ "$named" = $$ ]; do
+    [ $patience -lt 50 ] || exit 0
+    patience=$((patience + 1))
+    nap 0.1
+  done
+  set --
+  while IFS= read -r word; do set -- "$@" "$word"; done <"$box.args"
+  deliver "$@"
+}
+
+# Messages that were accepted and whose carrier is gone, as after a reboot, get another.
+revive() {
+  for box in "$idea"/inbox/*.args; do
+    [ -s "$box" ] || continue
+    box=${box%.args}
+    { read -r message <"$box.args"; } 2>/dev/null || continue
+    claimed=$idea/messages/$message
+    carry || continue
+    if handed; then
+      keep_run "$handed"
+    else
+      # It may have been the first of a run that never came to it.
+      [ -e "$box.turn" ] || mv "$run/spool/$message" "$box.turn"
+      [ -e "$box.log" ] || mv "$run/turns/$message" "$box.log"
+      hand_on
+    fi
+  done
+}
+
+# Records that run $1 has the message.
+keep_run() {
   printf '%s\n' "$1" >"$claimed/run.new.$$" && mv -f "$claimed/run.new.$$" "$claimed/run"
+  rm -f "$idea/inbox/$message".*.turn "$idea/inbox/$message".*.log "$idea/inbox/$message".*.args
+}
+
+took() {
+  keep_run "$1"
   printf 'accepted %s\n' "$1"
   exit 0
+}
+
+# The message cannot be delivered: says why. Arguments: as fail. Who waits in the background has nobody to say it to,
+# so the next run says it.
+refuse() {
+  if [ -z "${CATALYST_WAITS-}" ]; then
+    undo_claim
+    fail "$@"
+  fi
+  case $1 in
+    claude_missing) words='Claude Code was not found on the VM' ;;
+    not_started) words="the run did not start: ${2-}" ;;
+    *) words="there was no room, or it may not be written: ${2-}" ;;
+  esac
+  if [ ! -e "$run/exit" ]; then
+    mkdir "$run" 2>/dev/null || { [ ! -d "$run" ] || return 1; exit 3; }
+    identify $$ "$run/identity"
+    printf '%s\n' "$mode" >"$run/mode"
+    # What cannot be said now stays, and is tried again when somebody looks.
+    mkdir -p "$logs" && printf '{"type":"catalyst_start","mode":"%s"}\n' "$mode" >"$logs/log.jsonl" &&
+      cat "$box.log" >>"$logs/log.jsonl" || { rm -rf "$run" "$logs"; exit 3; }
+    claim_verdict "$run" &&
+      write_exit "$run" "$logs" 127 missing "The message could not be handed to Claude ($words). Send it again."
+  fi
+  announce "run $id $n"
+  undo_claim
+  exit 3
 }
 
 # Puts message $1 (Claude's line in file $2, the log's in file $3, if any) before the feeder. Fails, with the files as
@@ -142,28 +271,32 @@ enqueue() {
 # Starts run $n with the waiting message first. Arguments: claude and its arguments. Fails if somebody else was faster.
 start_run() {
   at_run $n
-  command -v setsid >/dev/null 2>&1 || { undo_claim; fail setsid_missing; }
-  find_claude "$1" || { undo_claim; fail claude_missing; }
+  command -v setsid >/dev/null 2>&1 || refuse setsid_missing || return 1
+  find_claude "$1" || refuse claude_missing || return 1
   shift
   if ! mkdir "$run" 2>/dev/null; then
     [ -d "$run" ] && return 1
-    undo_claim
-    fail storage "$idea"
+    refuse storage "$idea" || return 1
   fi
   identify $$ "$run/identity"
   if ! prepare_run "$@"; then
+    [ -e "$box.log" ] || mv "$run/turns/$message" "$box.log"
     rm -rf "$run" "$logs"
-    undo_claim
-    fail storage "$logs"
+    refuse storage "$logs" || return 1
   fi
   CATALYST_SUPERVISOR=$tag setsid sh "$self" supervise "$run" "$logs" "$work" "$tag" "$silence" "$idle" \
     </dev/null >/dev/null 2>"$run/supervisor.err" &
   started=0
   until [ -e "$run/ready" ] || [ -e "$run/exit" ]; do
     started=$((started + 1))
-    if [ $started -gt 200 ]; then
+    if [ $started -gt ${CATALYST_START_TRIES:-200} ] && claim_verdict "$run"; then
+      # Nothing of it may come up late: the message will be sent again.
       words=$(last_words "$run/supervisor.err")
-      fail not_started "$words"
+      end_all "CATALYST_SUPERVISOR=$tag"
+      end_all "CATALYST_RUN=$tag"
+      [ -e "$run/exit" ] || write_exit "$run" "$logs" 127 missing \
+        "The message could not be handed to Claude (the run did not start: $words). Send it again."
+      refuse not_started "$words"
     fi
     nap 0.05
   done
@@ -186,6 +319,7 @@ prepare_run() {
   printf '%s\n' "$mode" >"$run/mode" || return 1
   printf '%s\n' "$message" >"$run/first" || return 1
   printf '{"type":"catalyst_start","mode":"%s"}\n' "$mode" >>"$logs/log.jsonl" || return 1
+  # The last that can fail, so that what is refused is still there to be told.
   mv "$box.log" "$run/turns/$message" && mv "$box.turn" "$run/spool/$message"
 }
 
@@ -270,15 +404,35 @@ cmd_end() {
   echo over
 }
 
-# Prints the open request for permission $3 of the live run, as Claude wrote it.
+# Says that request $1 was answered, if the answer that counts is decision $2; else that it is too late.
+settled() {
+  said=$(grep -o '"behavior":"[a-z]*"' "$run/answers/$1" 2>/dev/null | head -n 1)
+  [ "$said" = "\"behavior\":\"$2\"" ] || fail already_answered
+  echo answered
+  exit 0
+}
+
+# Prints the open request for permission $3 of the live run, as Claude wrote it; "answered" if $4 is what was answered.
 cmd_request() {
   place "$1" "$2"
   latest
   at_run $n
   [ $n -gt 0 ] && ! settle "$run" "$logs" "$tag" || fail request_gone
-  [ -e "$run/answers/$3" ] && fail already_answered
+  if [ -e "$run/answers/$3" ]; then
+    redeliver "$3"
+    settled "$3" "$4"
+  fi
   open_requests "$logs/log.jsonl" "$run/answers" | grep -qFx -e "$3" || fail request_gone
   grep -F "\"request_id\":\"$3\"" "$logs/log.jsonl" | grep '^{"type":"control_request"' | head -n 1
+}
+
+# Hands the answer to request $1 over, unless that is done: whoever was first may have died before it.
+redeliver() {
+  [ ! -e "$run/done/answer-$1" ] && [ ! -e "$run/spool/answer-$1" ] || return 0
+  # A copy: what was handed over is emptied.
+  cp "$run/answers/$1" "$run/answers/$1.new.$$" && enqueue "answer-$1" "$run/answers/$1.new.$$" && return 0
+  rm -f "$run/answers/$1.new.$$"
+  return 1
 }
 
 # Answers request $3 with decision $4; standard input: the answer. The first one counts.
@@ -292,17 +446,15 @@ cmd_answer() {
   cat >"$mine" && [ -s "$mine" ] || fail storage "$idea"
   # A link is made whole or not at all, and never replaces one.
   if ln "$mine" "$run/answers/$request" 2>/dev/null; then
-    enqueue "answer-$request" "$mine" || fail request_gone
+    rm -f "$mine"
+    redeliver "$request" || fail request_gone
     announce "answer $id $n $request $decision"
     echo answered
     exit 0
   fi
-  # Whoever was first may have died before handing it over.
-  if [ ! -e "$run/done/answer-$request" ] && [ ! -e "$run/spool/answer-$request" ]; then
-    cat "$run/answers/$request" >"$mine" && enqueue "answer-$request" "$mine"
-  fi
   rm -f "$mine"
-  fail already_answered
+  redeliver "$request"
+  settled "$request" "$decision"
 }
 
 # A range of a log: "SIZE PREVIOUS" (bytes of the line that follows: the last result before the range, if $4 is 1), then
@@ -351,8 +503,8 @@ follow_file() {
   else
     poll_file "$1" "$2" "${3-}" 6<&- &
   fi
-  follower=$! helper=
-  trap 'kill $follower $helper 2>/dev/null' EXIT
+  follower=$! helper='' heart=
+  trap 'kill $follower $helper $heart 2>/dev/null' EXIT
   trap 'exit 75' TERM HUP PIPE
   (
     trap - EXIT
@@ -361,6 +513,17 @@ follow_file() {
   ) >/dev/null 2>&1 &
   helper=$!
   exec 6<&-
+  # A dead connection shows only where something is written to it.
+  (
+    trap - EXIT
+    trap '' PIPE
+    trap 'kill $pause; exit' TERM
+    while sleep "${CATALYST_HEARTBEAT:-60}" 2>/dev/null & pause=$!; wait $pause; do
+      echo >&2 || break
+    done
+    kill $follower
+  ) >/dev/null &
+  heart=$!
   wait $follower
 }
 
@@ -382,11 +545,6 @@ command=$1
 shift
 case $command in
   supervise) supervise "$@" ;;
-  deliver)
-    place "$1" "$2"
-    shift 2
-    deliver "$@"
-    ;;
-  send | state | stop | end | request | answer | read | follow | index) "cmd_$command" "$@" ;;
+  deliver | send | state | stop | end | request | answer | read | follow | index) "cmd_$command" "$@" ;;
   *) fail unknown_command ;;
 esac

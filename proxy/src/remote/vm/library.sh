@@ -5,7 +5,10 @@
 #
 # ~/.local/state/catalyst/
 #   index                     one line for whatever other replicas should hear of: "run ID N", "answer ID N REQUEST allow|deny"
-#   ID/messages/MESSAGE/run   the run that took the message; the folder is the claim that makes sending idempotent
+#   ID/messages/MESSAGE/      what makes sending idempotent
+#     run                     the run that took the message
+#     carrier, carrier.1 …    whoever brings it to a run, as in identity; the last counts, and only the dead are followed
+#   ID/inbox/MESSAGE.PID.*    a message on its way: Claude's line (turn), the log's (log), and how, if it waits (args)
 #   ID/runs/N/                the folder is the lock of run N; nobody makes N+1 before N is over
 #     identity                boot id, pid and start time of whoever keeps the run (starter, then supervisor)
 #     verdict, verdict.1 …    the right to say how the run ended; whoever makes the folder has it
@@ -142,10 +145,11 @@ last_words() {
     sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/$/\\n/' | tr -d '\n'
 }
 
-# Writes the run's last line: folder $1, log folder $2, exit status $3, reason $4. Only whoever has the verdict does.
+# Writes the run's last line: folder $1, log folder $2, exit status $3, reason $4, words $5 in place of Claude's last ones.
+# Only whoever has the verdict does.
 write_exit() {
   rm -f "$2/.reserve"
-  line=$(printf '{"type":"catalyst_exit","code":%d,"reason":"%s","stderr":"%s"}' "$3" "$4" "$(last_words "$2/stderr.log")")
+  line=$(printf '{"type":"catalyst_exit","code":%d,"reason":"%s","stderr":"%s"}' "$3" "$4" "${5-$(last_words "$2/stderr.log")}")
   if [ -d "$2" ]; then
     [ -z "$(tail -c 1 "$2/log.jsonl" 2>/dev/null)" ] || echo >>"$2/log.jsonl"
     printf '%s\n' "$line" >>"$2/log.jsonl"

@@ -19,7 +19,7 @@ supervise() {
   (
     cd "$work" || exit 1
     if [ -n "$CATALYST_LC" ]; then LC_ALL=$CATALYST_LC; else unset LC_ALL; fi
-    unset CATALYST_SUPERVISOR CATALYST_LC
+    unset CATALYST_SUPERVISOR CATALYST_LC CATALYST_WAITS
     CATALYST_RUN=$tag
     export CATALYST_RUN
     exec "$@"
