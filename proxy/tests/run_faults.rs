@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalyst_proxy::agent::Event;
-use catalyst_proxy::run::{Frame, Mode, Position, RunError};
+use catalyst_proxy::run::{Frame, Mode, Position, RunError, Runs, Subscription};
+use catalyst_ssh::{Lane, Output, Pool, PoolLimits};
 use stage::{Stage, WAIT, assert_in_order, bodies, eventually, is_exit, text, ticks, until, until_results};
 
 fn has_text(frame: &Frame) -> bool {
@@ -284,4 +285,141 @@ async fn each_thing_that_is_missing_is_named_with_its_remedy() {
     down.sshd.stop();
     let error = tokio::time::timeout(WAIT, down.replica().send(&down.idea, Mode::Chat, "hello", None)).await.unwrap();
     assert!(matches!(error, Err(RunError::Ssh(_))), "{error:?}");
+}
+
+/// Frames or silence, but no word of an outage.
+async fn hears_no_trouble(stage: &Stage, runs: &Arc<Runs>) -> bool {
+    let Ok(mut viewer) = runs.subscribe(&stage.idea, None).await else { return false };
+    loop {
+        match tokio::time::timeout(Duration::from_millis(300), viewer.next()).await {
+            Ok(Some(Ok(_))) => {}
+            Ok(Some(Err(_))) => return false,
+            Ok(None) => panic!("the subscription ended"),
+            Err(_) => return true,
+        }
+    }
+}
+
+async fn until_trouble(viewer: &mut Subscription) -> RunError {
+    let wait = async {
+        loop {
+            if let Err(error) = viewer.next().await.unwrap() {
+                return error;
+            }
+        }
+    };
+    tokio::time::timeout(WAIT, wait).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_outage_is_forgotten_when_it_is_over_and_the_next_is_told_too() {
+    let mut stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+    until_results(&mut viewer, 1).await;
+    for outage in 0..2 {
+        stage.sshd.stop();
+        let error = until_trouble(&mut viewer).await;
+        assert!(matches!(error, RunError::Ssh(_)), "{outage}: {error:?}");
+        stage.sshd.start_again().await.unwrap();
+        // The log is silent: nothing but the connection itself shows that it works.
+        let deadline = tokio::time::Instant::now() + WAIT;
+        while !hears_no_trouble(&stage, &runs).await {
+            assert!(tokio::time::Instant::now() < deadline, "{outage}: the old error is told for ever");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_told_at_once_to_whoever_comes_during_it() {
+    let mut stage = Stage::new().await;
+    stage.sshd.stop();
+    let runs = stage.replica();
+    let since = tokio::time::Instant::now();
+    assert!(runs.subscribe(&stage.idea, None).await.is_err());
+    assert!(runs.subscribe(&stage.idea, None).await.is_err());
+    assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn a_replica_that_hears_nothing_of_the_index_still_finds_the_runs() {
+    let stage = Stage::new().await;
+    let state = stage.sshd.home().join(".local/state/catalyst");
+    std::fs::create_dir_all(&state).unwrap();
+    // Whatever is announced is lost.
+    std::os::unix::fs::symlink("/dev/null", state.join("index")).unwrap();
+    let (one, two) = (stage.replica(), stage.replica());
+    let mut there = two.subscribe(&stage.idea, None).await.unwrap();
+    one.send(&stage.idea, Mode::Chat, "first", None).await.unwrap();
+    // Somebody else who comes tells the replica.
+    let _other = two.subscribe(&stage.idea, None).await.unwrap();
+    assert_eq!(text(&until_results(&mut there, 1).await), "you said: first");
+    // Nobody comes: it asks by itself after a while.
+    assert_eq!(one.send(&stage.idea, Mode::Build, "second", None).await.unwrap().run, 2);
+    until(&mut there, is_exit).await;
+    let frame = tokio::time::timeout(2 * WAIT, there.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(frame.run, 2);
+    assert_eq!(text(&until_results(&mut there, 1).await), "you said: second");
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_end_with_the_vm_ends_the_turn_for_its_viewers() {
+    let mut stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "ticks 10000 0.05", None).await.unwrap();
+    let frames = until(&mut viewer, has_text).await;
+    let short = frames[0].seq.offset;
+    stage.sshd.stop();
+    kill(stage.supervisor(1), "-KILL");
+    for process in stage.processes(1) {
+        kill(process, "-KILL");
+    }
+    eventually("claude is gone", || stage.processes(1).is_empty()).await;
+    let log = std::fs::OpenOptions::new().write(true).open(stage.log(1)).unwrap();
+    log.set_len(short).unwrap();
+    stage.sshd.start_again().await.unwrap();
+    let frames = until(&mut viewer, is_exit).await;
+    assert!(
+        matches!(&frames.last().unwrap().event, Event::Exit { reason, .. } if reason == "lost"),
+        "{:#?}",
+        bodies(&frames)
+    );
+    assert!(frames.iter().any(|frame| matches!(frame.event, Event::Result(_))), "{:#?}", bodies(&frames));
+    runs.send(&stage.idea, Mode::Chat, "next", None).await.unwrap();
+    assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: next");
+}
+
+#[tokio::test]
+async fn following_a_silent_log_writes_so_that_a_dead_connection_shows() {
+    for shell in ["dash", "bash", "busybox"] {
+        let stage = Stage::with_shell(shell, &[("CATALYST_HEARTBEAT", "1")]).await;
+        let runs = stage.replica();
+        let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+        runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+        until_results(&mut viewer, 1).await;
+        let pool = Pool::new(stage.sshd.source(), PoolLimits::default());
+        let end = std::fs::metadata(stage.log(1)).unwrap().len();
+        let folder = stage.sshd.home().join("ideas/an-idea");
+        let command =
+            format!("sh ~/.local/state/catalyst/bin/*.sh follow {} {} 1 {end}", stage.idea.id, folder.display());
+        let mut following = pool.exec(Lane::Interactive, &command).await.unwrap();
+        for _ in 0..2 {
+            let beat = tokio::time::timeout(WAIT, following.next()).await.unwrap();
+            assert!(matches!(beat, Some(Output::Stderr(_))), "{shell}: {beat:?}");
+        }
+        let ours = format!("{}\0{}\0{}", stage.idea.id, folder.display(), 1);
+        let followers = || {
+            std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
+                let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).contains(&ours)
+            })
+        };
+        assert!(followers().count() > 0, "{shell}");
+        drop(following);
+        drop(viewer);
+        runs.shut_down();
+        eventually("nothing follows any more", || followers().count() == 0).await;
+    }
 }

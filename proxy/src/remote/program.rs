@@ -69,7 +69,7 @@ fn with_version<'a>(args: &[&'a str]) -> Vec<&'a str> {
 
 /// A piece of a [`Stream`], or how it ended.
 pub(crate) enum Piece {
-    /// Output of the command.
+    /// Output of the command; the first piece may be empty and says that the command runs.
     Output(bytes::Bytes),
     /// The command ended with this status.
     Ended(u32),
@@ -115,7 +115,8 @@ impl Stream {
         if let Some(rest) = command::after_marker(noise) {
             let rest = bytes::Bytes::copy_from_slice(rest);
             self.before_marker = None;
-            return Ok((!rest.is_empty()).then_some(rest));
+            // Empty or not: it proves the way.
+            return Ok(Some(rest));
         }
         if noise.len() > NOISE_LIMIT {
             return Err(RemoteError::NoShell("it prints without end".to_owned()));

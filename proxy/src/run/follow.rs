@@ -21,6 +21,12 @@ const BACKOFF_LAST: Duration = Duration::from_secs(5);
 const SILENT_OUTAGE: Duration = Duration::from_secs(5);
 /// How often it is looked whether the follower is still wanted.
 const CHECK: Duration = Duration::from_secs(5);
+/// How often the VM is asked for a run that nobody told of: a line of the index may have been lost.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// A command that runs for this long has found its way, though it prints nothing.
+const PROVEN: Duration = Duration::from_millis(500);
+/// The first pause before it is looked again for a run that is to come; it grows.
+const GONE_FIRST: Duration = Duration::from_millis(200);
 
 /// What a status of the program's command `follow` means.
 const LOOK_AGAIN: u32 = 75;
@@ -41,6 +47,14 @@ struct Outage {
 
 impl Outage {
     const NONE: Outage = Outage { pause: BACKOFF_FIRST, since: None, told: false };
+
+    /// The way works: the next failure begins another outage.
+    fn over(&mut self, hub: &Hub) {
+        if self.since.is_some() {
+            *self = Outage::NONE;
+            hub.trouble(None);
+        }
+    }
 }
 
 impl Follower {
@@ -48,14 +62,16 @@ impl Follower {
     pub(super) async fn run(self) {
         let mut outage = Outage::NONE;
         let Some(mut reader) = self.begin(&mut outage).await else { return };
+        let mut gone = GONE_FIRST;
         loop {
             if reader.run() == 0 || reader.over() {
                 self.hub.run_over();
                 let Some(next) = self.next_run(reader.run()).await else { return };
                 reader = Reader::beginning(next);
             }
+            let mut changes = self.hub.changes();
             match self.follow(&mut reader, &mut outage).await {
-                Ok(Followed::On) => {}
+                Ok(Followed::On) => gone = GONE_FIRST,
                 Ok(Followed::Gone) => {
                     // Announced but not there yet, or gone: only a later run proves the latter.
                     if self.hub.known() > reader.run() {
@@ -63,7 +79,10 @@ impl Follower {
                     } else if self.hub.try_end() {
                         return;
                     }
-                    sleep(Duration::from_millis(200)).await;
+                    // What waits for the end of a run may begin in an hour; that it does is announced.
+                    sleep(GONE_FIRST).await;
+                    let _ = tokio::time::timeout(gone, changes.changed()).await;
+                    gone = (gone * 2).min(BACKOFF_LAST);
                 }
                 Ok(Followed::Unwanted) => return,
                 Err(error) => {
@@ -79,7 +98,10 @@ impl Follower {
     async fn begin(&self, outage: &mut Outage) -> Option<Reader> {
         loop {
             match self.try_begin().await {
-                Ok(reader) => return Some(reader),
+                Ok(reader) => {
+                    *outage = Outage::NONE;
+                    return Some(reader);
+                }
                 Err(error) => {
                     if !self.pause(outage, error).await {
                         return None;
@@ -135,7 +157,14 @@ impl Follower {
     /// Waits until a run after `last` exists.
     async fn next_run(&self, last: u64) -> Option<u64> {
         let mut changes = self.hub.changes();
+        let mut asked = Instant::now();
         loop {
+            if asked.elapsed() >= ASK_AGAIN {
+                asked = Instant::now();
+                if let Ok(latest) = self.vm.state(&self.hub.idea).await {
+                    self.hub.found(latest.run);
+                }
+            }
             if self.hub.known() > last {
                 return Some(last + 1);
             }
@@ -151,10 +180,16 @@ impl Follower {
         let (run, from) = (reader.run(), reader.fed());
         let mut stream = self.vm.follow(&self.hub.idea, run, from).await?;
         let mut changes = self.hub.changes();
+        // Since when the command runs.
+        let mut runs: Option<Instant> = None;
         loop {
+            let check = if outage.since.is_some() { PROVEN } else { CHECK };
             let piece = tokio::select! {
                 piece = stream.next() => piece?,
-                () = async { let _ = tokio::time::timeout(CHECK, changes.changed()).await; } => {
+                () = async { let _ = tokio::time::timeout(check, changes.changed()).await; } => {
+                    if runs.is_some_and(|since| since.elapsed() >= PROVEN) {
+                        outage.over(&self.hub);
+                    }
                     if self.hub.ended() || (!self.hub.wanted() && self.hub.try_end()) {
                         return Ok(Followed::Unwanted);
                     }
@@ -162,11 +197,11 @@ impl Follower {
                 }
             };
             match piece {
+                Piece::Output(bytes) if bytes.is_empty() => {
+                    runs.get_or_insert_with(Instant::now);
+                }
                 Piece::Output(bytes) => {
-                    if outage.since.is_some() {
-                        *outage = Outage::NONE;
-                        self.hub.trouble(None);
-                    }
+                    outage.over(&self.hub);
                     let mut frames = Vec::new();
                     reader.feed(&bytes, &mut frames);
                     let mode = if reader.build() { Mode::Build } else { Mode::Chat };
@@ -183,16 +218,28 @@ impl Follower {
                     let delivered = self.vm.remote().deliver().await?;
                     return delivered.map(|()| Followed::On).map_err(|finished| super::vm::failure_of(&finished));
                 }
-                Piece::Ended(NO_SUCH_RUN) => return Ok(Followed::Gone),
+                Piece::Ended(NO_SUCH_RUN) => {
+                    outage.over(&self.hub);
+                    return Ok(Followed::Gone);
+                }
                 Piece::Ended(LOOK_AGAIN) => {
+                    outage.over(&self.hub);
                     if reader.fed() == from {
                         sleep(BACKOFF_FIRST).await;
                     }
                     return Ok(Followed::On);
                 }
                 Piece::Ended(0) => {
-                    // All of the log, and no last line: there was no room for it anywhere.
-                    reader.give_up();
+                    // All of the log, and no last line: there was no room for it anywhere, or the log is shorter than
+                    // it was, as after a power failure.
+                    outage.over(&self.hub);
+                    let mut frames = Vec::new();
+                    reader.end_lost(&mut frames);
+                    let mode = if reader.build() { Mode::Build } else { Mode::Chat };
+                    for frame in &frames {
+                        self.observe(frame, mode);
+                    }
+                    self.hub.push(frames, reader.position(), reader.state());
                     return Ok(Followed::On);
                 }
                 Piece::Ended(status) => return Err(super::vm::unexpected(&format!("exit status {status}"))),

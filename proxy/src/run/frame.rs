@@ -8,6 +8,8 @@ use crate::agent::{Decoder, Event, Line, Lines, Seq, State, members};
 
 /// Deltas are joined up to this many bytes.
 const JOINED_LIMIT: usize = 16 * 1024;
+/// In place of a last line that is missing.
+const LOST: &[u8] = br#"{"type":"catalyst_exit","code":137,"reason":"lost","stderr":""}"#;
 
 /// A place among the frames of an idea.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -183,9 +185,25 @@ impl Reader {
         self.build = build;
     }
 
-    /// There will be no last line.
+    /// Nothing is left of this log.
     pub(super) fn give_up(&mut self) {
         self.over = true;
+    }
+
+    /// There is no last line, nor will there be: says what it would have said, so that nobody waits for it.
+    pub(super) fn end_lost(&mut self, frames: &mut Vec<Arc<Frame>>) {
+        self.over = true;
+        let Position { run, seq } = self.position();
+        let line = Line { start: seq.offset, end: seq.offset, bytes: LOST, whole: true };
+        let mut events = Vec::new();
+        self.decoder.line(&line, &mut events);
+        // Behind all that the log says, and not to be found in it.
+        let first = u32::MAX - u32::try_from(events.len()).unwrap_or_default();
+        for (sub, (_, event)) in (first..u32::MAX).zip(events) {
+            let seq = Seq { offset: seq.offset, sub };
+            let body = members(&event, Some((run, seq)));
+            frames.push(Arc::new(Frame { run, seq, event, body, first: seq, resume: None }));
+        }
     }
 
     /// The frames of the lines that `bytes` completes. Deltas that stand together become one frame.

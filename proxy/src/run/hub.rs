@@ -92,6 +92,8 @@ impl Hub {
         inner.ring = Some(Ring::new(at));
         inner.known = inner.known.max(latest.run);
         inner.turn_open = turn_open;
+        // What begins has reached the VM.
+        inner.trouble = None;
         drop(inner);
         self.learn(latest);
         self.change();
@@ -182,6 +184,14 @@ impl Hub {
 
     pub(super) fn end(&self) {
         self.lock().ended = true;
+        self.change();
+    }
+
+    /// Run `run` was found on the VM.
+    pub(super) fn found(&self, run: u64) {
+        let mut inner = self.lock();
+        inner.known = inner.known.max(run);
+        drop(inner);
         self.change();
     }
 

@@ -21,13 +21,23 @@ const LINGER: Duration = Duration::from_secs(60);
 pub(super) type Hubs = Mutex<HashMap<String, Arc<Hub>>>;
 
 pub(super) struct Index {
-    /// Whether it listens; None while it is off.
-    listening: watch::Sender<Option<bool>>,
+    listening: watch::Sender<Listening>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listening {
+    Off,
+    /// The first attempt is under way: worth waiting for.
+    Starting,
+    On,
+    /// It is tried again and again; whoever waited for that would wait as long as the outage.
+    Failing,
 }
 
 impl Index {
     pub(super) fn new() -> Index {
-        Index { listening: watch::Sender::new(None) }
+        Index { listening: watch::Sender::new(Listening::Off) }
     }
 
     /// Starts to listen if that is not done, and returns when it is: what another replica does from then on is heard.
@@ -35,16 +45,16 @@ impl Index {
     pub(super) async fn listen(&self, runs: &Arc<Runs>) {
         let mut listening = self.listening.subscribe();
         let start = self.listening.send_if_modified(|listening| {
-            let off = listening.is_none();
+            let off = *listening == Listening::Off;
             if off {
-                *listening = Some(false);
+                *listening = Listening::Starting;
             }
             off
         });
         if start {
             tokio::spawn(listen(Arc::downgrade(runs)));
         }
-        let ready = listening.wait_for(|listening| *listening != Some(false));
+        let ready = listening.wait_for(|listening| *listening != Listening::Starting);
         let _ = tokio::time::timeout(Duration::from_secs(3), ready).await;
     }
 }
@@ -60,14 +70,15 @@ async fn listen(runs: Weak<Runs>) {
         let Some(strong) = runs.upgrade() else { return };
         match heard {
             Ok(Heard::Unneeded) => {
-                strong.index().listening.send_replace(None);
+                strong.index().listening.send_replace(Listening::Off);
                 return;
             }
+            Ok(Heard::Delivered) => continue,
             Ok(Heard::Ended) => {}
             Err(error) => tracing::debug!(%error, "the index of runs cannot be followed"),
         }
         // Whoever waits for it meets the same trouble by himself.
-        strong.index().listening.send_modify(|_| {});
+        strong.index().listening.send_replace(Listening::Failing);
         drop(strong);
         sleep(pause).await;
         pause = (pause * 2).min(BACKOFF_LAST);
@@ -76,6 +87,8 @@ async fn listen(runs: Weak<Runs>) {
 
 enum Heard {
     Ended,
+    /// The program is on the VM now.
+    Delivered,
     Unneeded,
 }
 
@@ -91,6 +104,7 @@ async fn stream(runs: &Weak<Runs>, vm: &Vm, place: &mut Option<u64>, pause: &mut
             },
         };
         match piece {
+            Piece::Output(bytes) if bytes.is_empty() => {}
             Piece::Output(bytes) => {
                 let Some(strong) = runs.upgrade() else { return Ok(Heard::Unneeded) };
                 lines.feed(&bytes, |line| hear(&strong, line, place));
@@ -98,7 +112,7 @@ async fn stream(runs: &Weak<Runs>, vm: &Vm, place: &mut Option<u64>, pause: &mut
             }
             Piece::NotDelivered => {
                 vm.remote().deliver().await?.map_err(|finished| vm::failure_of(&finished))?;
-                return Ok(Heard::Ended);
+                return Ok(Heard::Delivered);
             }
             Piece::Ended(_) => return Ok(Heard::Ended),
         }
@@ -111,7 +125,7 @@ fn hear(runs: &Arc<Runs>, line: Line<'_>, place: &mut Option<u64>) {
     if let ["at", offset] = words.as_slice() {
         if let Ok(offset) = offset.parse() {
             *place = Some(offset);
-            runs.index().listening.send_replace(Some(true));
+            runs.index().listening.send_replace(Listening::On);
         }
         return;
     }

@@ -230,7 +230,7 @@ impl Subscription {
         if range.bytes.is_empty() && frames.is_empty() {
             if reader.run() < self.hub.head().map_or(0, |head| head.run) {
                 // The follower has gone on: that was all.
-                reader.give_up();
+                reader.end_lost(&mut frames);
             } else if self.hub.head().is_none() {
                 // The follower begins soon, or tells why it cannot.
                 return Ok(false);
