@@ -8,8 +8,12 @@ use catalyst_ssh::{Exec, Finished, Lane};
 use super::command;
 use super::{Remote, RemoteError};
 
-const PROGRAM: &str =
-    concat!(include_str!("vm/library.sh"), include_str!("vm/supervisor.sh"), include_str!("vm/commands.sh"));
+const PROGRAM: &str = concat!(
+    include_str!("vm/library.sh"),
+    include_str!("vm/supervisor.sh"),
+    include_str!("vm/delivery.sh"),
+    include_str!("vm/commands.sh"),
+);
 
 /// Exit status of [`CALL`] when this version is not on the VM.
 const NOT_DELIVERED: u32 = 66;

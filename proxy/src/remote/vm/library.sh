@@ -1,4 +1,5 @@
-# The part of a run that lives on the VM. One file is delivered there: library.sh, supervisor.sh and commands.sh together.
+# The part of a run that lives on the VM. One file is delivered there: library.sh, supervisor.sh,
+# delivery.sh and commands.sh together.
 #
 # Plain POSIX sh: dash, bash and busybox sh all run it. Arguments are paths and identifiers of the proxy's own; what a
 # user typed comes on standard input and stays in files.

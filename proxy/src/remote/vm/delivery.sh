@@ -1,0 +1,302 @@
+
+# How a message comes to a run: one carrier at a time, through whatever ends before the message is there.
+
+# Takes a message. Arguments: message id, mode, bytes of standard input (Claude's line, then the log's line), session or
+# "-", silence, idle, claude, then claude's arguments. Prints "accepted N".
+cmd_send() {
+  place "$1" "$2"
+  message=$3 mode=$4 bytes=$5
+  [ -d "$folder" ] || fail idea_gone
+  mkdir -p "$idea/runs" "$idea/messages" "$idea/inbox" || fail storage "$idea"
+  box=$idea/inbox/$message.$$
+  cat >"$box" || fail storage "$idea"
+  [ "$(wc -c <"$box" | tr -d ' ')" = "$bytes" ] || fail storage_or_cut "$idea"
+  claimed=$idea/messages/$message
+  patience=0
+  until carry; do
+    [ ! -s "$claimed/run" ] || break
+    if [ $patience -ge 50 ]; then
+      # Whoever carries it lives and waits for the end of a run.
+      rm -f "$box"
+      latest
+      [ "$(cat "$idea/runs/$n/first" 2>/dev/null)" = "$message" ] || n=$((n + 1))
+      printf 'accepted %s\n' $n
+      exit 0
+    fi
+    patience=$((patience + 1))
+    nap 0.1
+  done
+  if handed; then
+    rm -f "$box"
+    took "$handed"
+  fi
+  head -n 1 "$box" >"$box.turn" && tail -n +2 "$box" >"$box.log" && rm -f "$box" || fail storage "$idea"
+  shift 2
+  deliver "$@"
+}
+
+# Becomes the one who brings the message to a run. Fails if somebody has brought it, or carries it and lives.
+# A link is made whole or not at all: whoever has the claim is named in it.
+carry() {
+  [ ! -s "$claimed/run" ] || return 1
+  mkdir -p "$claimed" && identify $$ "$idea/inbox/carrier.$$" || fail storage "$idea"
+  carrier=$claimed/carrier turn=0
+  while ! ln "$idea/inbox/carrier.$$" "$carrier" 2>/dev/null; do
+    if [ ! -e "$carrier" ] || [ $turn -ge 50 ] || alive "$carrier"; then
+      rm -f "$idea/inbox/carrier.$$"
+      return 1
+    fi
+    turn=$((turn + 1))
+    carrier=$claimed/carrier.$turn
+  done
+  rm -f "$idea/inbox/carrier.$$"
+}
+
+# Whether a carrier before us brought the message to a run, even if it died before it could say so. Sets handed.
+handed() {
+  if [ -s "$claimed/run" ]; then
+    handed=$(cat "$claimed/run")
+    return 0
+  fi
+  [ "$carrier" != "$claimed/carrier" ] || return 1
+  for handed in "$idea"/runs/*/done/"$message"; do
+    [ -e "$handed" ] || continue
+    handed=${handed%/done/*} handed=${handed##*/}
+    return 0
+  done
+  latest
+  at_run $n
+  [ $n -gt 0 ] && [ -e "$run/spool/$message" ] && ! settle "$run" "$logs" "$tag" || return 1
+  # Perhaps the feeder was not told; it takes a message once, however often it hears of it.
+  if [ -p "$run/ctl" ]; then
+    exec 5<>"$run/ctl"
+    printf '%s\n' "$message" >&5
+    exec 5>&-
+  fi
+  handed=$n
+}
+
+# Nothing is left of the message, so that it can be sent again. Moved away first: who waits for the claim sees it whole
+# or not at all.
+undo_claim() {
+  rm -f "$idea/inbox/$message".*.turn "$idea/inbox/$message".*.log "$idea/inbox/$message".*.args
+  mv "$claimed" "$idea/inbox/undone.$$" && rm -rf "$idea/inbox/undone.$$"
+}
+
+# Brings the message in $box into the live run of its mode, or a new one. A run that is ending is waited for, in the
+# background if it takes long. Arguments: as cmd_send from the message's id on.
+deliver() {
+  message=$1 mode=$2 session=$4 silence=$5 idle=$6
+  shift 6
+  waited=0
+  while :; do
+    [ ! -s "$claimed/run" ] || took "$(cat "$claimed/run")"
+    latest
+    at_run $n
+    if [ $n -gt 0 ] && ! settle "$run" "$logs" "$tag"; then
+      running=
+      { read -r running <"$run/mode"; } 2>/dev/null
+      if [ ! -d "$run/closed" ] && [ -e "$run/ready" ]; then
+        if [ "$running" != "$mode" ]; then
+          close_run "$run" switched
+        elif enqueue "$message" "$box.turn" "$box.log"; then
+          took $n
+        fi
+      fi
+      if [ $waited -ge 30 ] && [ -z "${CATALYST_WAITS-}" ]; then
+        printf '%s\n' "$message" "$mode" - "$session" "$silence" "$idle" "$@" >"$box.new" &&
+          mv -f "$box.new" "$box.args" && hand_on || { undo_claim; fail storage "$idea"; }
+        printf 'accepted %s\n' $((n + 1))
+        exit 0
+      fi
+      waited=$((waited + 1))
+      nap 0.1
+      continue
+    fi
+    n=$((n + 1))
+    start_run "$@" && took $n
+  done
+}
+
+# Makes a process in the background the carrier of what $box holds.
+hand_on() {
+  CATALYST_WAITS=1 setsid sh "$self" deliver "$id" "$folder" "$message" "$box" "$carrier" </dev/null >/dev/null 2>&1 &
+  identify $! "$carrier" || { kill $!; return 1; }
+}
+
+# That process. It carries nothing before it is named.
+cmd_deliver() {
+  place "$1" "$2"
+  message=$3 box=$4 carrier=$5 claimed=$idea/messages/$3
+  patience=0 named=
+  until { read -r boot named stat_start <"$carrier"; } 2>/dev/null && [ "$named" = $$ ]; do
+    [ $patience -lt 50 ] || exit 0
+    patience=$((patience + 1))
+    nap 0.1
+  done
+  set --
+  while IFS= read -r word; do set -- "$@" "$word"; done <"$box.args"
+  deliver "$@"
+}
+
+# Messages that were accepted and whose carrier is gone, as after a reboot, get another.
+revive() {
+  for box in "$idea"/inbox/*.args; do
+    [ -s "$box" ] || continue
+    box=${box%.args}
+    { read -r message <"$box.args"; } 2>/dev/null || continue
+    claimed=$idea/messages/$message
+    carry || continue
+    if handed; then
+      keep_run "$handed"
+    else
+      # It may have been the first of a run that never came to it.
+      [ -e "$box.turn" ] || mv "$run/spool/$message" "$box.turn"
+      [ -e "$box.log" ] || mv "$run/turns/$message" "$box.log"
+      hand_on
+    fi
+  done
+}
+
+# Records that run $1 has the message.
+keep_run() {
+  printf '%s\n' "$1" >"$claimed/run.new.$$" && mv -f "$claimed/run.new.$$" "$claimed/run"
+  rm -f "$idea/inbox/$message".*.turn "$idea/inbox/$message".*.log "$idea/inbox/$message".*.args
+}
+
+took() {
+  keep_run "$1"
+  printf 'accepted %s\n' "$1"
+  exit 0
+}
+
+# The message cannot be delivered: says why. Arguments: as fail. Who waits in the background has nobody to say it to,
+# so the next run says it.
+refuse() {
+  if [ -z "${CATALYST_WAITS-}" ]; then
+    undo_claim
+    fail "$@"
+  fi
+  case $1 in
+    claude_missing) words='Claude Code was not found on the VM' ;;
+    not_started) words="the run did not start: ${2-}" ;;
+    *) words="there was no room, or it may not be written: ${2-}" ;;
+  esac
+  if [ ! -e "$run/exit" ]; then
+    mkdir "$run" 2>/dev/null || { [ ! -d "$run" ] || return 1; exit 3; }
+    identify $$ "$run/identity"
+    printf '%s\n' "$mode" >"$run/mode"
+    # What cannot be said now stays, and is tried again when somebody looks.
+    mkdir -p "$logs" && printf '{"type":"catalyst_start","mode":"%s"}\n' "$mode" >"$logs/log.jsonl" &&
+      cat "$box.log" >>"$logs/log.jsonl" || { rm -rf "$run" "$logs"; exit 3; }
+    claim_verdict "$run" &&
+      write_exit "$run" "$logs" 127 missing "The message could not be handed to Claude ($words). Send it again."
+  fi
+  announce "run $id $n"
+  undo_claim
+  exit 3
+}
+
+# Puts message $1 (Claude's line in file $2, the log's in file $3, if any) before the feeder. Fails, with the files as
+# they were, if the run will not take it any more.
+enqueue() {
+  [ -z "${3-}" ] || mv "$3" "$run/turns/$1" || return 1
+  mv "$2" "$run/spool/$1" || return 1
+  exec 5<>"$run/ctl"
+  printf '%s\n' "$1" >&5
+  exec 5>&-
+  if [ -d "$run/closed" ] || [ -e "$run/exit" ] || ! alive "$run/identity"; then
+    # The gate may have closed meanwhile: either the feeder has it, or we take it back.
+    if mv "$run/spool/$1" "$2" 2>/dev/null; then
+      [ -z "${3-}" ] || mv "$run/turns/$1" "$3" 2>/dev/null
+      return 1
+    fi
+  fi
+  return 0
+}
+
+# Starts run $n with the waiting message first. Arguments: claude and its arguments. Fails if somebody else was faster.
+start_run() {
+  at_run $n
+  command -v setsid >/dev/null 2>&1 || refuse setsid_missing || return 1
+  find_claude "$1" || refuse claude_missing || return 1
+  shift
+  if ! mkdir "$run" 2>/dev/null; then
+    [ -d "$run" ] && return 1
+    refuse storage "$idea" || return 1
+  fi
+  identify $$ "$run/identity"
+  if ! prepare_run "$@"; then
+    [ -e "$box.log" ] || mv "$run/turns/$message" "$box.log"
+    rm -rf "$run" "$logs"
+    refuse storage "$logs" || return 1
+  fi
+  CATALYST_SUPERVISOR=$tag setsid sh "$self" supervise "$run" "$logs" "$work" "$tag" "$silence" "$idle" \
+    </dev/null >/dev/null 2>"$run/supervisor.err" &
+  started=0
+  until [ -e "$run/ready" ] || [ -e "$run/exit" ]; do
+    started=$((started + 1))
+    if [ $started -gt ${CATALYST_START_TRIES:-200} ] && claim_verdict "$run"; then
+      # Nothing of it may come up late: the message will be sent again.
+      words=$(last_words "$run/supervisor.err")
+      end_all "CATALYST_SUPERVISOR=$tag"
+      end_all "CATALYST_RUN=$tag"
+      [ -e "$run/exit" ] || write_exit "$run" "$logs" 127 missing \
+        "The message could not be handed to Claude (the run did not start: $words). Send it again."
+      refuse not_started "$words"
+    fi
+    nap 0.05
+  done
+  announce "run $id $n"
+  return 0
+}
+
+prepare_run() {
+  mkdir "$run/spool" "$run/turns" "$run/done" "$run/answers" || return 1
+  mkdir -p "$logs" "$folder/project" || return 1
+  # Room for the last line, so that a full disk cannot hide how the run ended.
+  dd if=/dev/zero of="$logs/.reserve" bs=4096 count=4 || return 1
+  [ "$(wc -c <"$logs/.reserve" | tr -d ' ')" = 16384 ] || return 1
+  work=$folder/project
+  resume=
+  [ "$session" != - ] || last_session
+  [ "$session" = - ] || find_session
+  printf '%s\n' "$claude" "$@" >"$run/command" || return 1
+  [ -z "$resume" ] || printf '%s\n' "--resume=$resume" >>"$run/command" || return 1
+  printf '%s\n' "$mode" >"$run/mode" || return 1
+  printf '%s\n' "$message" >"$run/first" || return 1
+  printf '{"type":"catalyst_start","mode":"%s"}\n' "$mode" >>"$logs/log.jsonl" || return 1
+  # The last that can fail, so that what is refused is still there to be told.
+  mv "$box.log" "$run/turns/$message" && mv "$box.turn" "$run/spool/$message"
+}
+
+# Sets claude to the path of command $1: from PATH, from the usual places, or from where a login shell finds it.
+find_claude() {
+  claude=$(command -v "$1" 2>/dev/null) && return 0
+  for at in "$HOME/.local/bin/$1" "$HOME/.claude/local/$1" "$HOME/.npm-global/bin/$1" "/usr/local/bin/$1"; do
+    [ -x "$at" ] && claude=$at && return 0
+  done
+  case $1 in *[!A-Za-z0-9._/-]*) return 1 ;; esac
+  claude=$("${SHELL:-sh}" -lc "command -v $1" 2>/dev/null </dev/null | tail -n 1)
+  case $claude in /*) [ -x "$claude" ] ;; *) return 1 ;; esac
+}
+
+# The session of the run before, for a proxy that has not heard of it yet.
+last_session() {
+  said=$(grep '^{"type":"system","subtype":"init"' "$folder/runs/$((n - 1))/log.jsonl" 2>/dev/null | tail -n 1 |
+    grep -o '"session_id":"[A-Za-z0-9_-]*"' | head -n 1 | cut -d'"' -f4)
+  session=${said:--}
+}
+
+# Resumes the session where its transcript says: Claude finds it only from the folder it was started in.
+find_session() {
+  transcripts=${CLAUDE_CONFIG_DIR:-$HOME/.claude}/projects
+  for transcript in "$transcripts"/*/"$session".jsonl; do
+    [ -f "$transcript" ] || continue
+    resume=$session
+    there=$(grep -o '"cwd":"[^"\\]*"' "$transcript" | head -n 1 | cut -d'"' -f4)
+    [ -n "$there" ] && [ -d "$there" ] && work=$there
+    return 0
+  done
+  # No transcript: a new session begins rather than none.
+}
