@@ -26,6 +26,8 @@ impl<'a> Instance<'a> {
     /// When kubectl refuses it.
     pub async fn apply(stage: &'a Stage, namespace: &str, spec: Value) -> Result<Self> {
         let instance = Self { stage, namespace: namespace.to_owned() };
+        // What a failed or killed run left is not what this one is about.
+        stage.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=90s"]).await?;
         stage.kubectl(&["create", "namespace", namespace]).await?;
         let vm = stage.lab().vm();
         let mut manifest = json!({

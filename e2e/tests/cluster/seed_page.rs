@@ -90,11 +90,9 @@ async fn every_command_of_the_deployment_page_works() -> Result<()> {
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let line = BufReader::new(forward.stdout.take().context("output")?)
-        .lines()
-        .next_line()
-        .await?
-        .context("port-forward ended")?;
+    // Kept open: kubectl ends when it cannot write its next line.
+    let mut output = BufReader::new(forward.stdout.take().context("output")?).lines();
+    let line = output.next_line().await?.context("port-forward ended")?;
     let port: u16 =
         line.split([':', ' ']).find_map(|word| word.parse().ok().filter(|port| *port > 1024)).context(line.clone())?;
     eventually("health by port-forward", Duration::from_secs(10), || async {
