@@ -13,6 +13,9 @@ use catalyst_ssh::{
 
 use crate::args::{KeySource, SshSettings};
 
+/// A VM that took the connection and says nothing is frozen: whoever waits for it is to hear so before giving up.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+
 /// The way to the VM as the settings describe it.
 pub struct Dial {
     settings: SshSettings,
@@ -53,7 +56,7 @@ impl Dial {
             endpoint: self.endpoint(),
             host_keys,
             key: Arc::new(self.key()?),
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines { handshake: HANDSHAKE_WITHIN, ..Deadlines::default() },
         })
     }
 

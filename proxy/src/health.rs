@@ -5,11 +5,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use catalyst_ssh::Failure;
+use catalyst_ssh::{Failure, Reason};
 use tokio_util::sync::CancellationToken;
 
 use crate::dial::Dial;
 use crate::metrics::Metrics;
+
+/// After a connection that was turned away.
+const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 /// How often and how long.
 #[derive(Clone, Copy, Debug)]
@@ -20,11 +23,11 @@ pub struct Timing {
     pub deadline: Duration,
 }
 
-/// A VM that froze just after a dial began well is known after interval and deadline, 8.5 s, and with a readiness
+/// A VM that froze just after a dial began well is known after interval and deadline, 8 s, and with a readiness
 /// period of 10 s the pod is out of its Service within 20 s.
 impl Default for Timing {
     fn default() -> Self {
-        Timing { interval: Duration::from_secs(5), deadline: Duration::from_millis(3500) }
+        Timing { interval: Duration::from_secs(5), deadline: Duration::from_millis(3000) }
     }
 }
 
@@ -91,7 +94,7 @@ impl Health {
         loop {
             ticks.tick().await;
             let began = Instant::now();
-            let outcome = dial.attempt(timing.deadline).await;
+            let outcome = attempt(&dial, timing.deadline).await;
             metrics.vm_checked(outcome.as_ref().err().map(|failure| failure.reason), began.elapsed());
             self.note(outcome);
         }
@@ -110,6 +113,19 @@ impl Health {
         }
         latest.problem = problem;
         latest.at = Instant::now();
+    }
+}
+
+/// One attempt, and a second within the same bound where sshd only had no place for a moment (`MaxStartups`).
+async fn attempt(dial: &Dial, deadline: Duration) -> Result<(), Failure> {
+    let began = Instant::now();
+    let outcome = dial.attempt(deadline).await;
+    match &outcome {
+        Err(failure) if failure.reason == Reason::ConnectionLost && began.elapsed() + ASK_AGAIN < deadline / 2 => {
+            tokio::time::sleep(ASK_AGAIN).await;
+            dial.attempt(deadline.saturating_sub(began.elapsed())).await
+        }
+        _ => outcome,
     }
 }
 

@@ -59,6 +59,8 @@ impl Pending {
 #[derive(Default)]
 pub struct Observer {
     pending: Mutex<HashMap<String, Pending>>,
+    /// Held while writing: whoever writes next finds what was written or is to be tried again, nothing in between.
+    writing: tokio::sync::Mutex<()>,
     wake: Notify,
 }
 
@@ -89,6 +91,7 @@ impl Observer {
 
     /// Writes everything that is pending; `false` when something has to be tried again.
     pub async fn write_all(&self, ideas: &Ideas) -> bool {
+        let _one_writer = self.writing.lock().await;
         let all: Vec<(String, Pending)> = self.pending().drain().collect();
         let mut complete = true;
         for (id, pending) in all {

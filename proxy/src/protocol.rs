@@ -62,6 +62,38 @@ pub enum Command {
     },
 }
 
+/// Which message or answer a command is, so that a failure can name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Of a message, if its client named it.
+    pub message_id: Option<String>,
+    /// Of an answer.
+    pub request_id: Option<String>,
+}
+
+impl Command {
+    /// What a failure of this command is about.
+    pub fn about(&self) -> About {
+        match self {
+            Command::Chat { message_id, .. } | Command::Build { message_id, .. } => {
+                About { message_id: message_id.clone(), request_id: None }
+            }
+            Command::Answer { request_id, .. } => About { message_id: None, request_id: Some(request_id.clone()) },
+            Command::Cancel | Command::Subscribe { .. } | Command::Unsubscribe | Command::Page { .. } => {
+                About::default()
+            }
+        }
+    }
+
+    /// Whether it changes something on the VM: then it is carried out even if its client goes away meanwhile.
+    pub fn acts(&self) -> bool {
+        match self {
+            Command::Chat { .. } | Command::Build { .. } | Command::Cancel | Command::Answer { .. } => true,
+            Command::Subscribe { .. } | Command::Unsubscribe | Command::Page { .. } => false,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 enum Wire {
@@ -134,6 +166,12 @@ pub enum Notice<'a> {
     Error {
         /// The sentence.
         error: &'a str,
+        /// The message that failed, as the client named it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message_id: Option<&'a str>,
+        /// The answer that failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request_id: Option<&'a str>,
     },
     /// A message was taken: it is on the VM's disk.
     #[serde(rename = "accepted")]
@@ -148,7 +186,7 @@ pub enum Notice<'a> {
     Subscribed {
         /// The latest run.
         run: Option<u64>,
-        /// As asked.
+        /// As asked; `null` also when there is no such place, and the recent part follows instead.
         after: Option<String>,
         /// Where older frames can be asked from.
         before: Option<serde_json::Value>,
@@ -158,6 +196,11 @@ pub enum Notice<'a> {
 }
 
 impl<'a> Notice<'a> {
+    /// A failure of what `about` names.
+    pub fn error(error: &'a str, about: &'a About) -> Notice<'a> {
+        Notice::Error { error, message_id: about.message_id.as_deref(), request_id: about.request_id.as_deref() }
+    }
+
     /// The answer to `subscribe`.
     pub fn subscribed(start: &Start, after: Option<Position>) -> Notice<'a> {
         Notice::Subscribed {
@@ -221,6 +264,9 @@ pub fn history(idea_id: &str, frames: &[std::sync::Arc<Frame>], before: Option<P
 
 /// Told to every socket before the server ends.
 pub const DRAINING: &str = r#"{"ideaId":"","type":"server:draining"}"#;
+
+/// Sent with every ping, which a page cannot see: whoever hears nothing for longer has lost its server.
+pub const ALIVE: &str = r#"{"ideaId":"","type":"server:alive"}"#;
 
 fn position_value(position: Position) -> serde_json::Value {
     json!({"run": position.run, "seq": position.seq.to_string()})
@@ -286,15 +332,42 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_addressed_as_the_client_wrote_it() {
-        let error = Notice::Error { error: "Idea not found: a\"b" }.encode("a\"b");
+        let error = Notice::error("Idea not found: a\"b", &About::default()).encode("a\"b");
         let value: serde_json::Value = serde_json::from_str(&error).unwrap();
         assert_eq!(value, json!({"type": "claude:error", "ideaId": "a\"b", "error": "Idea not found: a\"b"}));
         let text = frame(&Prefix::new("a\"b"), &Bytes::from_static(b"\"type\":\"claude:text\",\"text\":\"x\""));
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(value, json!({"type": "claude:text", "ideaId": "a\"b", "text": "x"}));
-        serde_json::from_str::<serde_json::Value>(DRAINING).unwrap();
+        for text in [DRAINING, ALIVE] {
+            serde_json::from_str::<serde_json::Value>(text).unwrap();
+        }
         let empty: serde_json::Value = serde_json::from_str(&history("x", &[], None)).unwrap();
         assert_eq!(empty, json!({"type": "history", "ideaId": "x", "frames": [], "before": null}));
+    }
+
+    #[test]
+    fn a_failure_names_the_message_or_the_answer_that_it_is_about() {
+        let failure = |text: &str| {
+            let about = decode(text).unwrap().command.about();
+            serde_json::from_str::<serde_json::Value>(&Notice::error("no", &about).encode("x")).unwrap()
+        };
+        let of = |more: serde_json::Value| {
+            let mut all = json!({"type": "claude:error", "ideaId": "x", "error": "no"});
+            all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            all
+        };
+        assert_eq!(
+            failure(r#"{"type":"chat","ideaId":"x","message":"hi","messageId":"m"}"#),
+            of(json!({"messageId": "m"}))
+        );
+        assert_eq!(
+            failure(r#"{"type":"build","ideaId":"x","instructions":"hi","messageId":"m"}"#),
+            of(json!({"messageId": "m"}))
+        );
+        let answer = r#"{"type":"answer","ideaId":"x","requestId":"r","decision":"allow"}"#;
+        assert_eq!(failure(answer), of(json!({"requestId": "r"})));
+        assert_eq!(failure(r#"{"type":"cancel","ideaId":"x"}"#), of(json!({})));
+        assert_eq!(failure(r#"{"type":"chat","ideaId":"x","message":"hi"}"#), of(json!({})));
     }
 
     proptest! {
@@ -305,7 +378,7 @@ mod tests {
 
         #[test]
         fn an_id_survives_encoding(id in any::<String>()) {
-            let text = Notice::Error { error: "e" }.encode(&id);
+            let text = Notice::error("e", &About::default()).encode(&id);
             let value: serde_json::Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(value["ideaId"].as_str(), Some(id.as_str()));
         }

@@ -66,6 +66,8 @@ pub struct AppState {
     pub draining: CancellationToken,
     /// Open WebSockets.
     pub sockets: TaskTracker,
+    /// What sockets have under way; a message is brought to the VM though its socket has gone.
+    pub acts: TaskTracker,
 }
 
 impl AppState {
@@ -105,6 +107,7 @@ impl AppState {
             started: Instant::now(),
             draining,
             sockets: TaskTracker::new(),
+            acts: TaskTracker::new(),
         })
     }
 }

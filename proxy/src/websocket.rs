@@ -23,7 +23,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use crate::api::error::ApiError;
 use crate::auth::cookie::{self, Session};
 use crate::auth::origin;
-use crate::protocol::{self, Command, DRAINING, INVALID, Notice};
+use crate::protocol::{self, About, Command, DRAINING, INVALID, Notice};
 use crate::server::App;
 use outgoing::Outgoing;
 
@@ -89,7 +89,7 @@ async fn serve(app: App, session: Session, socket: WebSocket) {
     tracing::debug!("WebSocket closed");
 }
 
-/// Reads until the socket ends. Its workers end with it.
+/// Reads until the socket ends. Its workers end with it, but for what they have to finish on the VM.
 struct Reader {
     app: App,
     session: Session,
@@ -163,12 +163,13 @@ impl Reader {
 
     async fn hand_over(&mut self, idea_id: String, command: Command) {
         let mut command = command;
+        let about = command.about();
         if let Some(worker) = self.workers.get(&idea_id) {
             match worker.commands.try_send(command) {
                 Ok(()) => return,
                 Err(TrySendError::Full(_)) => {
                     let error = "Too many requests wait for this idea; try again when some are done";
-                    return self.outgoing.notice(&idea_id, error).await;
+                    return self.outgoing.failure(&idea_id, error, &about).await;
                 }
                 // The worker had nothing left to do; a new one takes over.
                 Err(TrySendError::Closed(back)) => command = back,
@@ -180,7 +181,7 @@ impl Reader {
         }
         if self.workers.len() >= IDEAS_AT_ONCE {
             let error = "Too many ideas are open on this connection; close some";
-            return self.outgoing.notice(&idea_id, error).await;
+            return self.outgoing.failure(&idea_id, error, &about).await;
         }
         let (commands, waiting) = mpsc::channel(COMMANDS_WAITING);
         let _fits = commands.try_send(command);
@@ -200,8 +201,13 @@ fn is_too_big(error: &axum::Error) -> bool {
 }
 
 impl Outgoing {
-    /// A `claude:error` for an idea as the client wrote it.
+    /// A `claude:error` that is about nothing that the client named.
     async fn notice(&self, idea_id: &str, error: &str) {
-        self.text(Notice::Error { error }.encode(idea_id)).await;
+        self.failure(idea_id, error, &About::default()).await;
+    }
+
+    /// A `claude:error` for an idea as the client wrote it.
+    async fn failure(&self, idea_id: &str, error: &str, about: &About) {
+        self.text(Notice::error(error, about).encode(idea_id)).await;
     }
 }

@@ -151,10 +151,11 @@ impl Ideas {
     /// # Errors
     /// [`IdeasError::NotFound`] also for everything that could not be an id.
     pub async fn get(&self, id_or_slug: &str) -> Result<Idea, IdeasError> {
-        if !is_identifier(id_or_slug) {
+        let slug = Slug::accept(id_or_slug);
+        if slug.is_none() && !is_identifier(id_or_slug) {
             return Err(IdeasError::NotFound);
         }
-        if let Some(slug) = Slug::accept(id_or_slug)
+        if let Some(slug) = slug
             && let Some(idea) = self.read(&slug).await?
         {
             return Ok(idea);
@@ -290,8 +291,8 @@ impl Ideas {
                     slugs.insert(idea.id.clone(), slug);
                     listing.ideas.push(idea);
                 }
-                Err(IdeasError::Damaged { slug, .. } | IdeasError::Refused { what: slug, .. }) => {
-                    listing.damaged.push(slug);
+                Err(IdeasError::Damaged { .. } | IdeasError::Refused { .. }) => {
+                    listing.damaged.push(slug.to_string());
                 }
                 Err(other) => return Err(other),
             }
@@ -306,7 +307,7 @@ impl Ideas {
     async fn read(&self, slug: &Slug) -> Result<Option<Idea>, IdeasError> {
         let folder = format!("{}/{slug}", self.remote.base().await?);
         let path = format!("{folder}/meta.json");
-        let read = self.files.with(slug.as_str(), async |sftp| {
+        let read = self.files.with("read the idea", async |sftp| {
             // A link could lead anywhere. Both are asked for at once.
             let (kind, read) = futures::join!(sftp.symlink_metadata(&folder), files::read(&sftp, &path, META_LIMIT));
             if !kind?.is_dir() {

@@ -29,6 +29,9 @@ const LINGER: Duration = Duration::from_millis(1500);
 /// Requests under way get this long to finish, sockets to be closed by their clients.
 const FINISH: Duration = Duration::from_secs(5);
 
+/// What runs told of last is written into the ideas within this time.
+const WRITE: Duration = Duration::from_secs(3);
+
 /// Serves until `app.draining` is cancelled, then ends gracefully.
 pub async fn serve(listener: TcpListener, app: App) {
     let draining = app.draining.clone();
@@ -46,11 +49,18 @@ pub async fn serve(listener: TcpListener, app: App) {
     ending.cancel();
     connections.close();
     app.sockets.close();
+    app.acts.close();
     // Runs go on without us; only our looking at them ends.
     app.runs.shut_down();
-    let all = async { tokio::join!(connections.wait(), app.sockets.wait()) };
+    let all = async {
+        tokio::join!(connections.wait(), app.sockets.wait());
+        app.acts.wait().await;
+    };
     if tokio::time::timeout(FINISH, all).await.is_err() {
         tracing::warn!(connections = connections.len(), sockets = app.sockets.len(), "ended with connections open");
+    }
+    if tokio::time::timeout(WRITE, app.observer.write_all(&app.ideas)).await != Ok(true) {
+        tracing::warn!("ended before the state of every idea was written");
     }
     app.remote.pool().close().await;
 }

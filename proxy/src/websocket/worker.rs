@@ -1,24 +1,29 @@
 //! One idea on one socket: its commands in order, and the one viewer that sends its frames.
+//!
+//! When the socket goes, looking ends; what acts on the VM (a message, a stop, an answer) is still carried out.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::outgoing::Outgoing;
 use crate::observer::reference;
-use crate::protocol::{self, Command, Notice, Prefix};
+use crate::protocol::{self, About, Command, Notice, Prefix};
 use crate::remote::ideas::IdeasError;
-use crate::run::{Answer, IdeaRef, Mode, Position, Runs};
+use crate::run::{Answer, IdeaRef, Mode, Position, RunError, Runs};
 use crate::server::App;
 use crate::websocket::viewer::FromTurn;
 
 const STOPPED_BY_PERSON: &str = "The person denied this.";
 
-/// A running worker; ends when it is dropped, or by itself when there is nothing left to do.
+/// A running worker; ends by itself when there is nothing left to do, or when it is dropped and what acts is done.
 pub(super) struct Worker {
     pub(super) commands: mpsc::Sender<Command>,
-    task: AbortOnDropHandle<()>,
+    task: JoinHandle<()>,
+    _here: DropGuard,
 }
 
 impl Worker {
@@ -30,8 +35,11 @@ impl Worker {
         mut waiting: mpsc::Receiver<Command>,
         outgoing: Outgoing,
     ) -> Worker {
+        let gone = CancellationToken::new();
+        let here = gone.clone().drop_guard();
+        let tracker = app.acts.clone();
         let mut work = Work { app, idea_id, outgoing, viewer: None };
-        let task = tokio::spawn(async move {
+        let task = tracker.spawn(async move {
             loop {
                 let command = match waiting.try_recv() {
                     Ok(command) => command,
@@ -48,10 +56,14 @@ impl Worker {
                         }
                     }
                 };
-                work.carry_out(command).await;
+                if command.acts() {
+                    work.carry_out(command).await;
+                } else if gone.run_until_cancelled(work.carry_out(command)).await.is_none() {
+                    work.viewer = None;
+                }
             }
         });
-        Worker { commands, task: AbortOnDropHandle::new(task) }
+        Worker { commands, task, _here: here }
     }
 
     /// Whether it has ended.
@@ -77,10 +89,11 @@ impl Work {
             self.viewer = None;
             return;
         }
+        let about = command.about();
         let idea = match self.app.ideas.get(&self.idea_id).await {
             Ok(idea) => reference(&idea),
-            Err(IdeasError::NotFound) => return self.error(&format!("Idea not found: {}", self.idea_id)).await,
-            Err(error) => return self.error(&error.to_string()).await,
+            Err(IdeasError::NotFound) => return self.error(&format!("Idea not found: {}", self.idea_id), &about).await,
+            Err(error) => return self.error(&error.to_string(), &about).await,
         };
         let outcome = match command {
             Command::Chat { message, message_id } => self.send(&idea, Mode::Chat, message, message_id).await,
@@ -111,7 +124,7 @@ impl Work {
             }
         };
         if let Err(error) = outcome {
-            self.error(&error.to_string()).await;
+            self.error(&error.to_string(), &about).await;
         }
     }
 
@@ -121,7 +134,7 @@ impl Work {
         mode: Mode,
         text: String,
         message_id: Option<String>,
-    ) -> Result<(), crate::run::RunError> {
+    ) -> Result<(), RunError> {
         let id = message_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let accepted = self.app.runs.send(idea, mode, &text, Some(&id)).await?;
         self.app.observer.turn_accepted(idea, mode);
@@ -143,8 +156,8 @@ impl Work {
         self.viewer = Some(spawn(viewer.all_after(after)));
     }
 
-    async fn error(&self, error: &str) {
-        self.outgoing.text(Notice::Error { error }.encode(&self.idea_id)).await;
+    async fn error(&self, error: &str, about: &About) {
+        self.outgoing.failure(&self.idea_id, error, about).await;
     }
 }
 
@@ -172,8 +185,14 @@ impl Viewer {
     }
 
     /// Answers `subscribe`, then sends every frame.
-    async fn all_after(self, after: Option<Position>) {
-        let mut subscription = match self.runs.subscribe(&self.idea, after).await {
+    async fn all_after(self, mut after: Option<Position>) {
+        let mut subscribed = self.runs.subscribe(&self.idea, after).await;
+        if matches!(subscribed, Err(RunError::BadPosition)) && after.is_some() {
+            // The log is not the one that the client remembers (a restored VM, a removed run): it starts afresh.
+            after = None;
+            subscribed = self.runs.subscribe(&self.idea, None).await;
+        }
+        let mut subscription = match subscribed {
             Ok(subscription) => subscription,
             Err(error) => return self.error(&error.to_string()).await,
         };
@@ -214,6 +233,6 @@ impl Viewer {
     }
 
     async fn error(&self, error: &str) {
-        self.outgoing.text(Notice::Error { error }.encode(&self.idea_id)).await;
+        self.outgoing.notice(&self.idea_id, error).await;
     }
 }

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::serving::{Server, settings, vm};
 
@@ -120,4 +121,64 @@ async fn a_changed_host_key_is_refused_also_when_new_ones_are_accepted() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), changed).await.expect("a changed host key is not told");
+}
+
+#[tokio::test]
+async fn one_connection_turned_away_does_not_make_the_vm_unusable() {
+    let sshd = vm().await;
+    let mut settings = settings(&sshd);
+    let behind = format!("{}:{}", settings.ssh.host, settings.ssh.port);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let front = listener.local_addr().unwrap();
+    // As sshd does with too many that have not signed in yet (MaxStartups): every other connection is closed.
+    let relay = tokio::spawn(async move {
+        for n in 0.. {
+            let (mut near, _) = listener.accept().await.unwrap();
+            if n % 2 == 0 {
+                continue;
+            }
+            let mut far = TcpStream::connect(&behind).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    let known = settings.ssh.known_hosts.clone().unwrap();
+    let key = fs::read_to_string(&known).unwrap();
+    let key = key.lines().next().unwrap().split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+    fs::write(&known, format!("[127.0.0.1]:{} {key}\n", front.port())).unwrap();
+    (settings.ssh.host, settings.ssh.port) = ("127.0.0.1".to_owned(), front.port());
+    let server = Server::start(&settings).await;
+    let until = Instant::now() + Duration::from_secs(3);
+    let mut fine = 0;
+    while Instant::now() < until {
+        let (status, body) = server.get("/api/health").await;
+        if body["reason"] != "Checking" {
+            assert_eq!(status, 200, "{body}");
+            fine += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    assert!(fine > 10);
+    relay.abort();
+}
+
+#[tokio::test]
+async fn a_frozen_vm_is_told_before_the_browser_gives_up() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    server.idea("Frozen").await;
+    let fresh = Server::start(&settings(&sshd)).await;
+    sshd.freeze();
+    let ask = async |server: &Server| {
+        let began = Instant::now();
+        let (status, body) = server.get("/api/ideas/frozen").await;
+        (status, body["error"].as_str().unwrap().to_owned(), began.elapsed())
+    };
+    let (known, new) = futures::join!(ask(&server), ask(&fresh));
+    sshd.thaw();
+    for (status, error, took) in [&known, &new] {
+        assert!([503, 504].contains(status), "{status} {error}");
+        assert!(took < &Duration::from_secs(18), "{took:?} {error}");
+    }
+    assert!(new.2 < Duration::from_secs(9), "{new:?}");
+    assert!(!known.1.contains("not frozen in"), "{known:?}");
 }

@@ -207,3 +207,28 @@ async fn bad_requests_are_refused_in_the_envelope() {
     assert_eq!(server.get("/api/nothing").await, (404, json!({"ok": false, "error": "Not found"})));
     assert_eq!(server.get("/api").await.0, 404);
 }
+
+#[tokio::test]
+async fn what_is_listed_can_be_opened_however_long_its_name() {
+    let sshd = vm().await;
+    let long = "a-long-name-".repeat(21) + "abc";
+    assert_eq!(long.len(), 255);
+    plant(&sshd, &long, r#"{"id":"l","title":"Long","status":"done","createdAt":"","updatedAt":""}"#);
+    let server = Server::start(&settings(&sshd)).await;
+    assert_eq!(server.get("/api/ideas").await.1["data"][0]["slug"], json!(long));
+    for name in [&long, "l"] {
+        let (status, read) = server.get(&format!("/api/ideas/{name}")).await;
+        assert_eq!((status, &read["data"]["title"]), (200, &json!("Long")), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_read_is_named_and_hides_no_other() {
+    let sshd = vm().await;
+    plant(&sshd, "good", r#"{"id":"g","title":"Good","status":"done","createdAt":"","updatedAt":""}"#);
+    fs::create_dir_all(base(&sshd).join("odd/meta.json")).unwrap();
+    let server = Server::start(&settings(&sshd)).await;
+    let (status, list) = server.get("/api/ideas").await;
+    assert_eq!((status, list["data"].as_array().map(Vec::len)), (200, Some(1)), "{list}");
+    assert_eq!(server.app.ideas.list().await.unwrap().damaged, ["odd"]);
+}

@@ -202,3 +202,44 @@ async fn deleting_an_idea_ends_its_run() {
     let log = std::fs::read_to_string(trash.join("runs/1/log.jsonl")).unwrap();
     assert!(log.contains("catalyst_exit"), "{log}");
 }
+
+#[tokio::test]
+async fn a_message_is_delivered_though_its_sender_closes_the_page_at_once() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Sent and gone").await;
+    let mut socket = server.socket().await;
+    // Nothing is answered by the VM before the socket has gone.
+    sshd.freeze();
+    socket.send(json!({"type": "chat", "ideaId": slug, "message": "still here"})).await;
+    drop(socket);
+    let gone = async {
+        while !server.app.sockets.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("the socket does not end");
+    sshd.thaw();
+    let mut other = server.socket().await;
+    subscribe(&mut other, json!({"type": "subscribe", "ideaId": slug})).await;
+    assert_eq!(text(&other.until("claude:result").await), "you said: still here");
+}
+
+#[tokio::test]
+async fn a_client_that_remembers_more_than_there_is_starts_afresh() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Restored").await;
+    let mut socket = server.socket().await;
+    socket.send(json!({"type": "chat", "ideaId": slug, "message": "one"})).await;
+    let turn = socket.until("claude:result").await;
+    for (run, seq) in [(7, "120.0"), (1, "999999999.0")] {
+        // Another server: this one still holds the run in its memory.
+        let other = Server::start(&settings(&sshd)).await;
+        let mut socket = other.socket().await;
+        let start =
+            subscribe(&mut socket, json!({"type": "subscribe", "ideaId": slug, "run": run, "after": seq})).await;
+        assert_eq!((&start["run"], &start["after"]), (&json!(1), &Value::Null), "{start}");
+        assert_eq!(text(&socket.until("claude:result").await), text(&turn));
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use catalyst_proxy::args::{KeySource, Secret, Settings, SshSettings, WebSettings};
 use catalyst_proxy::auth::origin::Origin;
 use catalyst_proxy::health::Timing;
+use catalyst_proxy::protocol::ALIVE;
 use catalyst_proxy::server::{self, App, AppState};
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use futures::{SinkExt, StreamExt};
@@ -213,6 +214,8 @@ impl Socket {
         let message = async {
             loop {
                 match self.0.next().await {
+                    // A sign of life is no message: without it, too, whoever waits gives up in time.
+                    Some(Ok(Message::Text(text))) if text == ALIVE => {}
                     Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return None,

@@ -76,5 +76,33 @@ async fn a_vm_that_is_away_is_told_on_the_socket_which_stays() {
     let error = socket.until("claude:error").await.pop().unwrap();
     assert_eq!(error["ideaId"], json!(slug));
     assert!(!error["error"].as_str().unwrap().is_empty());
+    assert!(error.get("messageId").is_none() && error.get("requestId").is_none(), "{error}");
+    // Whoever names what it sends is told what failed.
+    for (message, name) in [
+        (json!({"type": "chat", "ideaId": slug, "message": "hi", "messageId": "m-1"}), ("messageId", "m-1")),
+        (json!({"type": "build", "ideaId": slug, "instructions": "do", "messageId": "m-2"}), ("messageId", "m-2")),
+        (json!({"type": "answer", "ideaId": slug, "requestId": "r-1", "decision": "allow"}), ("requestId", "r-1")),
+    ] {
+        socket.send(message).await;
+        let error = socket.until("claude:error").await.pop().unwrap();
+        assert_eq!(error[name.0], name.1, "{error}");
+    }
     assert!(socket.next_is_open().await);
+}
+
+#[tokio::test]
+async fn too_many_requests_are_refused_by_name() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Flooded").await;
+    let mut socket = server.socket().await;
+    sshd.freeze();
+    for n in 0..40 {
+        let chat = json!({"type": "chat", "ideaId": slug, "message": "hi", "messageId": format!("m-{n}")});
+        socket.send(chat).await;
+    }
+    let error = socket.until("claude:error").await.pop().unwrap();
+    sshd.thaw();
+    assert!(error["error"].as_str().unwrap().starts_with("Too many requests"), "{error}");
+    assert!(error["messageId"].as_str().is_some_and(|id| id.starts_with("m-3")), "{error}");
 }

@@ -9,11 +9,12 @@ use catalyst_ssh::russh_sftp::client::error::Error as SftpError;
 use catalyst_ssh::russh_sftp::protocol::{OpenFlags, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
 
 use super::IdeasError;
 use crate::remote::Remote;
 
-/// Longer than any healthy VM needs, shorter than a person waits.
+/// For a whole operation, a new session included: longer than any healthy VM needs, shorter than the browser waits.
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Files on the VM.
@@ -49,8 +50,10 @@ impl From<SftpError> for Attempt {
 impl From<std::io::Error> for Attempt {
     fn from(error: std::io::Error) -> Self {
         let shown = error.to_string();
-        match error.into_inner().and_then(|inner| inner.downcast::<SftpError>().ok()) {
-            Some(inner) => Attempt::from(*inner),
+        match error.into_inner().map(|inner| inner.downcast::<SftpError>()) {
+            Some(Ok(inner)) => Attempt::from(*inner),
+            // The VM's own answer to a read or write comes as bare words.
+            Some(Err(_)) => Attempt::Refused(shown),
             None => Attempt::Broken(shown),
         }
     }
@@ -72,9 +75,10 @@ impl Files {
         Fut: Future<Output = Result<T, Attempt>>,
     {
         let mut last = String::new();
+        let deadline = Instant::now() + DEADLINE;
         for _ in 0..2 {
-            let session = self.session().await?;
-            match tokio::time::timeout(DEADLINE, operation(session.clone())).await {
+            let session = self.session(deadline).await?;
+            match timeout_at(deadline, operation(session.clone())).await {
                 Ok(Ok(value)) => return Ok(Some(value)),
                 Ok(Err(Attempt::Missing)) => return Ok(None),
                 Ok(Err(Attempt::Refused(cause))) => return Err(IdeasError::refused(what, &cause)),
@@ -92,13 +96,13 @@ impl Files {
         Err(IdeasError::Broken { what: what.to_owned() })
     }
 
-    async fn session(&self) -> Result<Arc<Sftp>, IdeasError> {
+    async fn session(&self, deadline: Instant) -> Result<Arc<Sftp>, IdeasError> {
         let mut held = self.session.lock().await;
         if let Some(session) = &*held {
             return Ok(session.clone());
         }
         let session = Arc::new(
-            tokio::time::timeout(DEADLINE, self.remote.pool().sftp())
+            timeout_at(deadline, self.remote.pool().sftp())
                 .await
                 .map_err(|_| IdeasError::TimedOut { what: "open an SFTP session".to_owned() })??,
         );
@@ -140,4 +144,18 @@ pub(super) async fn write(sftp: &Sftp, path: &str, bytes: &[u8]) -> Result<(), A
         Attempt::Refused(cause) => Attempt::Refused(format!("{cause}; is the VM's disk full?")),
         other => other,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_the_vm_is_told_from_a_broken_session() {
+        let attempt = |error: std::io::Error| Attempt::from(error);
+        assert!(matches!(attempt(std::io::Error::other("Failure")), Attempt::Refused(cause) if cause == "Failure"));
+        assert!(matches!(attempt(SftpError::Timeout.into()), Attempt::Broken(_)));
+        assert!(matches!(attempt(SftpError::UnexpectedBehavior("gone".to_owned()).into()), Attempt::Broken(_)));
+        assert!(matches!(attempt(std::io::ErrorKind::BrokenPipe.into()), Attempt::Broken(_)));
+    }
 }

@@ -4,7 +4,8 @@
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slug(String);
 
-const LONGEST_ACCEPTED: usize = 128;
+/// What a file system allows a folder.
+const LONGEST_ACCEPTED: usize = 255;
 const LONGEST_MADE: usize = 60;
 
 impl Slug {
@@ -110,7 +111,7 @@ mod tests {
         for bad in ["", ".", "..", "../x", "a/b", "a\\b", ".trash", "A", "a b", "ä", "a\0", "a\n", "..%2fx"] {
             assert_eq!(Slug::accept(bad), None, "{bad:?}");
         }
-        assert!(Slug::accept(&"a".repeat(129)).is_none());
+        assert!(Slug::accept(&"a".repeat(256)).is_none());
         assert!(Slug::accept("my-idea-2").is_some());
     }
 
