@@ -161,9 +161,16 @@ async fn a_permission_is_asked_answered_and_an_answer_to_nothing_is_an_error() {
     socket.send(answer.clone()).await;
     let rest = socket.until("claude:result").await;
     assert_eq!(text(&rest), "denied", "{rest:#?}");
+    // The same again is what a client sends that lost its connection meanwhile; another answer comes too late.
     socket.send(answer).await;
-    let error = socket.until("claude:error").await.pop().unwrap();
-    assert!(error["error"].as_str().unwrap().contains("permission"), "{error}");
+    for (request, decision) in [(request["requestId"].as_str().unwrap(), "allow"), ("ask-9", "deny")] {
+        socket
+            .send(json!({"type": "answer", "ideaId": slug, "requestId": request, "decision": decision, "message": ""}))
+            .await;
+        let error = socket.until("claude:error").await.pop().unwrap();
+        assert!(error["error"].as_str().unwrap().contains("permission"), "{error}");
+        assert_eq!(error["requestId"], request, "{error}");
+    }
 }
 
 #[tokio::test]
