@@ -45,7 +45,8 @@ lint: setup web ## rustfmt, clippy (warnings are errors), licences and duplicate
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny --offline check licenses bans sources
 	cd web && npm run check
-	git ls-files '*.sh' .ci/run | xargs shellcheck
+	shellcheck .ci/run .ci/setup
+	git ls-files '*.sh' | xargs shellcheck --shell=sh --severity=error # fragments that are put together at run time: each sees names of the others
 
 fmt: ## format all code
 	cargo fmt --all

@@ -128,7 +128,7 @@ impl<'a> Instance<'a> {
     ) -> Result<(String, Duration)> {
         eventually(&format!("{kind}={status} {}", reason.unwrap_or_default()), deadline, || async {
             let object = self.get("cati/catalyst").await?;
-            let current = &object["status"]["observedGeneration"] == &object["metadata"]["generation"];
+            let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
             let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
             let found = conditions.iter().find(|c| c["type"] == kind && c["status"] == status);
             match found {

@@ -2,6 +2,8 @@
 //!
 //! [`stage::Stage`] is the cluster with the operator, [`instance::Instance`] one instance in it, [`browser::Browser`] the person who uses it.
 
+#![expect(clippy::indexing_slicing, reason = "serde_json's Value answers null for what is not there")]
+
 pub mod browser;
 pub mod eventually;
 pub mod instance;

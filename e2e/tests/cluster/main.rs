@@ -1,5 +1,11 @@
 //! The whole product on a real cluster. One lab serves all cases: run them with `--test-threads=1`, or `make e2e`, which takes the lab down afterwards.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "helpers of tests are tests, though clippy only knows functions marked so"
+)]
+
 mod bad_input;
 mod conversation;
 mod faults;
