@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{Answer, IdeaRef, Mode, RunError, RunSettings};
 use crate::agent::input;
+use crate::remote::ideas::Slug;
 use crate::remote::{Remote, RemoteError, Stream};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -59,7 +60,8 @@ impl Vm {
 
     async fn folder(&self, idea: &IdeaRef) -> Result<String, RunError> {
         identifier(&idea.id, "The idea's id")?;
-        identifier(&idea.slug, "The idea's slug")?;
+        // A folder that the existing application made may have a longer name than an identifier.
+        Slug::accept(&idea.slug).ok_or(RunError::BadIdentifier("The idea's slug"))?;
         Ok(format!("{}/{}", self.remote.base().await?, idea.slug))
     }
 
