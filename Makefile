@@ -70,7 +70,7 @@ images: release ## both container images, as archives in target/images
 
 release: setup web ## static release binaries in target/release
 	$(STATIC) cargo build --locked --release --target $(TARGET) $(addprefix --bin ,$(BINS))
-	for bin in $(BINS); do cp -u --preserve=timestamps target/$(TARGET)/release/$$bin target/release/$$bin; done
+	mkdir -p target/release; for bin in $(BINS); do ln -f target/$(TARGET)/release/$$bin target/release/$$bin; done
 
 web: web/dist/index.html ## the browser UI, in web/dist
 
