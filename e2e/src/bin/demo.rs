@@ -49,7 +49,12 @@ async fn up() -> Result<()> {
     progress.step("kubectl apply", async { stage.apply(&manifest).await.map(drop) }).await?;
     progress.step("authorize the key on the dev-VM", authorize(&stage)).await?;
     progress.step("wait for Ready", wait_for_ready(&stage)).await?;
-    stage.renew(NAMESPACE, "catalyst", "catalyst-proxy").await?;
+    progress
+        .step("let the pods run this image", async {
+            stage.renew(NAMESPACE, "catalyst", "catalyst-proxy").await?;
+            wait_for_ready(&stage).await
+        })
+        .await?;
     progress.step("open the URL through the ingress", answers(&stage, &url)).await?;
 
     let table = stage.kubectl(&["-n", NAMESPACE, "get", "cati"]).await?;
