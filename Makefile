@@ -12,16 +12,16 @@ BINS    := catalyst-operator catalyst-proxy catalyst-lab catalyst-demo
 IMAGES  := catalyst-operator catalyst-proxy
 LAB     := target/release/catalyst-lab
 # What the tests need beside what the lab needs: program=Debian package.
-TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=busybox-static ssh=openssh-client shellcheck=shellcheck \
+TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=busybox-static ssh=openssh-client shellcheck=shellcheck kill=procps openssl=openssl \
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
 export CATALYST_VERSION := $(VERSION)
 
 .PHONY: help demo demo-down test lint fmt generate images release web setup unit e2e
 
 help: ## this list
-	grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
-demo: images ## build everything, start the lab, install the operator, apply an example, print the URL (cold about 20 min, warm under 1 min)
+demo: images ## build everything, start the lab, install the operator, apply an example, print the URL (cold about 25 min, warm under 1 min)
 	target/release/catalyst-demo up
 
 demo-down: ## remove everything that `make demo` made on the machine (build caches stay)
@@ -44,7 +44,7 @@ lint: setup web ## rustfmt, clippy (warnings are errors), licences and duplicate
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny --offline check licenses bans sources
-	cd web && npm run check
+	(cd web && npm run check)
 	shellcheck .ci/run .ci/setup
 	git ls-files '*.sh' | xargs shellcheck --shell=sh --severity=error # fragments that are put together at run time: each sees names of the others
 
@@ -72,10 +72,11 @@ release: setup web ## static release binaries in target/release
 	$(STATIC) cargo build --locked --release --target $(TARGET) $(addprefix --bin ,$(BINS))
 	mkdir -p target/release; for bin in $(BINS); do ln -f target/$(TARGET)/release/$$bin target/release/$$bin; done
 
-web: web/dist/index.html ## the browser UI, in web/dist
+web: web/dist/assets ## the browser UI, in web/dist
 
-web/dist/index.html: web/package-lock.json web/index.html web/vite.config.ts $(shell find web/src web/public -type f 2>/dev/null)
-	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run build
+# The folder of assets, since a build of the proxy alone puts a page in place of the index that says what is missing.
+web/dist/assets: web/package-lock.json web/index.html web/vite.config.ts $(shell find web/src web/public -type f 2>/dev/null)
+	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run build && touch dist/assets
 
 setup: ## check the tools that are needed, and install from Debian's packages what is missing
 	.ci/setup

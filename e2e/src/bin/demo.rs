@@ -79,6 +79,7 @@ Ready after {:.0} s. Open   {url}
       (which is read by  {read_secret})
 
   export KUBECONFIG={}
+  export PATH={}:{}:$PATH   # the kubectl of the cluster's version, and catalyst-lab
 
 What to try next
   · Capture an idea, chat about it, switch to Build and let it write a file.
@@ -89,6 +90,8 @@ What to try next
   · `catalyst-lab status` shows the parts of the cluster and their logs; `make demo-down` removes everything.",
         start.elapsed().as_secs_f64(),
         stage.lab().kubeconfig().display(),
+        stage.lab().kubectl().as_std().get_program().to_string_lossy().trim_end_matches("/kubectl"),
+        catalyst_e2e::stage::root().join("target/release").display(),
         if std::env::var_os("ANTHROPIC_API_KEY").is_some() {
             "The real service answers."
         } else {

@@ -77,8 +77,8 @@ pub fn arguments(mode: Mode) -> &'static [&'static str] {
             "--include-partial-messages",
             "--replay-user-messages",
             "--permission-prompt-tool=stdio",
+            // No --add-dir here: edits would be accepted there too, and the log of the run and meta.json lie there.
             "--permission-mode=acceptEdits",
-            "--add-dir=..",
             ABOUT_THE_IDEA,
         ],
     }
