@@ -115,11 +115,12 @@ interface BannerText {
   readonly body: string;
 }
 
-function bannerText(up: boolean, patient: boolean, draining: boolean, health: Health): BannerText | undefined {
+/** What the banner says, if it says anything: a function of what is known of the way to the server and to the VM. */
+export function bannerText(up: boolean, patient: boolean, draining: boolean, health: Health): BannerText | undefined {
   if (draining) return { cause: "draining", tone: "calm", title: "The server is being replaced.", body: "Reconnecting; nothing is lost." };
   if (health.state === "vm-away") return { cause: "vm-away", tone: "warn", title: "The dev-VM is away.", body: explainAway(health) };
-  if (up || patient) return undefined;
-  if (health.state === "no-server") {
+  // An open socket says nothing here: the ingress keeps it though it sends nobody new to a pod that has lost its VM.
+  if (health.state === "no-server" && (up || !patient)) {
     return {
       cause: "no-server",
       tone: "warn",
@@ -127,6 +128,7 @@ function bannerText(up: boolean, patient: boolean, draining: boolean, health: He
       body: "Most often this is because the dev-VM cannot be reached. Claude goes on working on the VM if it runs; this page catches up by itself.",
     };
   }
+  if (up || patient) return undefined;
   return { cause: "disconnected", tone: "warn", title: "No connection.", body: "Trying again. What you type is kept, and nothing that Claude does meanwhile is lost." };
 }
 
