@@ -16,7 +16,7 @@ TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=b
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
 export CATALYST_VERSION := $(VERSION)
 
-.PHONY: help demo demo-down test lint fmt generate images release web setup unit e2e
+.PHONY: help demo demo-down test lint fmt generate images release web setup tools unit e2e
 
 help: ## this list
 	grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -29,9 +29,9 @@ demo-down: ## remove everything that `make demo` made on the machine (build cach
 
 test: images unit e2e ## everything: web, unit, golden, real API server, real sshd, real CLI, cluster, browser
 
-unit: setup web ## all but the cluster and browser tests
+unit: tools ## all but the cluster and browser tests
 	(cd web && npm test)
-	target/debug/catalyst-lab build
+	$(LAB) build >/dev/null
 	cargo test --locked --workspace
 
 # `--workspace` and a feature rather than `-p`: dependencies keep the features, and so the builds, that the other tests have.
@@ -45,6 +45,7 @@ lint: setup web ## rustfmt, clippy (warnings are errors), licences and duplicate
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny --offline check licenses bans sources
 	(cd web && npm run check)
+	command -v shellcheck >/dev/null || { echo "lint: shellcheck is missing: apt-get install shellcheck" >&2; exit 1; }
 	shellcheck .ci/run .ci/setup
 	git ls-files '*.sh' | xargs shellcheck --shell=sh --severity=error # fragments that are put together at run time: each sees names of the others
 
@@ -57,7 +58,10 @@ generate: ## write crds/ and docs/ from the code
 	target/debug/catalyst-operator docs > docs/reference.md
 	target/debug/catalyst-operator reasons > docs/reasons.md
 
-images: release ## both container images, as archives in target/images
+tools: release ## install from Debian's packages what the lab and the tests lack
+	$(LAB) preflight --install $(foreach tool,$(TEST_TOOLS),--also $(tool))
+
+images: tools ## both container images, as archives in target/images
 	mkdir -p target/images
 	for image in $(IMAGES); do
 	  archive=target/images/$$image.tar
@@ -78,7 +82,5 @@ web: web/dist/assets ## the browser UI, in web/dist
 web/dist/assets: web/package-lock.json web/index.html web/vite.config.ts $(shell find web/src web/public -type f 2>/dev/null)
 	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run build && touch dist/assets
 
-setup: ## check the tools that are needed, and install from Debian's packages what is missing
+setup: ## check the tools that the build needs (Rust, Go, Node, root, disk), install a C compiler if there is none
 	.ci/setup
-	cargo build --locked -q --workspace --bin catalyst-lab
-	target/debug/catalyst-lab preflight --install $(foreach tool,$(TEST_TOOLS),--also $(tool))

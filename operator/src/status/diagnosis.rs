@@ -53,16 +53,15 @@ fn ready(instance: &ValidatedInstance, deployment: &DeploymentView) -> Verdict {
         1 => "The pod is ready.".to_owned(),
         many => format!("{many} pods are ready."),
     };
-    for finding in &instance.advice {
-        message.push_str(&format!(" {}: {}", finding.reason, finding.message));
-    }
     // What only exposure suffers from (a missing IngressClass) keeps the pods from nothing, but people from the app.
     let gravest = instance.advice.iter().min_by_key(|finding| finding.reason.severity());
-    match gravest {
-        Some(finding) if finding.reason.severity() < crate::reason::Severity::Warning => {
-            Verdict::new(finding.reason, format!("{} {message}", finding.message))
-        }
-        _ => Verdict::new(Reason::Available, message),
+    let grave = gravest.filter(|finding| finding.reason.severity() < crate::reason::Severity::Warning);
+    for finding in instance.advice.iter().filter(|finding| !grave.is_some_and(|grave| std::ptr::eq(grave, *finding))) {
+        message.push_str(&format!(" {}: {}", finding.reason, finding.message));
+    }
+    match grave {
+        Some(finding) => Verdict::new(finding.reason, format!("{} {message}", finding.message)),
+        None => Verdict::new(Reason::Available, message),
     }
 }
 
