@@ -1,18 +1,22 @@
 //! REST: JSON in, `{ok, data?, error?}` out; one handler group a file.
 
-pub mod error;
 pub mod health;
 pub mod ideas;
 pub mod session;
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::error::ApiError;
 use crate::remote::ideas::IdeasError;
-use error::ApiError;
+
+/// The largest request body, in bytes; an idea's text is the largest that people send.
+pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
 
 /// The envelope of an answer.
 #[derive(Debug, Serialize)]
@@ -71,4 +75,23 @@ impl<S: Send + Sync> FromRequestParts<S> for IdeaId {
             Err(_) => Err(ApiError::Ideas(IdeasError::NotFound)),
         }
     }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        match rejection {
+            JsonRejection::MissingJsonContentType(_) => ApiError::NotJson,
+            rejection if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge(BODY_LIMIT),
+            rejection => ApiError::BadRequest(format!("Malformed JSON: {}", cause(&rejection))),
+        }
+    }
+}
+
+/// The innermost cause: the position in the text, without the framework's words around it.
+fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }

@@ -3,8 +3,6 @@
 //! Every value is taken as text and checked here, so that an empty variable counts as unset and a message can name the
 //! variable and the remedy. No value of a secret is ever printed.
 
-mod settings;
-
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -13,9 +11,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use ipnet::IpNet;
 
-pub use settings::{KeySource, Secret, Settings, SettingsError, SshSettings, WebSettings};
-
-use crate::auth::origin::Origin;
+use crate::origin::Origin;
+use crate::settings::{KeySource, Secret, Settings, SettingsError, SshSettings, WebSettings};
 
 /// Secrets shorter than this are refused: a guessable one opens a shell on the VM.
 pub const SHORTEST_SECRET: usize = 16;

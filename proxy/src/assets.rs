@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use crate::api::error::ApiError;
+use crate::error::ApiError;
 
 #[derive(RustEmbed)]
 #[folder = "../web/dist/"]

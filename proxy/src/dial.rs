@@ -11,7 +11,7 @@ use catalyst_ssh::{
     PublicKey, Reason, known_hosts_line, parse_private_key, probe,
 };
 
-use crate::args::{KeySource, SshSettings};
+use crate::settings::{KeySource, SshSettings};
 
 /// A VM that took the connection and says nothing is frozen: whoever waits for it is to hear so before giving up.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);

@@ -5,18 +5,22 @@
 
 pub mod agent;
 pub mod api;
+pub mod app;
 pub mod args;
 pub mod assets;
 pub mod auth;
 pub mod check;
 pub mod dial;
+pub mod error;
 pub mod health;
 pub mod metrics;
 pub mod observer;
+pub mod origin;
 pub mod protocol;
 pub mod remote;
 pub mod run;
 pub mod server;
+pub mod settings;
 pub mod telemetry;
 pub mod tools;
 pub mod websocket;

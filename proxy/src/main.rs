@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use catalyst_proxy::args::{Args, Command, Settings};
+use catalyst_proxy::app::AppState;
+use catalyst_proxy::args::{Args, Command};
 use catalyst_proxy::health::Timing;
-use catalyst_proxy::server::{self, AppState};
-use catalyst_proxy::{check, telemetry, tools};
+use catalyst_proxy::settings::Settings;
+use catalyst_proxy::{check, server, telemetry, tools};
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};

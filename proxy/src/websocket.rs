@@ -20,11 +20,11 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::api::error::ApiError;
+use crate::app::App;
 use crate::auth::cookie::{self, Session};
-use crate::auth::origin;
+use crate::error::ApiError;
+use crate::origin;
 use crate::protocol::{self, About, Command, DRAINING, INVALID, Notice};
-use crate::server::App;
 use outgoing::Outgoing;
 
 /// The largest message: a prompt with much pasted text.
@@ -57,7 +57,7 @@ pub async fn upgrade(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Some(Extension(session)) = session else { return ApiError::Unauthorized.into_response() };
-    if let Err(refused) = origin::check(&app.web, &headers) {
+    if let Err(refused) = origin::check(&app.web.allowed_origins, &headers) {
         tracing::warn!(cause = %refused, "WebSocket refused");
         return ApiError::Forbidden(refused.to_string()).into_response();
     }

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde_json::json;
 
+use crate::app::App;
 use crate::auth::cookie::Session;
-use crate::server::App;
 
 /// GET /api/health: 200, or 503 with an enumerated reason; the sentence only for those who are signed in.
 pub async fn health(State(app): State<App>, session: Option<Extension<Session>>) -> Response {

@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Serialize;
 
-use super::error::ApiError;
 use super::{Body, Envelope, IdeaId, data, done};
+use crate::app::App;
+use crate::error::ApiError;
 use crate::remote::ideas::{Change, Idea, Status, is_identifier};
-use crate::server::App;
 
 const LONGEST_TITLE: usize = 500;
 

@@ -8,11 +8,11 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use serde_json::json;
 
-use super::error::ApiError;
 use super::{Body, data, done};
+use crate::app::App;
 use crate::auth::address;
 use crate::auth::cookie::{self, Session};
-use crate::server::App;
+use crate::error::ApiError;
 
 /// POST /api/login `{secret}`.
 ///

@@ -9,7 +9,7 @@ use aws_lc_rs::{constant_time, digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::args::{Secret, WebSettings};
+use crate::settings::{Secret, WebSettings};
 
 /// Name of the cookie, as the existing client and its scripts know it.
 pub const NAME: &str = "catalyst_session";

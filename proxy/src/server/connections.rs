@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
 
-use super::{App, routes};
+use super::routes;
+use crate::app::App;
 
 const CONNECTIONS: usize = 16_384;
 /// Longer than nginx keeps an idle connection to us (60 s), so that we never close one that it is about to use.

@@ -8,8 +8,9 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{App, REQUEST_LIMIT};
-use crate::api::error::ApiError;
+use super::REQUEST_LIMIT;
+use crate::app::App;
+use crate::error::ApiError;
 
 /// No inline script, nothing from elsewhere, no framing, no text turned into a script.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \

@@ -10,11 +10,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::outgoing::Outgoing;
+use crate::app::App;
 use crate::observer::reference;
 use crate::protocol::{self, About, Command, Notice, Prefix};
 use crate::remote::ideas::IdeasError;
 use crate::run::{Answer, IdeaRef, Mode, Position, RunError, Runs};
-use crate::server::App;
 use crate::websocket::viewer::FromTurn;
 
 const STOPPED_BY_PERSON: &str = "The person denied this.";

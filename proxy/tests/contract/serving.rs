@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use catalyst_proxy::args::{KeySource, Secret, Settings, SshSettings, WebSettings};
-use catalyst_proxy::auth::origin::Origin;
+use catalyst_proxy::app::{App, AppState};
 use catalyst_proxy::health::Timing;
+use catalyst_proxy::origin::Origin;
 use catalyst_proxy::protocol::ALIVE;
-use catalyst_proxy::server::{self, App, AppState};
+use catalyst_proxy::server;
+use catalyst_proxy::settings::{KeySource, Secret, Settings, SshSettings, WebSettings};
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use futures::{SinkExt, StreamExt};
 use reqwest::{Method, RequestBuilder, Response};

@@ -3,8 +3,6 @@
 
 use axum::http::{HeaderMap, header};
 
-use crate::args::WebSettings;
-
 /// Scheme, host and port of a page, in the form in which browsers send it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
@@ -79,7 +77,7 @@ pub enum OriginRefused {
 ///
 /// # Errors
 /// When the request is not from an allowed page.
-pub fn check(settings: &WebSettings, headers: &HeaderMap) -> Result<(), OriginRefused> {
+pub fn check(allowed: &[Origin], headers: &HeaderMap) -> Result<(), OriginRefused> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let sent = text(header::ORIGIN);
     let origin = sent.and_then(Origin::parse);
@@ -91,12 +89,12 @@ pub fn check(settings: &WebSettings, headers: &HeaderMap) -> Result<(), OriginRe
     {
         return Ok(());
     }
-    if settings.allowed_origins.is_empty() {
+    if allowed.is_empty() {
         let vouched = headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
         return if vouched { Ok(()) } else { Err(OriginRefused::Unvouched) };
     }
     match (origin, sent) {
-        (Some(origin), _) if settings.allowed_origins.contains(&origin) => Ok(()),
+        (Some(origin), _) if allowed.contains(&origin) => Ok(()),
         (_, Some(sent)) => Err(OriginRefused::NotAllowed(sent.chars().take(200).collect())),
         (_, None) => Err(OriginRefused::Missing),
     }
@@ -107,7 +105,10 @@ mod tests {
     use axum::http::HeaderName;
 
     use super::*;
-    use crate::auth::testing::web_settings;
+
+    fn listed() -> Vec<Origin> {
+        vec![Origin::parse("https://c.example.com").unwrap()]
+    }
 
     fn with(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap())).collect()
@@ -127,32 +128,31 @@ mod tests {
 
     #[test]
     fn only_listed_origins_pass() {
-        let settings = web_settings(&["https://c.example.com"]);
-        assert_eq!(check(&settings, &with(&[("origin", "https://c.example.com")])), Ok(()));
+        let allowed = listed();
+        assert_eq!(check(&allowed, &with(&[("origin", "https://c.example.com")])), Ok(()));
         for bad in ["https://c.example.com.evil.example", "http://c.example.com", "https://c.example.com:8443", "null"]
         {
-            assert_eq!(check(&settings, &with(&[("origin", bad)])), Err(OriginRefused::NotAllowed(bad.into())));
+            assert_eq!(check(&allowed, &with(&[("origin", bad)])), Err(OriginRefused::NotAllowed(bad.into())));
         }
-        assert_eq!(check(&settings, &with(&[])), Err(OriginRefused::Missing));
+        assert_eq!(check(&allowed, &with(&[])), Err(OriginRefused::Missing));
     }
 
     #[test]
     fn a_port_forward_passes_but_a_foreign_name_that_points_at_us_does_not() {
-        let settings = web_settings(&["https://c.example.com"]);
+        let allowed = listed();
         let forwarded = with(&[("origin", "http://localhost:8080"), ("host", "localhost:8080")]);
-        assert_eq!(check(&settings, &forwarded), Ok(()));
+        assert_eq!(check(&allowed, &forwarded), Ok(()));
         let other_port = with(&[("origin", "http://localhost:9000"), ("host", "localhost:8080")]);
-        assert!(check(&settings, &other_port).is_err());
+        assert!(check(&allowed, &other_port).is_err());
         let rebound = with(&[("origin", "http://evil.example:8080"), ("host", "evil.example:8080")]);
-        assert!(check(&settings, &rebound).is_err());
+        assert!(check(&allowed, &rebound).is_err());
     }
 
     #[test]
     fn without_a_list_only_what_the_browser_vouches_for_passes() {
-        let settings = web_settings(&[]);
-        assert_eq!(check(&settings, &with(&[("sec-fetch-site", "same-origin")])), Ok(()));
+        assert_eq!(check(&[], &with(&[("sec-fetch-site", "same-origin")])), Ok(()));
         for bad in [&[("sec-fetch-site", "same-site")][..], &[("origin", "http://x.example")], &[]] {
-            assert_eq!(check(&settings, &with(bad)), Err(OriginRefused::Unvouched));
+            assert_eq!(check(&[], &with(bad)), Err(OriginRefused::Unvouched));
         }
     }
 }

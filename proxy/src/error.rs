@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -111,25 +110,4 @@ impl IntoResponse for ApiError {
         }
         response
     }
-}
-
-impl From<JsonRejection> for ApiError {
-    fn from(rejection: JsonRejection) -> Self {
-        match rejection {
-            JsonRejection::MissingJsonContentType(_) => ApiError::NotJson,
-            rejection if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                ApiError::TooLarge(crate::server::BODY_LIMIT)
-            }
-            rejection => ApiError::BadRequest(format!("Malformed JSON: {}", cause(&rejection))),
-        }
-    }
-}
-
-/// The innermost cause: the position in the text, without the framework's words around it.
-fn cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

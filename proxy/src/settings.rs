@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::auth::origin::Origin;
+use crate::origin::Origin;
 
 /// A value that must never be printed.
 #[derive(Clone, PartialEq, Eq)]

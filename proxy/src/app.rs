@@ -1,0 +1,93 @@
+//! The state that all handlers share, and how its parts are put together. It knows nothing of routes or handlers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::cookie::Signer;
+use crate::auth::limiter::Limiter;
+use crate::dial::Dial;
+use crate::health::{Health, Timing};
+use crate::metrics::Metrics;
+use crate::observer::Observer;
+use crate::remote::Remote;
+use crate::remote::ideas::Ideas;
+use crate::run::{RunSettings, Runs};
+use crate::settings::{Settings, WebSettings};
+
+/// What all handlers share.
+pub type App = Arc<AppState>;
+
+/// The parts of the server.
+pub struct AppState {
+    /// Who may come in.
+    pub web: WebSettings,
+    /// Sessions.
+    pub signer: Signer,
+    /// Failed sign-ins.
+    pub limiter: Limiter,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Whether the VM can be reached.
+    pub health: Arc<Health>,
+    /// The ideas on the VM.
+    pub ideas: Arc<Ideas>,
+    /// The runs on the VM.
+    pub runs: Arc<Runs>,
+    /// Writes what runs tell into the ideas.
+    pub observer: Arc<Observer>,
+    /// The way to the VM.
+    pub remote: Arc<Remote>,
+    /// When the server started.
+    pub started: Instant,
+    /// Cancelled when the server is ending.
+    pub draining: CancellationToken,
+    /// Open WebSockets.
+    pub sockets: TaskTracker,
+    /// What sockets have under way; a message is brought to the VM though its socket has gone.
+    pub acts: TaskTracker,
+}
+
+impl AppState {
+    /// Puts the parts together and starts the tasks beside the requests; they end with `draining`. Nothing waits for
+    /// the VM.
+    pub fn start(settings: &Settings, timing: Timing, draining: CancellationToken) -> App {
+        let dial = Dial::new(settings.ssh.clone());
+        let pool = catalyst_ssh::Pool::new(dial.source(), dial.limits());
+        let remote = Remote::new(pool, &settings.ideas_base_path);
+        let metrics = Metrics::new();
+        let health = Health::watch(dial, timing, metrics.clone(), draining.clone());
+        let ideas = Ideas::new(remote.clone());
+        let observer = Arc::new(Observer::default());
+        tokio::spawn(observer.clone().keep_writing(ideas.clone(), draining.clone()));
+        let run_settings = RunSettings {
+            claude_command: settings.claude_command.clone(),
+            silence: settings.claude_silence,
+            ..RunSettings::default()
+        };
+        let runs = Runs::new(remote.clone(), run_settings, observer.clone());
+        if settings.web.allowed_origins.is_empty() {
+            tracing::warn!(
+                "neither ALLOWED_ORIGINS nor PUBLIC_URL is set: only requests that a browser marks as same-origin may \
+                 write, which browsers do on https and localhost alone"
+            );
+        }
+        Arc::new(AppState {
+            signer: Signer::new(&settings.web),
+            web: settings.web.clone(),
+            limiter: Limiter::default(),
+            metrics,
+            health,
+            ideas,
+            runs,
+            observer,
+            remote,
+            started: Instant::now(),
+            draining,
+            sockets: TaskTracker::new(),
+            acts: TaskTracker::new(),
+        })
+    }
+}
