@@ -16,7 +16,7 @@ TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=b
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
 export CATALYST_VERSION := $(VERSION)
 
-.PHONY: help demo demo-down test lint fmt generate images release web setup tools unit e2e
+.PHONY: help demo demo-down test lint fmt generate images release web setup tools unit e2e bench
 
 help: ## this list
 	grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -38,6 +38,10 @@ unit: tools ## all but the cluster and browser tests
 e2e: images ## the cluster and browser tests, on a lab of their own that is taken down afterwards
 	trap '$(LAB) down --name e2e 2>/dev/null' EXIT
 	cargo test --locked --workspace --features catalyst-e2e/cluster --test cluster -- --test-threads=1
+
+bench: release ## measure the proxy against OpenSSH (on loopback, with a real sshd); prints a table
+	cargo build --locked --release -p catalyst-proxy -p catalyst-bench
+	target/release/bench-proxy
 
 lint: setup web ## rustfmt, clippy (warnings are errors), licences and duplicates, web checks, shell scripts
 	cargo fmt --all --check

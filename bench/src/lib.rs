@@ -1,0 +1,3 @@
+//! What the benchmarks share: the table that they print.
+
+pub mod table;
