@@ -8,23 +8,15 @@ use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::Endpoint;
-use crate::connection::{CLOSE_DEADLINE, Connection};
+use crate::connection::Connection;
 use crate::dial;
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Reason};
-use crate::known_hosts::KnownHosts;
+use crate::known_hosts::HostKeyCheck;
+use crate::link::{CLOSE_DEADLINE, Link};
 use crate::session::{Facts, Stage, Verifier};
 use crate::settings::session_config;
 use crate::socket::Socket;
-
-/// How the host key is checked.
-#[derive(Clone, Debug)]
-pub enum HostKeyCheck {
-    /// Only recorded keys are accepted.
-    Strict(Arc<KnownHosts>),
-    /// A host without any recorded key is accepted with whatever it shows; a changed key is not.
-    AcceptNew(Arc<KnownHosts>),
-}
 
 /// How long each step may take. The default suits a VM on the same continent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +138,7 @@ impl Handshaken {
         };
         match answer {
             Ok(AuthResult::Success) => {
-                Ok(Connection::new(self.handle, self.hold, self.facts, endpoint.clone(), deadlines.channel))
+                Ok(Connection::new(Link::new(self.handle, self.hold, self.facts, endpoint.clone(), deadlines.channel)))
             }
             Ok(AuthResult::Failure { partial_success: true, .. }) => Err(Failure::new(
                 Reason::AuthRejected,

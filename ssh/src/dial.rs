@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Reason};
 
 pub(crate) const NO_DNS_ANSWER: &str = "got no answer from DNS";

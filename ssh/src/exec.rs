@@ -3,7 +3,9 @@
 //! Output that arrives while input is written is kept (up to a limit), so writing never deadlocks against a command
 //! that answers before it has read everything. Dropping an [`Exec`] closes its channel.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,9 +13,8 @@ use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::time::timeout;
 
-use crate::connection::Connection;
 use crate::failure::{Failure, Reason};
-use crate::pool::Lease;
+use crate::link::Link;
 
 /// Output kept while input is written; beyond it the writer waits for the reader, as a pipe does.
 const BACKLOG_BYTES: usize = 16 << 20;
@@ -50,14 +51,18 @@ pub struct Finished {
 
 /// A running command.
 pub struct Exec {
-    connection: Connection,
+    link: Arc<Link>,
     channel: Option<Halves>,
     backlog: VecDeque<Output>,
     backlog_bytes: usize,
     verdict: Option<Output>,
     ended: bool,
-    lease: Option<Lease>,
+    /// Let go when the server has taken note of the channel's end.
+    held: Option<Held>,
 }
+
+/// Whatever has to outlive the channel, such as its slot in a pool.
+pub(crate) type Held = Box<dyn Any + Send + Sync>;
 
 struct Halves {
     reader: ChannelReadHalf,
@@ -71,27 +76,27 @@ impl std::fmt::Debug for Exec {
 }
 
 impl Exec {
-    pub(crate) fn new(connection: Connection, channel: Channel<Msg>) -> Exec {
+    pub(crate) fn new(link: Arc<Link>, channel: Channel<Msg>) -> Exec {
         let (reader, writer) = channel.split();
         Exec {
-            connection,
+            link,
             channel: Some(Halves { reader, writer }),
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             verdict: None,
             ended: false,
-            lease: None,
+            held: None,
         }
     }
 
-    pub(crate) fn hold(&mut self, lease: Lease) {
-        self.lease = Some(lease);
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.held = Some(held);
     }
 
     /// Asks for the command and waits until the server says that it runs.
     pub(crate) async fn start(&mut self, command: &str) -> Result<(), Failure> {
-        let Some(Halves { reader, writer }) = self.channel.as_mut() else { return Err(self.connection.lost()) };
-        writer.exec(true, command).await.map_err(|_| self.connection.lost())?;
+        let Some(Halves { reader, writer }) = self.channel.as_mut() else { return Err(self.link.lost()) };
+        writer.exec(true, command).await.map_err(|_| self.link.lost())?;
         loop {
             match reader.wait().await {
                 Some(ChannelMsg::Success) => return Ok(()),
@@ -101,12 +106,12 @@ impl Exec {
                         format!(
                             "{} refuses to run commands for this user: see that the key's line in authorized_keys and \
                              sshd_config allow it and that the user's shell exists.",
-                            self.connection.shared.endpoint
+                            self.link.endpoint
                         ),
                     ));
                 }
                 Some(message) => Self::keep(&mut self.backlog, &mut self.backlog_bytes, &mut self.verdict, message),
-                None => return Err(self.connection.lost()),
+                None => return Err(self.link.lost()),
             }
         }
     }
@@ -118,7 +123,7 @@ impl Exec {
     /// # Errors
     /// [`Reason::ConnectionLost`].
     pub async fn write(&mut self, data: &[u8]) -> Result<(), Failure> {
-        let Some(Halves { reader, writer }) = self.channel.as_mut() else { return Err(self.connection.lost()) };
+        let Some(Halves { reader, writer }) = self.channel.as_mut() else { return Err(self.link.lost()) };
         if self.ended {
             return Ok(());
         }
@@ -127,7 +132,7 @@ impl Exec {
         loop {
             tokio::select! {
                 biased;
-                written = &mut writing => return written.map_err(|_| self.connection.lost()),
+                written = &mut writing => return written.map_err(|_| self.link.lost()),
                 message = reader.wait(), if self.backlog_bytes < BACKLOG_BYTES => match message {
                     Some(ChannelMsg::Close) => {
                         self.ended = true;
@@ -138,7 +143,7 @@ impl Exec {
                     }
                     None => {
                         self.ended = true;
-                        return Err(self.connection.lost());
+                        return Err(self.link.lost());
                     }
                 },
             }
@@ -151,7 +156,7 @@ impl Exec {
     /// [`Reason::ConnectionLost`].
     pub async fn close_stdin(&mut self) -> Result<(), Failure> {
         match self.channel.as_ref() {
-            Some(halves) if !self.ended => halves.writer.eof().await.map_err(|_| self.connection.lost()),
+            Some(halves) if !self.ended => halves.writer.eof().await.map_err(|_| self.link.lost()),
             _ => Ok(()),
         }
     }
@@ -183,7 +188,7 @@ impl Exec {
 
     /// Why the connection was lost, for when [`Exec::next`] gave none without an end of the command.
     pub fn lost(&self) -> Failure {
-        self.connection.lost()
+        self.link.lost()
     }
 
     /// Reads to the command's end, at most `limit_bytes` of each stream; what comes beyond is read and dropped.
@@ -246,18 +251,18 @@ fn signal(signal: Sig) -> String {
 impl Drop for Exec {
     fn drop(&mut self) {
         let (Some(halves), false) = (self.channel.take(), self.ended) else { return };
-        let (connection, lease) = (self.connection.clone(), self.lease.take());
+        let (link, held) = (self.link.clone(), self.held.take());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             // Without a reader, what still comes is dropped and cannot hold up the connection.
             drop(halves.reader);
             let closed = async {
                 if halves.writer.close().await.is_ok() {
-                    let _ = connection.shared.handle.send_ping().await;
+                    let _ = link.ping().await;
                 }
             };
             let _ = timeout(CLOSE_DEADLINE, closed).await;
-            drop(lease);
+            drop(held);
         });
     }
 }

@@ -6,6 +6,8 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
 use pattern::HostPatterns;
@@ -29,6 +31,15 @@ enum Marker {
     Revoked,
     /// Signs host certificates; we ask for plain keys only, so such a line says nothing about the key that we see.
     CertAuthority,
+}
+
+/// How the host key is checked.
+#[derive(Clone, Debug)]
+pub enum HostKeyCheck {
+    /// Only recorded keys are accepted.
+    Strict(Arc<KnownHosts>),
+    /// A host without any recorded key is accepted with whatever it shows; a changed key is not.
+    AcceptNew(Arc<KnownHosts>),
 }
 
 /// What is wrong with a known_hosts file, and where.

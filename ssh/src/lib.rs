@@ -6,10 +6,12 @@
 mod connect;
 mod connection;
 mod dial;
+mod endpoint;
 mod exec;
 mod failure;
 mod key;
 mod known_hosts;
+mod link;
 mod pool;
 mod probe;
 mod session;
@@ -19,37 +21,14 @@ mod socket;
 pub mod testing;
 mod transfer;
 
-use std::fmt;
-
-pub use connect::{Connector, Deadlines, HostKeyCheck};
+pub use connect::{Connector, Deadlines};
 pub use connection::Connection;
+pub use endpoint::Endpoint;
 pub use exec::{Exec, Finished, Output};
 pub use failure::{Failure, Reason};
 pub use key::{GeneratedKey, KeyProblem, generate_ed25519, parse_private_key, public_line};
-pub use known_hosts::{KnownHosts, KnownHostsError, Verdict, fingerprint, known_hosts_line};
+pub use known_hosts::{HostKeyCheck, KnownHosts, KnownHostsError, Verdict, fingerprint, known_hosts_line};
 pub use pool::{ConnectorSource, Lane, LaneStats, Pool, PoolLimits, PoolStats, Sftp};
 pub use probe::{Observation, probe};
 pub use russh::keys::{PrivateKey, PublicKey};
 pub use russh_sftp;
-
-/// Where the VM's SSH server is and as whom to sign in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Host name or IP literal; an IPv6 literal without brackets.
-    pub host: String,
-    /// TCP port, usually 22.
-    pub port: u16,
-    /// The account on the VM.
-    pub user: String,
-}
-
-/// `host:port`, with brackets around an IPv6 literal; what messages name.
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}

@@ -4,37 +4,30 @@
 //! at a time per lane; bulk transfers never share a connection with interactive work, which they would delay; a
 //! connection that shows any sign of death gets no new channel.
 
+mod core;
 mod lane;
 mod lease;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use russh::Channel;
 use russh::client::Msg;
-use russh::keys::PublicKey;
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use self::core::Core;
+pub use self::core::Lane;
 use crate::connect::Connector;
 use crate::connection::Connection;
 use crate::exec::Exec;
 use crate::failure::{Failure, Reason};
-use lane::{Dial, LaneState};
-pub(crate) use lease::Lease;
+use lane::Dial;
+pub use lane::LaneStats;
+use lease::Lease;
 pub use lease::Sftp;
 
 /// Connections that may break under one channel: the second is fresh, so a third would break too.
 const BROKEN_CONNECTIONS: usize = 2;
-
-/// What a command is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lane {
-    /// Somebody waits for each byte.
-    Interactive,
-    /// Much data; takes no connection from interactive work.
-    Bulk,
-}
 
 /// Makes the connector for each dial, so that a changed key or known_hosts file counts from the next connection on.
 pub type ConnectorSource = Arc<dyn Fn() -> Result<Connector, Failure> + Send + Sync>;
@@ -81,45 +74,11 @@ pub struct PoolStats {
     pub bulk: LaneStats,
 }
 
-/// One lane's share of [`PoolStats`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LaneStats {
-    /// Open connections.
-    pub connections: usize,
-    /// Channels in use on them.
-    pub channels: usize,
-    /// Dials that succeeded so far.
-    pub dialed: u64,
-    /// Dials that failed so far.
-    pub failed: u64,
-    /// The failure of the last dial, if it failed.
-    pub failure: Option<Failure>,
-}
-
 /// Connections to one VM, opened on demand.
 pub struct Pool {
     source: ConnectorSource,
     limits: PoolLimits,
-    state: Mutex<State>,
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    interactive: LaneState,
-    bulk: LaneState,
-    closed: bool,
-    /// The host key of this process's first connection, for sources that accept new host keys.
-    accepted: Option<PublicKey>,
-}
-
-impl State {
-    fn lane(&mut self, lane: Lane) -> &mut LaneState {
-        match lane {
-            Lane::Interactive => &mut self.interactive,
-            Lane::Bulk => &mut self.bulk,
-        }
-    }
+    core: Arc<Core>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -131,7 +90,7 @@ impl std::fmt::Debug for Pool {
 impl Pool {
     /// A pool without connections; the first command opens one.
     pub fn new(source: ConnectorSource, limits: PoolLimits) -> Arc<Pool> {
-        Arc::new(Pool { source, limits, state: Mutex::new(State::default()), changed: Notify::new() })
+        Arc::new(Pool { core: Arc::new(Core::new(limits.idle)), source, limits })
     }
 
     /// Runs a command; see [`Connection::exec`].
@@ -142,7 +101,7 @@ impl Pool {
         let (channel, lease) = self.open(lane).await?;
         let mut exec =
             lease.connection().start_exec(channel, command).await.inspect_err(|failure| lease.judge_start(failure))?;
-        exec.hold(lease);
+        exec.hold(Box::new(lease));
         Ok(exec)
     }
 
@@ -158,25 +117,21 @@ impl Pool {
 
     /// What the pool has at the moment.
     pub fn stats(&self) -> PoolStats {
-        let state = self.lock();
+        let state = self.core.lock();
         PoolStats { interactive: state.interactive.stats(), bulk: state.bulk.stats() }
     }
 
     /// Closes all connections; commands in flight end, and no new ones start.
     pub async fn close(&self) {
         let connections = {
-            let mut state = self.lock();
+            let mut state = self.core.lock();
             state.closed = true;
             let mut connections = state.interactive.take_all();
             connections.extend(state.bulk.take_all());
             connections
         };
-        self.changed.notify_waiters();
+        self.core.changed.notify_waiters();
         futures::future::join_all(connections.iter().map(Connection::close)).await;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A channel with its slot. Opening one starts nothing on the VM, so it is tried again elsewhere when it fails.
@@ -187,7 +142,7 @@ impl Pool {
             let lease = self.acquire(lane, deadline).await?;
             let failure = match lease.connection().open_channel().await {
                 Ok(channel) => {
-                    self.lock().lane(lane).opened(lease.id);
+                    self.core.lock().lane(lane).opened(lease.id);
                     return Ok((channel, lease));
                 }
                 Err(failure) => failure,
@@ -203,19 +158,19 @@ impl Pool {
     }
 
     async fn acquire(self: &Arc<Self>, lane: Lane, deadline: Instant) -> Result<Lease, Failure> {
-        let failed_before = self.lock().lane(lane).stats().failed;
+        let failed_before = self.core.lock().lane(lane).stats().failed;
         loop {
-            let changed = self.changed.notified();
+            let changed = self.core.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let wake = {
-                let mut state = self.lock();
+                let mut state = self.core.lock();
                 if state.closed {
                     return Err(Failure::new(Reason::ConnectionLost, "The server is shutting down."));
                 }
                 let lane_state = state.lane(lane);
                 if let Some((id, connection)) = lane_state.take_slot(self.limits.channels_per_connection) {
-                    return Ok(Lease { pool: self.clone(), lane, id, connection });
+                    return Ok(Lease { core: self.core.clone(), lane, id, connection });
                 }
                 let now = Instant::now();
                 let wake = match lane_state.may_dial(self.connection_limit(lane), failed_before, now) {
@@ -244,14 +199,14 @@ impl Pool {
 
     /// Runs in a task of its own, so that a caller that goes away does not break the dial that others wait for.
     async fn dial(self: Arc<Self>, lane: Lane) {
-        let accepted = self.lock().accepted.clone();
+        let accepted = self.core.lock().accepted.clone();
         let dialed = match (self.source)() {
             Ok(connector) => connector.connect_after(accepted).await,
             Err(failure) => Err(failure),
         };
         let mut late = None;
         {
-            let mut state = self.lock();
+            let mut state = self.core.lock();
             if let Ok(connection) = &dialed {
                 state.accepted = connection.host_key().cloned();
                 if state.closed {
@@ -264,7 +219,7 @@ impl Pool {
                 state.lane(lane).take_all();
             }
         }
-        self.changed.notify_waiters();
+        self.core.changed.notify_waiters();
         if let Some(connection) = late {
             connection.close().await;
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use russh::keys::{PrivateKey, PublicKey};
 use tokio::time::timeout;
 
-use crate::Endpoint;
-use crate::connect::{Attempt, Deadlines, HostKeyCheck};
+use crate::connect::{Attempt, Deadlines};
+use crate::endpoint::Endpoint;
 use crate::failure::Failure;
-use crate::known_hosts::KnownHosts;
+use crate::known_hosts::{HostKeyCheck, KnownHosts};
 use crate::session::Facts;
 
 /// What one attempt saw.

@@ -7,13 +7,12 @@ use russh::client::{self, DisconnectReason};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use russh::{AlgorithmKind, Disconnect};
 
-use crate::Endpoint;
+use crate::endpoint::Endpoint;
 use tokio::sync::Notify;
 
-use crate::connect::HostKeyCheck;
 use crate::dial;
 use crate::failure::{Failure, Reason};
-use crate::known_hosts::{Verdict, fingerprint};
+use crate::known_hosts::{HostKeyCheck, Verdict, fingerprint};
 use crate::socket::{FirstWords, Opening};
 
 /// What became known about a session while it went on; written by its task, read by its owner.

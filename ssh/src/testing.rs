@@ -13,7 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use files::{told, write};
+pub use files::TestSshdOptions;
+use files::{SFTP_SERVER, TAG, told, write, write_config};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
@@ -26,37 +27,7 @@ use crate::{
 };
 
 const SSHD: &str = "/usr/sbin/sshd";
-const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
 const START_DEADLINE: Duration = Duration::from_secs(20);
-/// In the environment of everything that the server starts, so that it can all be found again.
-const TAG: &str = "CATALYST_TEST_SSHD";
-
-/// How a [`TestSshd`] differs from the default.
-#[derive(Clone, Debug)]
-pub struct TestSshdOptions {
-    /// sshd's MaxSessions, the channels of one connection.
-    pub max_sessions: usize,
-    /// Whether it has the sftp subsystem.
-    pub sftp: bool,
-    /// Lines for the end of sshd_config; not SetEnv, of which sshd heeds the first only: see `environment`.
-    pub config: Vec<String>,
-    /// Variables for the commands that are run, such as PATH.
-    pub environment: Vec<(String, String)>,
-    /// Options before the key in authorized_keys, such as `restrict,pty`.
-    pub key_options: String,
-}
-
-impl Default for TestSshdOptions {
-    fn default() -> TestSshdOptions {
-        TestSshdOptions {
-            max_sessions: 10,
-            sftp: true,
-            config: Vec::new(),
-            environment: Vec::new(),
-            key_options: String::new(),
-        }
-    }
-}
 
 /// A running sshd.
 pub struct TestSshd {
@@ -183,7 +154,7 @@ impl TestSshd {
     /// # Errors
     /// What sshd says, if it does not answer in time.
     pub async fn start_again(&mut self) -> Result<(), String> {
-        self.write_config()?;
+        write_config(self.dir.path(), self.port, &self.options)?;
         let log = fs::File::create(self.dir.path().join("log")).map_err(told("log"))?;
         let child = Command::new(SSHD)
             .args(["-D", "-e", "-f"])

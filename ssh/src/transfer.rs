@@ -2,22 +2,23 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use russh::ChannelStream;
 use russh::client::Msg;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connection::Connection;
+use crate::link::Link;
 
 pub(crate) struct TransferStream {
     stream: ChannelStream<Msg>,
-    _connection: Connection,
+    _link: Arc<Link>,
 }
 
 impl TransferStream {
-    pub(crate) fn new(stream: ChannelStream<Msg>, connection: Connection) -> TransferStream {
-        TransferStream { stream, _connection: connection }
+    pub(crate) fn new(stream: ChannelStream<Msg>, link: Arc<Link>) -> TransferStream {
+        TransferStream { stream, _link: link }
     }
 }
 

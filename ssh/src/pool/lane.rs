@@ -5,7 +5,6 @@ use std::time::Duration;
 use rand::Rng as _;
 use tokio::time::Instant;
 
-use super::LaneStats;
 use crate::connection::Connection;
 use crate::failure::{Failure, Reason};
 
@@ -15,6 +14,21 @@ const CHANNELS_FOR_LIFE: u64 = 4096;
 /// For how long a refusal counts: it may be for good (a small MaxSessions) or for a moment (commands whose channels are
 /// closed still end).
 const REFUSAL_COUNTS: Duration = Duration::from_secs(3);
+
+/// One lane's share of [`super::PoolStats`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneStats {
+    /// Open connections.
+    pub connections: usize,
+    /// Channels in use on them.
+    pub channels: usize,
+    /// Dials that succeeded so far.
+    pub dialed: u64,
+    /// Dials that failed so far.
+    pub failed: u64,
+    /// The failure of the last dial, if it failed.
+    pub failure: Option<Failure>,
+}
 
 #[derive(Default)]
 pub(super) struct LaneState {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use russh_sftp::client::SftpSession;
 
-use super::{Lane, Pool};
+use super::core::{Core, Lane};
 use crate::connection::Connection;
 use crate::failure::{Failure, Reason};
 
 /// One slot of one connection; free again when dropped.
 pub(crate) struct Lease {
-    pub(super) pool: Arc<Pool>,
+    pub(super) core: Arc<Core>,
     pub(super) lane: Lane,
     pub(super) id: u64,
     pub(super) connection: Connection,
@@ -24,8 +24,8 @@ impl Lease {
 
     /// Takes note of a failure on this connection; says whether another connection may do better.
     pub(super) fn judge(&self, failure: &Failure) -> bool {
-        let another = self.pool.lock().lane(self.lane).failed(self.id, failure.reason);
-        self.pool.changed.notify_waiters();
+        let another = self.core.lock().lane(self.lane).failed(self.id, failure.reason);
+        self.core.changed.notify_waiters();
         another
     }
 
@@ -39,16 +39,16 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let idle = self.pool.lock().lane(self.lane).release(self.id);
-        self.pool.changed.notify_waiters();
+        let idle = self.core.lock().lane(self.lane).release(self.id);
+        self.core.changed.notify_waiters();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if let Some(since) = idle {
-            let (pool, lane, id) = (Arc::downgrade(&self.pool), self.lane, self.id);
-            let wait = self.pool.limits.idle;
+            let (core, lane, id) = (Arc::downgrade(&self.core), self.lane, self.id);
+            let wait = self.core.idle;
             runtime.spawn(async move {
                 tokio::time::sleep(wait).await;
-                let Some(pool) = pool.upgrade() else { return };
-                let spare = pool.lock().lane(lane).take_spare(id, since);
+                let Some(core) = core.upgrade() else { return };
+                let spare = core.lock().lane(lane).take_spare(id, since);
                 if let Some(connection) = spare {
                     connection.close().await;
                 }

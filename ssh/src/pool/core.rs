@@ -1,0 +1,54 @@
+//! What a pool's connections and the slots on them share.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use russh::keys::PublicKey;
+use tokio::sync::Notify;
+
+use super::lane::LaneState;
+
+/// What a command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Somebody waits for each byte.
+    Interactive,
+    /// Much data; takes no connection from interactive work.
+    Bulk,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) interactive: LaneState,
+    pub(super) bulk: LaneState,
+    pub(super) closed: bool,
+    /// The host key of this process's first connection, for sources that accept new host keys.
+    pub(super) accepted: Option<PublicKey>,
+}
+
+impl State {
+    pub(super) fn lane(&mut self, lane: Lane) -> &mut LaneState {
+        match lane {
+            Lane::Interactive => &mut self.interactive,
+            Lane::Bulk => &mut self.bulk,
+        }
+    }
+}
+
+/// The bookkeeping of a pool, and who waits for a change of it.
+pub(super) struct Core {
+    state: Mutex<State>,
+    pub(super) changed: Notify,
+    /// How long a connection without channels is kept if it is not its lane's last.
+    pub(super) idle: Duration,
+}
+
+impl Core {
+    pub(super) fn new(idle: Duration) -> Core {
+        Core { state: Mutex::new(State::default()), changed: Notify::new(), idle }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
