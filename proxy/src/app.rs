@@ -58,8 +58,8 @@ impl AppState {
         let pool = catalyst_ssh::Pool::new(dial.source(), dial.limits());
         let remote = Remote::new(pool, &settings.ideas_base_path);
         let metrics = Metrics::new();
-        let health = Health::watch(dial, timing, metrics.clone(), draining.clone());
         let ideas = Ideas::new(remote.clone());
+        let health = Health::watch(dial, ideas.clone(), timing, metrics.clone(), draining.clone());
         let observer = Arc::new(Observer::default());
         tokio::spawn(observer.clone().keep_writing(ideas.clone(), draining.clone()));
         let run_settings = RunSettings {

@@ -88,7 +88,8 @@ pub struct RawSettings {
     /// User on the VM; Claude Code runs as it.
     #[arg(long, env = "SSH_USER", global = true)]
     pub ssh_user: Option<String>,
-    /// File of the private key; read again for each connection.
+    /// File of the private key (OpenSSH or PEM form, without a passphrase; ed25519 or ecdsa: RSA keys are refused, make
+    /// one with `ssh-keygen -t ed25519`); read again for each connection.
     #[arg(long, env = "SSH_KEY_PATH", default_value = "/secrets/ssh/id_ed25519", global = true)]
     pub ssh_key_path: String,
     /// The private key itself, in place of a file.

@@ -1,6 +1,8 @@
 //! Whether the VM can be reached: a task dials anew every [`Timing::interval`]; a request only reads the outcome.
 //!
 //! A fresh dial is the only proof: old sessions outlive a killed sshd. An outcome that is too old counts as none.
+//! Whether the ideas folder can be used is looked at beside it and is no more than a warning: a pod that left its
+//! Service for it could not tell anybody.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -10,9 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dial::Dial;
 use crate::metrics::Metrics;
+use crate::remote::ideas::Ideas;
 
 /// After a connection that was turned away.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
+/// The ideas folder is looked at once in so many checks.
+const FOLDER_EVERY: u32 = 6;
+/// The reason when the folder of the ideas is not there and cannot be made, or cannot be written.
+pub const IDEAS_PATH_UNWRITABLE: &str = "IdeasPathUnwritable";
 
 /// How often and how long.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +41,7 @@ impl Default for Timing {
 /// Why the VM is not usable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// One of the reasons of `catalyst_ssh`, or `Checking` before the first outcome, or `CheckStalled`.
+    /// A name of [`Reason`], or `Checking` before the first outcome, `CheckStalled`, [`IDEAS_PATH_UNWRITABLE`].
     pub reason: &'static str,
     /// A sentence with the remedy.
     pub message: String,
@@ -64,23 +71,41 @@ impl Snapshot {
 /// Keeps the latest outcome.
 pub struct Health {
     latest: RwLock<Snapshot>,
+    folder: RwLock<Option<Problem>>,
 }
 
 impl Health {
-    /// Starts the task; it ends with `until`.
-    pub fn watch(dial: Arc<Dial>, timing: Timing, metrics: Arc<Metrics>, until: CancellationToken) -> Arc<Health> {
+    /// Starts the tasks; they end with `until`.
+    pub fn watch(
+        dial: Arc<Dial>,
+        ideas: Arc<Ideas>,
+        timing: Timing,
+        metrics: Arc<Metrics>,
+        until: CancellationToken,
+    ) -> Arc<Health> {
         let checking = Problem { reason: "Checking", message: "The VM is being checked for the first time.".into() };
         let first = Snapshot {
             problem: Some(checking),
             at: Instant::now(),
             stale_after: (timing.interval + timing.deadline) * 3,
         };
-        let health = Arc::new(Health { latest: RwLock::new(first) });
-        let watched = health.clone();
+        let health = Arc::new(Health { latest: RwLock::new(first), folder: RwLock::new(None) });
+        let (watched, looked_at) = (health.clone(), health.clone());
         tokio::spawn(async move {
-            until.run_until_cancelled(watched.keep_checking(dial, timing, metrics)).await;
+            let both = async {
+                tokio::join!(
+                    watched.keep_checking(dial, timing, metrics),
+                    looked_at.keep_looking(&ideas, timing.interval * FOLDER_EVERY)
+                )
+            };
+            until.run_until_cancelled(both).await;
         });
         health
+    }
+
+    /// What is wrong with the ideas folder as it was last seen, if anything is.
+    pub fn folder(&self) -> Option<Problem> {
+        self.folder.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The latest outcome, at once.
@@ -98,6 +123,32 @@ impl Health {
             metrics.vm_checked(outcome.as_ref().err().map(|failure| failure.reason), began.elapsed());
             self.note(outcome);
         }
+    }
+
+    /// Looks at the ideas folder while the VM can be reached; an answer that does not come changes nothing.
+    async fn keep_looking(&self, ideas: &Ideas, every: Duration) {
+        loop {
+            if self.now().problem().is_none()
+                && let Ok(seen) = ideas.folder_problem().await
+            {
+                self.note_folder(seen.map(|message| Problem { reason: IDEAS_PATH_UNWRITABLE, message }));
+                tokio::time::sleep(every).await;
+            } else {
+                tokio::time::sleep(every / FOLDER_EVERY).await;
+            }
+        }
+    }
+
+    fn note_folder(&self, seen: Option<Problem>) {
+        let mut folder = self.folder.write().unwrap_or_else(PoisonError::into_inner);
+        match (&*folder, &seen) {
+            (Some(_), None) => tracing::info!("the ideas folder can be used"),
+            (before, Some(now)) if before.as_ref() != Some(now) => {
+                tracing::warn!(reason = now.reason, cause = now.message, "the ideas folder cannot be used");
+            }
+            _ => {}
+        }
+        *folder = seen;
     }
 
     fn note(&self, outcome: Result<(), Failure>) {

@@ -4,25 +4,44 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::app::App;
 use crate::auth::cookie::Session;
+use crate::health::Problem;
 
-/// GET /api/health: 200, or 503 with an enumerated reason; the sentence only for those who are signed in.
+/// GET /api/health: 200, or 503 with an enumerated reason; the sentence only for those who are signed in. A VM that is
+/// reached but whose ideas folder cannot be used is 200 with a `warning`.
 pub async fn health(State(app): State<App>, session: Option<Extension<Session>>) -> Response {
-    let health = app.health.now();
-    let uptime = app.started.elapsed().as_secs();
-    match health.problem() {
-        None => Json(json!({"status": "ok", "ssh": true, "uptime": uptime})).into_response(),
-        Some(problem) => {
-            let mut body = json!({"status": "degraded", "ssh": false, "uptime": uptime, "reason": problem.reason});
-            if let (true, Some(members)) = (session.is_some(), body.as_object_mut()) {
-                members.insert("message".to_owned(), problem.message.into());
-            }
-            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
-        }
-    }
+    let told =
+        |problem: Problem| Told { reason: problem.reason, message: session.is_some().then_some(problem.message) };
+    let problem = app.health.now().problem().map(told);
+    let (code, status) = match problem {
+        None => (StatusCode::OK, "ok"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
+    };
+    let ssh = problem.is_none();
+    let warning = app.health.folder().filter(|_| ssh).map(told);
+    (code, Json(Answer { status, ssh, uptime: app.started.elapsed().as_secs(), problem, warning })).into_response()
+}
+
+#[derive(Serialize)]
+struct Answer {
+    status: &'static str,
+    ssh: bool,
+    uptime: u64,
+    #[serde(flatten)]
+    problem: Option<Told>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<Told>,
+}
+
+#[derive(Serialize)]
+struct Told {
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
 }
 
 /// GET /livez.

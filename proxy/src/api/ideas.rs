@@ -42,8 +42,8 @@ pub async fn create(State(app): State<App>, body: Body) -> Result<impl IntoRespo
     let (Some(title), Some(content)) = (given("title"), given("content")) else {
         return Err(ApiError::BadRequest("Title and content required".to_owned()));
     };
-    check_title(title)?;
-    let idea = app.ideas.create(title, content).await?;
+    let title = read_title(title)?;
+    let idea = app.ideas.create(&title, content).await?;
     tracing::info!(idea = idea.slug, "idea created");
     Ok((StatusCode::CREATED, data(WithContent { idea, content: content.to_owned() })))
 }
@@ -86,17 +86,14 @@ fn read_change(body: &Body) -> Result<Change, ApiError> {
     let mut change = Change::default();
     if body.member("title").is_some() {
         match body.text("title").map(str::trim) {
-            Some(title) if !title.is_empty() => change.title = Some(title.to_owned()),
-            _ => return refuse("Title must be a text that is not empty"),
+            Some(title) if !title.is_empty() => change.title = Some(read_title(title)?),
+            _ => return refuse("title must be a text that is not empty"),
         }
-    }
-    if let Some(title) = &change.title {
-        check_title(title)?;
     }
     if let Some(status) = body.member("status") {
         match serde_json::from_value::<Status>(status.clone()) {
             Ok(status) => change.status = Some(status),
-            Err(_) => return refuse("Status must be captured, chatting, building or done"),
+            Err(_) => return refuse("status must be captured, chatting, building or done"),
         }
     }
     if let Some(session) = body.member("sessionId") {
@@ -106,12 +103,37 @@ fn read_change(body: &Body) -> Result<Change, ApiError> {
             _ => return refuse("sessionId must be letters, digits, - and _"),
         }
     }
+    if change == Change::default() {
+        return refuse("Nothing to change: send title, status or sessionId");
+    }
     Ok(change)
 }
 
-fn check_title(title: &str) -> Result<(), ApiError> {
-    if title.chars().count() > LONGEST_TITLE {
-        return Err(ApiError::BadRequest(format!("Title is longer than {LONGEST_TITLE} characters")));
+/// A title is one line: white space of any kind, line ends included, becomes one space. Other control characters are
+/// refused, for nobody types them and terminals obey them.
+fn read_title(given: &str) -> Result<String, ApiError> {
+    let title = given.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some(control) = title.chars().find(|c| c.is_control()) {
+        let code = u32::from(control);
+        return Err(ApiError::BadRequest(format!("title has the control character U+{code:04X}; remove it")));
     }
-    Ok(())
+    if title.chars().count() > LONGEST_TITLE {
+        return Err(ApiError::BadRequest(format!("title is longer than {LONGEST_TITLE} characters; shorten it")));
+    }
+    Ok(title)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_one_line_without_control_characters() {
+        assert_eq!(read_title("Tea\n\ttimer  \u{a0}☕").unwrap(), "Tea timer ☕");
+        for (bad, code) in [("a\0b", "U+0000"), ("a\u{1b}[31m", "U+001B"), ("a\u{7f}", "U+007F")] {
+            let refused = read_title(bad).unwrap_err().to_string();
+            assert!(refused.contains("title") && refused.contains(code), "{refused}");
+        }
+        assert!(read_title(&"x".repeat(LONGEST_TITLE + 1)).is_err());
+    }
 }

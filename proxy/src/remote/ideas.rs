@@ -32,6 +32,17 @@ const REPLACE: &str = r#"umask 077
 cat >"$1.new.$$" && mv -f -- "$1.new.$$" "$1" && exit 0
 rm -f -- "$1.new.$$"; exit 1"#;
 
+/// Says what is wrong with the folder `$1`, or with the nearest one above it that exists; writes nothing. A folder that
+/// is not there yet is fine where it can be made.
+const LOOK: &str = r#"at=$1
+while [ ! -e "$at" ] && [ ! -L "$at" ]; do
+  case $at in */*) at=${at%/*} ;; *) break ;; esac
+  at=${at:-/}
+done
+if [ ! -d "$at" ]; then echo "$at is not a folder"
+elif [ ! -w "$at" ] || [ ! -x "$at" ]; then echo "$(id -un 2>/dev/null) may not write in $at"
+fi"#;
+
 /// Why something with ideas failed; the text is for the person who asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IdeasError {
@@ -268,6 +279,23 @@ impl Ideas {
             .ok_or(IdeasError::NotFound)?;
         self.slugs().remove(&idea.id);
         Ok(())
+    }
+
+    /// What keeps ideas from being written, with the remedy; `None` when nothing does. Nothing is written to find out.
+    ///
+    /// # Errors
+    /// When the VM cannot be asked.
+    pub async fn folder_problem(&self) -> Result<Option<String>, IdeasError> {
+        let base = self.remote.base().await?;
+        let looked = self.remote.sh(Lane::Interactive, LOOK, &[&base], b"").await?;
+        let seen = String::from_utf8_lossy(&looked.stdout);
+        let seen: String = seen.trim().chars().filter(|c| !c.is_control()).take(300).collect();
+        Ok((!seen.is_empty()).then(|| {
+            format!(
+                "The ideas folder {base} cannot be used: {seen}. Correct IDEAS_BASE_PATH (ssh.ideasBasePath), or the \
+                 folder's owner and mode on the VM."
+            )
+        }))
     }
 
     async fn fetch(&self) -> Result<Listing, IdeasError> {

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::serving::{Server, settings, vm};
+use crate::serving::{PATIENCE, Server, settings, vm};
 
 #[tokio::test]
 async fn health_tells_a_stopped_vm_and_its_return() {
@@ -130,11 +130,14 @@ async fn one_connection_turned_away_does_not_make_the_vm_unusable() {
     let behind = format!("{}:{}", settings.ssh.host, settings.ssh.port);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let front = listener.local_addr().unwrap();
-    // As sshd does with too many that have not signed in yet (MaxStartups): every other connection is closed.
+    // As sshd does with too many that have not signed in yet (MaxStartups): now and then a connection is closed, never
+    // the one that asks again.
     let relay = tokio::spawn(async move {
-        for n in 0.. {
+        let mut turned_away: Option<Instant> = None;
+        loop {
             let (mut near, _) = listener.accept().await.unwrap();
-            if n % 2 == 0 {
+            if turned_away.is_none_or(|at| at.elapsed() > Duration::from_millis(600)) {
+                turned_away = Some(Instant::now());
                 continue;
             }
             let mut far = TcpStream::connect(&behind).await.unwrap();
@@ -181,4 +184,34 @@ async fn a_frozen_vm_is_told_before_the_browser_gives_up() {
     }
     assert!(new.2 < Duration::from_secs(9), "{new:?}");
     assert!(!known.1.contains("not frozen in"), "{known:?}");
+}
+
+#[tokio::test]
+async fn an_ideas_folder_that_cannot_be_used_is_a_warning_with_the_remedy_and_goes_when_it_is_mended() {
+    let sshd = vm().await;
+    fs::write(sshd.home().join("catalyst"), "in the way").unwrap();
+    let mut server = Server::start(&settings(&sshd)).await;
+    let warned = async |server: &Server, wanted: bool| {
+        let waiting = async {
+            loop {
+                let (status, body) = server.get("/api/health").await;
+                if status == 200 && body.get("warning").is_some() == wanted {
+                    return body;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("health never told of the folder")
+    };
+    let body = warned(&server, true).await;
+    assert_eq!((&body["status"], &body["ssh"]), (&json!("ok"), &json!(true)));
+    assert_eq!(body["warning"]["reason"], "IdeasPathUnwritable");
+    let message = body["warning"]["message"].as_str().unwrap();
+    assert!(message.contains("catalyst is not a folder") && message.contains("IDEAS_BASE_PATH"), "{message}");
+    let cookie = std::mem::take(&mut server.cookie);
+    assert!(warned(&server, true).await["warning"].get("message").is_none(), "details are for those who are signed in");
+    server.cookie = cookie;
+    fs::remove_file(sshd.home().join("catalyst")).unwrap();
+    warned(&server, false).await;
+    assert!(!sshd.home().join("catalyst").exists(), "looking must write nothing");
 }

@@ -197,6 +197,16 @@ async fn bad_requests_are_refused_in_the_envelope() {
         let (status, answer) = server.json(Method::PATCH, "/api/ideas/there", Some(body)).await;
         assert_eq!((status, &answer["ok"]), (400, &json!(false)), "{answer}");
     }
+    for nothing in [json!({}), json!([]), json!({"slug": "other"}), json!(null)] {
+        let (status, answer) = server.json(Method::PATCH, "/api/ideas/there", Some(nothing)).await;
+        assert_eq!((status, &answer["error"]), (400, &json!("Nothing to change: send title, status or sessionId")));
+    }
+    for body in [json!({"title": "a\u{0}b", "content": "c"}), json!({"title": "a\u{1b}[2J", "content": "c"})] {
+        let (status, answer) = server.json(Method::POST, "/api/ideas", Some(body)).await;
+        assert!(status == 400 && answer["error"].as_str().unwrap().contains("control character"), "{answer}");
+    }
+    let (_, answer) = server.json(Method::PATCH, "/api/ideas/there", Some(json!({"title": "Two\nlines"}))).await;
+    assert_eq!(answer["data"]["title"], "Two lines");
     let post = |body: String| server.call(Method::POST, "/api/ideas").body(body);
     let (status, answer) = read(post("{\"title\":".into()).send().await.unwrap()).await;
     assert!(status == 400 && answer["error"].as_str().unwrap().starts_with("Malformed JSON"), "{answer}");
