@@ -16,7 +16,7 @@ const PORT = Number(process.env.PORT ?? 3999);
 const PACE_MS = Number(process.env.PACE_MS ?? 25);
 const SECRET = "correct horse battery";
 const WINDOW = 40;
-const dist = join(import.meta.dirname, "../dist");
+const dist = process.env.DIST ?? join(import.meta.dirname, "../dist");
 
 const world = { sessions: new Set(), failures: 0, away: "", refuse: false, ideas: new Map() };
 const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json" };
@@ -24,9 +24,11 @@ const csp = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
-  "img-src 'self'",
+  "img-src 'self' data:",
+  "font-src 'self'",
   "connect-src 'self'",
   "manifest-src 'self'",
+  "worker-src 'self'",
   "base-uri 'none'",
   "form-action 'self'",
   "frame-ancestors 'none'",
@@ -269,7 +271,7 @@ const server = createServer(async (request, response) => {
   }
   const wanted = join(dist, normalize(url.pathname));
   const file = url.pathname !== "/" && existsSync(wanted) ? wanted : join(dist, "index.html");
-  response.writeHead(200, { "content-type": types[extname(file)] ?? "application/octet-stream", "content-security-policy": csp });
+  response.writeHead(200, { "content-type": types[extname(file)] ?? "application/octet-stream", "content-security-policy": csp, "cache-control": file.includes("/assets/") ? "public, max-age=31536000, immutable" : "no-cache" });
   response.end(readFileSync(file));
 });
 

@@ -5,14 +5,21 @@ import { api, explain, whenSignedOut } from "./api";
 import { Connection } from "./connection";
 import { drafts } from "./drafts";
 import { Link, navigate, route } from "./router";
+import { AwayScreen } from "./screens/away";
 import { IdeaScreen } from "./screens/idea";
 import { IdeasScreen } from "./screens/ideas";
 import { NewIdeaScreen } from "./screens/new-idea";
 import { SignIn } from "./screens/sign-in";
-import { Shell, Toast } from "./shell";
+import { NewReleaseNote, Shell, Toast } from "./shell";
 import { useStore } from "./store";
 
-type Session = { readonly state: "checking" } | { readonly state: "unknown"; readonly problem: string } | { readonly state: "out"; readonly ended: boolean } | { readonly state: "in" };
+type Session = { readonly state: "checking" } | { readonly state: "unknown" } | { readonly state: "out"; readonly ended: boolean } | { readonly state: "in" };
+
+/** Whether the server answers at all. */
+const answers = () => api.authenticated().then(
+  () => true,
+  () => false,
+);
 
 export function App() {
   const [session, setSession] = useState<Session>({ state: "checking" });
@@ -23,8 +30,8 @@ export function App() {
     setSession({ state: "checking" });
     try {
       setSession((await api.authenticated()) ? { state: "in" } : { state: "out", ended: false });
-    } catch (problem) {
-      setSession({ state: "unknown", problem: explain(problem) });
+    } catch {
+      setSession({ state: "unknown" });
     }
   }, []);
 
@@ -37,13 +44,6 @@ export function App() {
     if (session.state === "in") connection.start();
     else connection.stop();
   }, [session.state, connection]);
-
-  // The server may be coming back: ask again, without the user having to.
-  useEffect(() => {
-    if (session.state !== "unknown") return;
-    const timer = setTimeout(() => void check(), 5000);
-    return () => clearTimeout(timer);
-  }, [session, check]);
 
   const signOut = useCallback(async () => {
     try {
@@ -61,25 +61,14 @@ export function App() {
     case "checking":
       return <div class="splash" role="status" aria-label="Loading" />;
     case "unknown":
-      return (
-        <main class="centered">
-          <div class="card notice-card" role="alert" data-testid="error">
-            <h1>The server is away</h1>
-            <p>{session.problem}</p>
-            <p class="muted">This page tries again by itself.</p>
-            <button type="button" onClick={() => void check()}>
-              Try now
-            </button>
-          </div>
-        </main>
-      );
+      return <AwayScreen tryAgain={answers} onBack={() => location.reload()} />;
     case "out":
       return <SignIn ended={session.ended} onSignedIn={() => setSession({ state: "in" })} />;
     case "in":
       return (
         <>
           <Screen connection={connection} signOut={signOut} say={setToast} />
-          {toast && <Toast text={toast} onClose={() => setToast(undefined)} />}
+          {toast ? <Toast text={toast} onClose={() => setToast(undefined)} /> : <NewReleaseNote />}
         </>
       );
   }

@@ -2,9 +2,11 @@
 // conversation each frame belongs to.
 
 import { api, type Health } from "./api";
+import { noteHealth, type Outage, readOutage } from "./outage";
 import type { Incoming, Outgoing } from "./protocol";
 import { browserHost, Socket, type ConnectionState } from "./socket";
 import { Store } from "./store";
+import { lookForRelease } from "./worker/register";
 
 export interface Listener {
   connected(): void;
@@ -21,10 +23,12 @@ export class Connection {
   readonly state = new Store<ConnectionState>("offline");
   readonly health = new Store<Health>({ state: "ok" });
   readonly draining = new Store(false);
+  readonly outage = new Store<Outage>(readOutage());
   private readonly listeners = new Map<string, Listener>();
   private healthTimer: ReturnType<typeof setTimeout> | undefined;
   private running = false;
   private asked = Date.now();
+  private connectedBefore = false;
 
   private readonly socket = new Socket(
     {
@@ -87,6 +91,9 @@ export class Connection {
     this.state.set(state);
     if (state === "connected") {
       this.draining.set(false);
+      // Who was away may have come back as another release.
+      lookForRelease(this.connectedBefore);
+      this.connectedBefore = true;
       for (const listener of this.listeners.values()) listener.connected();
     } else if (before === "connected") {
       for (const listener of this.listeners.values()) listener.disconnected();
@@ -106,6 +113,7 @@ export class Connection {
 
   private async renew(): Promise<void> {
     this.asked = Date.now();
+    lookForRelease(false);
     try {
       if (!(await api.authenticated())) this.onSignedOut();
     } catch {
@@ -122,6 +130,7 @@ export class Connection {
     if (health !== before) this.asked = Date.now();
     else if (Date.now() - this.asked >= RENEWAL_PERIOD_MS && this.state.get() === "connected") void this.renew();
     this.health.set(health);
+    if (health !== before) this.outage.set(noteHealth(health));
     // Back within reach: no need to sit out the pause. Only news counts, or a refused socket would be tried without end.
     if (!reachable(before) && reachable(health)) this.socket.retryNow();
     // The server does not answer, yet the socket looks open: its other end is gone.

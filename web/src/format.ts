@@ -19,6 +19,15 @@ export function ago(iso: string, now: number = Date.now()): string {
   return date.toLocaleDateString("en", { day: "numeric", month: "short", ...(!sameYear && { year: "numeric" }) });
 }
 
+/** "14:02 (3 minutes ago)"; with the day when it is another one. */
+export function since(then: number, now: number): string {
+  const date = new Date(then);
+  const sameDay = date.toDateString() === new Date(now).toDateString();
+  const time = date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  const day = sameDay ? "" : `${date.toLocaleDateString("en", { day: "numeric", month: "short" })}, `;
+  return `${day}${time} (${ago(date.toISOString(), now)})`;
+}
+
 export function duration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;

@@ -1,5 +1,6 @@
 import { render } from "preact";
 import { App } from "./app";
+import { registerWorker } from "./worker/register";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/shell.css";
@@ -9,3 +10,5 @@ import "./styles/prose.css";
 
 const root = document.getElementById("app");
 if (root) render(<App />, root);
+
+if (import.meta.env.PROD) void registerWorker();

@@ -1,14 +1,14 @@
 // The bar at the top, the state of the connection, the banner that says what is wrong and what to do.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
-import type { Health } from "./api";
+import { useEffect, useRef } from "preact/hooks";
 import type { Connection } from "./connection";
+import { since } from "./format";
 import { Icon, Mark } from "./icons";
 import { hasNavigated, Link } from "./router";
-import type { ConnectionState } from "./socket";
 import { useStore } from "./store";
-import { explainAway } from "./vm-reasons";
+import { newRelease } from "./worker/register";
+import { type Banner, useWay, type Way } from "./way";
 
 interface ShellProps {
   readonly connection: Connection;
@@ -24,6 +24,8 @@ interface ShellProps {
 
 export function Shell({ connection, title, back, attention, badge, actions, children }: ShellProps) {
   const main = useRef<HTMLElement>(null);
+  const way = useWay(connection);
+  const outage = useStore(connection.outage);
   useEffect(() => {
     document.title = `${attention ? "● " : ""}${title ? `${title} – ` : ""}Catalyst`;
   }, [title, attention]);
@@ -48,10 +50,10 @@ export function Shell({ connection, title, back, attention, badge, actions, chil
           <h1 class="bar-title">{title ?? "Catalyst"}</h1>
           {badge}
           <span class="bar-space" />
-          <ConnectionPill connection={connection} />
+          <ConnectionPill pill={way.pill} />
           {actions}
         </header>
-        <Banner connection={connection} />
+        <BannerPlace banner={way.banner} since={outage.since} onRetry={() => connection.retryNow()} />
       </div>
       <main id="main" class="page" ref={main} tabIndex={-1}>
         {children}
@@ -60,45 +62,27 @@ export function Shell({ connection, title, back, attention, badge, actions, chil
   );
 }
 
-const stateNames: Record<ConnectionState, string> = { connected: "Connected", connecting: "Connecting", offline: "Offline" };
-
-function ConnectionPill({ connection }: { readonly connection: Connection }) {
-  const state = useStore(connection.state);
+function ConnectionPill({ pill }: { readonly pill: Way["pill"] }) {
   return (
-    <span class="pill" data-testid="connection" data-state={state} role="status" title={stateNames[state]}>
+    <span class="pill" data-testid="connection" data-state={pill.state} role="status" title={pill.name}>
       <span class="pill-dot" aria-hidden="true" />
-      <span class="pill-name">{stateNames[state]}</span>
+      <span class="pill-name">{pill.name}</span>
     </span>
   );
 }
 
-/** Short interruptions mend themselves unseen: the banner waits this long. */
-const PATIENCE_MS = 1500;
-
-function Banner({ connection }: { readonly connection: Connection }) {
-  const state = useStore(connection.state);
-  const health = useStore(connection.health);
-  const draining = useStore(connection.draining);
-  const [patient, setPatient] = useState(true);
-  const up = state === "connected";
-  useEffect(() => {
-    setPatient(true);
-    if (up) return;
-    const timer = setTimeout(() => setPatient(false), PATIENCE_MS);
-    return () => clearTimeout(timer);
-  }, [up]);
-
-  const text = bannerText(up, patient, draining, health);
+function BannerPlace({ banner, since: began, onRetry }: { readonly banner: Banner | undefined; readonly since: number | undefined; readonly onRetry: () => void }) {
+  const away = banner?.cause === "vm-away" || banner?.cause === "no-server";
   return (
     <div role="status" class="banner-place">
-      {text && (
-        <div class={`banner banner-${text.tone}`} data-testid="banner" data-cause={text.cause}>
-          <Icon name={text.tone === "calm" ? "clock" : "alert"} />
+      {banner && (
+        <div class={`banner banner-${banner.tone}`} data-testid="banner" data-cause={banner.cause}>
+          <Icon name={banner.tone === "calm" ? "clock" : "alert"} />
           <p>
-            <strong>{text.title}</strong> {text.body}
+            <strong>{banner.title}</strong> {banner.body} {away && began !== undefined && <span class="banner-since">Since {since(began, Date.now())}.</span>}
           </p>
-          {!up && (
-            <button type="button" class="small" onClick={() => connection.retryNow()}>
+          {banner.cause !== "draining" && (
+            <button type="button" class="small" onClick={onRetry}>
               Try now
             </button>
           )}
@@ -106,30 +90,6 @@ function Banner({ connection }: { readonly connection: Connection }) {
       )}
     </div>
   );
-}
-
-interface BannerText {
-  readonly cause: "draining" | "vm-away" | "no-server" | "disconnected";
-  readonly tone: "calm" | "warn";
-  readonly title: string;
-  readonly body: string;
-}
-
-/** What the banner says, if it says anything: a function of what is known of the way to the server and to the VM. */
-export function bannerText(up: boolean, patient: boolean, draining: boolean, health: Health): BannerText | undefined {
-  if (draining) return { cause: "draining", tone: "calm", title: "The server is being replaced.", body: "Reconnecting; nothing is lost." };
-  if (health.state === "vm-away") return { cause: "vm-away", tone: "warn", title: "The dev-VM is away.", body: explainAway(health) };
-  // An open socket says nothing here: the ingress keeps it though it sends nobody new to a pod that has lost its VM.
-  if (health.state === "no-server" && (up || !patient)) {
-    return {
-      cause: "no-server",
-      tone: "warn",
-      title: "The server takes no requests.",
-      body: "Most often this is because the dev-VM cannot be reached. Claude goes on working on the VM if it runs; this page catches up by itself.",
-    };
-  }
-  if (up || patient) return undefined;
-  return { cause: "disconnected", tone: "warn", title: "No connection.", body: "Trying again. What you type is kept, and nothing that Claude does meanwhile is lost." };
 }
 
 export function Toast({ text, onClose }: { readonly text: string; readonly onClose: () => void }) {
@@ -141,6 +101,22 @@ export function Toast({ text, onClose }: { readonly text: string; readonly onClo
     <div class="toast" role="status" data-testid="toast">
       <p>{text}</p>
       <button type="button" class="icon-button" aria-label="Close" onClick={onClose}>
+        <Icon name="cross" />
+      </button>
+    </div>
+  );
+}
+
+/** A page that stays open for days runs the code of that day; what is typed survives a reload. */
+export function NewReleaseNote() {
+  if (!useStore(newRelease)) return null;
+  return (
+    <div class="toast" role="status" data-testid="new-release">
+      <p>A newer version of this page is ready.</p>
+      <button type="button" class="small" onClick={() => location.reload()}>
+        Reload
+      </button>
+      <button type="button" class="icon-button" aria-label="Later" onClick={() => newRelease.set(false)}>
         <Icon name="cross" />
       </button>
     </div>

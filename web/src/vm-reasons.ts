@@ -19,6 +19,12 @@ const sentences: Readonly<Record<string, string>> = {
 
 const anyway = "Runs that are under way go on there; this page catches up by itself.";
 
+/** What a reason means and asks for; undefined for none that is known here. */
+export function explainReason(reason: string | undefined): string | undefined {
+  const sentence = reason === undefined ? undefined : sentences[reason];
+  return sentence && `Its dev-VM cannot be used. ${sentence.replace(/^Its\b/, "The VM's").replace(/^It\b/, "The VM")}`;
+}
+
 /** The server's own sentence, which it gives to those who are signed in, says more than the reason alone. */
 export function explainAway(away: { readonly reason?: string; readonly message?: string }): string {
   const sentence = away.message ?? (away.reason === undefined ? undefined : sentences[away.reason]);
