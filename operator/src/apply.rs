@@ -5,6 +5,7 @@
 //! never part of what we send.
 
 mod decide;
+mod overwrite;
 mod refusal;
 mod scaling;
 
@@ -21,7 +22,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -211,14 +212,18 @@ impl Applier {
                 != decide::annotation(Some(desired.meta()), APPLIED_TEMPLATE_ANNOTATION);
         let mut answer = api.patch_metadata(&name, &params, &Patch::Apply(&desired)).await;
         if found.is_some() && answer.as_ref().is_err_and(is_invalid) {
-            // What others added contradicts what is ours (a second port of the same name): only then is it overwritten.
-            self.metrics.wrote(K::KIND, "overwrite");
-            let overwrite = overwriting(&manifest, desired.meta());
-            let params = PatchParams { field_manager: Some(REPAIR_MANAGER.to_owned()), ..PatchParams::default() };
-            if api.patch_metadata(&name, &params, &Patch::Merge(&overwrite)).await.is_ok() {
-                self.metrics.wrote(K::KIND, "apply");
-                let params = PatchParams::apply(MANAGER).force();
-                answer = api.patch_metadata(&name, &params, &Patch::Apply(&desired)).await;
+            // What others added contradicts what is ours (a value where ours is a reference): only then is it overwritten.
+            for patch in overwrite::patches(K::KIND, &manifest, desired.meta()) {
+                self.metrics.wrote(K::KIND, "overwrite");
+                let overwrite =
+                    PatchParams { field_manager: Some(REPAIR_MANAGER.to_owned()), ..PatchParams::default() };
+                if api.patch_metadata(&name, &overwrite, &patch).await.is_ok() {
+                    self.metrics.wrote(K::KIND, "apply");
+                    answer = api.patch_metadata(&name, &params, &Patch::Apply(&desired)).await;
+                }
+                if !answer.as_ref().is_err_and(is_invalid) {
+                    break;
+                }
             }
         }
         match answer {
@@ -291,20 +296,11 @@ fn is_invalid(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 422)
 }
 
-/// The merge patch that makes lists and maps of ours be ours alone: the manifest without its metadata.
-fn overwriting(manifest: &serde_json::Value, meta: &ObjectMeta) -> serde_json::Value {
-    let mut patch = manifest.clone();
-    if let Some(members) = patch.as_object_mut() {
-        members.insert("metadata".to_owned(), serde_json::json!({"uid": meta.uid}));
-    }
-    patch
-}
-
 /// A hash of the whole manifest, short enough to read in `kubectl get -o yaml`.
 fn hash(manifest: &impl Serialize) -> Result<String, ApplyError> {
     let bytes = serde_json::to_vec(manifest)?;
     let digest = digest::digest(&digest::SHA256, &bytes);
-    Ok(crate::build::hex(digest.as_ref().get(..16).unwrap_or_default()))
+    Ok(crate::hex::hex(digest.as_ref().get(..16).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     apply::Kinded,
-    build::secret::{CATALYST_SECRET, COOKIE_SECRET},
+    container::{CATALYST_SECRET, COOKIE_SECRET},
     crd::CatalystInstance,
     live::Live,
     names::{InstanceName, References},

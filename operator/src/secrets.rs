@@ -6,7 +6,8 @@ use kube::{Resource, ResourceExt};
 
 use crate::{
     apply::{Applier, ApplyError},
-    build::{hex, secret},
+    build::secret,
+    hex::hex,
     validated::{MissingSecret, ValidatedInstance},
 };
 

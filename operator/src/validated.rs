@@ -51,6 +51,8 @@ pub struct ValidatedInstance {
     pub app_secret: AppSecretUse,
     /// Where people open the app; `None`: only by port-forward.
     pub public_url: Option<PublicUrl>,
+    /// Reverse proxies whose X-Forwarded-For the server believes.
+    pub trusted_proxies: Vec<IpNet>,
     /// The Service.
     pub service: Service,
     /// The Ingress, if wanted.

@@ -141,6 +141,38 @@ async fn a_field_of_ours_comes_back_and_what_others_added_stays() {
     assert!(!told.is_empty(), "nobody was told");
 }
 
+/// As people do it, with kubectl itself: what is in `env` wins over any other way into the environment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_of_ours_is_put_back_and_one_of_somebody_else_stays() {
+    let world = World::with_operator("variables").await;
+    world.apply("x", spec()).await;
+    world.exists::<Deployment>("x").await;
+    world.reason("x", "SSHConnectionRefused").await;
+    world.settled().await;
+    let before = variables(&world).await;
+
+    let foreign = ["SSH_USER=root", "CATALYST_SECRET=guessed", "NODE_ENV=development", "SSH_KEY_PATH-", "THEIRS=1"];
+    world.kubectl(&[&["set", "env", "deployment/x"], &foreign[..]].concat()).await;
+    let after = until("the variables come back", || async {
+        let now = variables(&world).await;
+        before.iter().all(|ours| now.contains(ours)).then_some(now)
+    })
+    .await;
+    let added: Vec<_> = after.iter().filter(|variable| !before.contains(variable)).collect();
+    assert_eq!(added, [&json!({"name": "THEIRS", "value": "1"})]);
+    world.settled().await;
+    let writes = world.writes();
+    world.another_pass("x", "one").await;
+    assert_eq!(world.writes(), writes, "the repair is not the end of it");
+}
+
+/// The environment of the only container.
+async fn variables(world: &World) -> Vec<Value> {
+    let deployment = world.api::<Deployment>().get("x").await.unwrap();
+    let container = deployment.spec.unwrap().template.spec.unwrap().containers.remove(0);
+    container.env.unwrap().into_iter().map(|variable| serde_json::to_value(variable).unwrap()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_belong_to_whoever_scales_until_the_instance_says_otherwise() {
     let world = World::with_operator("scale").await;

@@ -1,4 +1,4 @@
-//! ConfigMap `NAME-config`: the way to the VM, which the pods take as environment.
+//! ConfigMap `NAME-config`: the way to the VM. Each entry is a variable of the server's environment.
 
 use std::collections::BTreeMap;
 

@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMap, ConfigMapEnvSource, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
-    EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath, Lifecycle, LifecycleHandler, LocalObjectReference,
-    PodSecurityContext, PodSpec, PodTemplateSpec, Probe as ContainerProbe, ResourceRequirements, SeccompProfile,
-    SecretKeySelector, SecretVolumeSource, SecurityContext, SleepAction, Toleration, Volume, VolumeMount,
+    Capabilities, ConfigMap, ConfigMapKeySelector, ConfigMapVolumeSource, Container, ContainerPort,
+    EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath, Lifecycle, LifecycleHandler,
+    LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe as ContainerProbe, ResourceRequirements,
+    SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext, SleepAction, Toleration, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::secret::{CATALYST_SECRET, COOKIE_SECRET};
-use super::{HTTP_PORT, KNOWN_HOSTS_FOLDER, METRICS_PORT, hex, known_hosts, labels, metadata, non_empty, selector};
+use super::{known_hosts, labels, metadata, non_empty, selector};
+use crate::container::{CATALYST_SECRET, COOKIE_SECRET, HTTP_PORT, KNOWN_HOSTS_FOLDER, METRICS_PORT};
 use crate::crd::TolerationSpec;
+use crate::hex::hex;
 use crate::names::CONTAINER;
 use crate::validated::{AppSecretState, Probe, Resources, ValidatedInstance};
 
@@ -29,30 +31,6 @@ pub const SECRET_CHECKSUM: &str = "catalyst.dev/secret-checksum";
 const LINGER_SECONDS: i64 = 5;
 /// How long it has in all: the above, and time to tell viewers to reconnect and to close what is open.
 const GRACE_SECONDS: i64 = 45;
-
-/// Environment that the operator sets, which `extraEnv` therefore must not.
-const MANAGED_VARIABLES: [&str; 15] = [
-    "NODE_ENV",
-    "PORT",
-    "METRICS_PORT",
-    CATALYST_SECRET,
-    COOKIE_SECRET,
-    "SSH_HOST",
-    "SSH_PORT",
-    "SSH_USER",
-    "SSH_KEY",
-    "SSH_KEY_PATH",
-    "SSH_KNOWN_HOSTS",
-    "SSH_HOST_KEY_CHECK",
-    "IDEAS_BASE_PATH",
-    "ALLOWED_ORIGINS",
-    "PUBLIC_URL",
-];
-
-/// Whether the operator sets this variable of the server from other fields.
-pub fn is_managed_variable(name: &str) -> bool {
-    MANAGED_VARIABLES.contains(&name)
-}
 
 pub(super) fn build(instance: &ValidatedInstance, config: &ConfigMap) -> Deployment {
     Deployment {
@@ -88,7 +66,7 @@ fn template(instance: &ValidatedInstance, config: &ConfigMap) -> PodTemplateSpec
             annotations: Some(annotations),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod(instance)),
+        spec: Some(pod(instance, config)),
     }
 }
 
@@ -103,7 +81,7 @@ fn config_checksum(config: &ConfigMap) -> String {
     hex(context.finish().as_ref())
 }
 
-fn pod(instance: &ValidatedInstance) -> PodSpec {
+fn pod(instance: &ValidatedInstance, config: &ConfigMap) -> PodSpec {
     let pod = &instance.pod;
     let pull_secrets: Vec<LocalObjectReference> =
         instance.image.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect();
@@ -125,23 +103,19 @@ fn pod(instance: &ValidatedInstance) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
-        containers: vec![container(instance)],
+        containers: vec![container(instance, config)],
         volumes: Some(volumes(instance)),
         ..PodSpec::default()
     }
 }
 
-fn container(instance: &ValidatedInstance) -> Container {
+fn container(instance: &ValidatedInstance, config: &ConfigMap) -> Container {
     Container {
         name: CONTAINER.to_owned(),
         image: Some(instance.image.reference.clone()),
         image_pull_policy: instance.image.pull_policy.map(|policy| policy.as_str().to_owned()),
         ports: Some(vec![port("http", HTTP_PORT), port("metrics", METRICS_PORT)]),
-        env_from: Some(vec![EnvFromSource {
-            config_map_ref: Some(ConfigMapEnvSource { name: instance.name.config(), optional: None }),
-            ..EnvFromSource::default()
-        }]),
-        env: Some(environment(instance)),
+        env: Some(environment(instance, config)),
         resources: resources(&instance.resources),
         liveness_probe: Some(probe(&instance.liveness)),
         readiness_probe: Some(probe(&instance.readiness)),
@@ -169,7 +143,9 @@ fn container(instance: &ValidatedInstance) -> Container {
     }
 }
 
-fn environment(instance: &ValidatedInstance) -> Vec<EnvVar> {
+/// Each variable by name, also those that come from a ConfigMap or a Secret as a whole: what is in `env` wins over `envFrom`,
+/// so a variable that somebody else puts there would go before ours, and be no field of ours that could be put back.
+fn environment(instance: &ValidatedInstance, config: &ConfigMap) -> Vec<EnvVar> {
     let key = &instance.ssh.key;
     let mut variables = vec![
         variable("NODE_ENV", "production"),
@@ -181,11 +157,16 @@ fn environment(instance: &ValidatedInstance) -> Vec<EnvVar> {
         variable("SSH_KNOWN_HOSTS", format!("{KNOWN_HOSTS_FOLDER}/{}", known_hosts::ENTRY)),
         variable("SSH_HOST_KEY_CHECK", "strict"),
     ];
+    variables.extend(config.data.iter().flatten().map(|(name, _)| config_variable(name, &instance.name.config())));
     // Without a URL the app is opened by port-forward, on a port that nobody knows: the server then goes by what the
     // browser says of the request's own site.
     if let Some(url) = &instance.public_url {
         variables.push(variable("PUBLIC_URL", url.origin()));
         variables.push(variable("ALLOWED_ORIGINS", url.origin()));
+    }
+    if !instance.trusted_proxies.is_empty() {
+        let ranges: Vec<String> = instance.trusted_proxies.iter().map(ToString::to_string).collect();
+        variables.push(variable("TRUSTED_PROXIES", ranges.join(",")));
     }
     variables.extend(instance.pod.extra_env.iter().map(|(name, value)| variable(name, value)));
     variables
@@ -253,6 +234,21 @@ fn secret_variable(name: &str, secret: &str) -> EnvVar {
         value: None,
         value_from: Some(EnvVarSource {
             secret_key_ref: Some(SecretKeySelector { name: secret.to_owned(), key: name.to_owned(), optional: None }),
+            ..EnvVarSource::default()
+        }),
+    }
+}
+
+fn config_variable(name: &str, config_map: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            config_map_key_ref: Some(ConfigMapKeySelector {
+                name: config_map.to_owned(),
+                key: name.to_owned(),
+                optional: None,
+            }),
             ..EnvVarSource::default()
         }),
     }

@@ -8,6 +8,7 @@ use k8s_openapi::api::networking::v1::{
 };
 
 use super::{metadata, service};
+use crate::container::BODY_LIMIT;
 use crate::validated::{Ingress as Wanted, ValidatedInstance};
 
 pub(super) fn build(instance: &ValidatedInstance, wanted: &Wanted) -> Ingress {
@@ -50,12 +51,16 @@ pub(super) fn build(instance: &ValidatedInstance, wanted: &Wanted) -> Ingress {
 /// Those of the community controller and of F5's, side by side; each ignores the other's. The user's own win.
 fn annotations(instance: &ValidatedInstance, wanted: &Wanted) -> BTreeMap<String, String> {
     let service = instance.name.as_str();
+    // The controllers' own limit is 1 MiB, half of what the server takes.
+    let body = format!("{}m", BODY_LIMIT >> 20);
     let mut annotations: BTreeMap<String, String> = [
         ("nginx.ingress.kubernetes.io/proxy-read-timeout", "3600"),
         ("nginx.ingress.kubernetes.io/proxy-send-timeout", "3600"),
         ("nginx.ingress.kubernetes.io/proxy-connect-timeout", "60"),
         ("nginx.ingress.kubernetes.io/proxy-http-version", "1.1"),
         ("nginx.ingress.kubernetes.io/websocket-services", service),
+        ("nginx.ingress.kubernetes.io/proxy-body-size", &body),
+        ("nginx.org/client-max-body-size", &body),
         ("nginx.org/proxy-read-timeout", "3600s"),
         ("nginx.org/proxy-send-timeout", "3600s"),
         ("nginx.org/proxy-connect-timeout", "60s"),

@@ -25,14 +25,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::names::{INSTANCE_LABEL, InstanceName};
 use crate::validated::ValidatedInstance;
 
-pub use deployment::{CONFIG_CHECKSUM, SECRET_CHECKSUM, is_managed_variable};
+pub use deployment::{CONFIG_CHECKSUM, SECRET_CHECKSUM};
 
-/// The container's port of web app, REST and WebSocket.
-pub const HTTP_PORT: u16 = 3001;
-/// The container's port of `/metrics`.
-pub const METRICS_PORT: u16 = 9090;
-/// Where the host keys are mounted in the container.
-pub const KNOWN_HOSTS_FOLDER: &str = "/etc/catalyst/ssh";
 /// Value of the label `app.kubernetes.io/managed-by`, and our field manager.
 pub const MANAGER: &str = "catalyst-operator";
 
@@ -95,9 +89,4 @@ fn metadata(instance: &ValidatedInstance, name: String) -> ObjectMeta {
 /// `None` rather than an empty map: an empty one would be a field of ours all the same.
 fn non_empty<K: Ord, V>(map: BTreeMap<K, V>) -> Option<BTreeMap<K, V>> {
     (!map.is_empty()).then_some(map)
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,7 +10,8 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{HTTP_PORT, metadata, selector};
+use super::{metadata, selector};
+use crate::container::HTTP_PORT;
 use crate::validated::{Policy, ValidatedInstance};
 
 const DNS_PORT: u16 = 53;

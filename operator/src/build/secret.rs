@@ -7,12 +7,8 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::metadata;
+use crate::container::{CATALYST_SECRET, COOKIE_SECRET};
 use crate::validated::ValidatedInstance;
-
-/// Entry of the application Secret with which people sign in.
-pub const CATALYST_SECRET: &str = "CATALYST_SECRET";
-/// Entry of the application Secret from which cookie keys are derived.
-pub const COOKIE_SECRET: &str = "COOKIE_SECRET";
 
 /// `NAME-secrets` with two fresh values, each at least 16 characters.
 pub fn app_secret(instance: &ValidatedInstance, catalyst_secret: String, cookie_secret: String) -> Secret {

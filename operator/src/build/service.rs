@@ -3,7 +3,8 @@
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{HTTP_PORT, metadata, non_empty, selector};
+use super::{metadata, non_empty, selector};
+use crate::container::HTTP_PORT;
 use crate::validated::ValidatedInstance;
 
 /// Name of the Service's port, by which the Ingress refers to it.

@@ -51,6 +51,7 @@ fn instance(name: &str) -> ValidatedInstance {
         },
         app_secret: AppSecretUse { secret: "app".to_owned(), state: AppSecretState::ToGenerate },
         public_url: Some(PublicUrl { https: false, host: "a.b".to_owned(), port: None }),
+        trusted_proxies: vec![],
         service: WantedService { type_: ServiceType::ClusterIP, port: 80, annotations: BTreeMap::new() },
         ingress: Some(WantedIngress {
             class: "nginx".to_owned(),

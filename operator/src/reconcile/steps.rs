@@ -271,7 +271,7 @@ impl Steps {
                         "Secret {name} was generated. The secret to sign in with: kubectl get secret -n {} {name} -o \
                          jsonpath='{{.data.{}}}' | base64 -d",
                         valid.namespace,
-                        crate::build::secret::CATALYST_SECRET
+                        crate::container::CATALYST_SECRET
                     );
                     self.announcer.tell_of(instance, object, Reason::SecretGenerated, &note).await;
                 }

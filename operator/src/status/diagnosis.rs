@@ -281,7 +281,7 @@ fn waiting(instance: &ValidatedInstance, deployment: &DeploymentView, pods: &[&P
                 pod.name,
                 instance.namespace,
                 pod.name,
-                crate::build::HTTP_PORT
+                crate::container::HTTP_PORT
             ),
         ),
         _ => Verdict::new(

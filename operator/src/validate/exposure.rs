@@ -206,7 +206,7 @@ fn refuse_excluded_host(allowed: &[IpNet], host: &Host, resolved: &[IpAddr], fin
     )
 }
 
-fn cidrs(given: Option<&[String]>, field: &str, findings: &mut Findings) -> Option<Vec<IpNet>> {
+pub(super) fn cidrs(given: Option<&[String]>, field: &str, findings: &mut Findings) -> Option<Vec<IpNet>> {
     let mut ranges = Vec::new();
     for range in given.unwrap_or_default() {
         match text::cidr(range) {

@@ -77,6 +77,7 @@ fn validate_into(
     let service = exposure::service(spec.service.as_ref(), findings);
     let ingress = exposure::ingress(spec.ingress.as_ref(), &name, findings);
     let public_url = exposure::public_url(spec, ingress.as_ref().and_then(Option::as_ref), findings);
+    let trusted_proxies = exposure::cidrs(spec.trusted_proxies.as_deref(), "trustedProxies", findings);
     let network_policy = exposure::network_policy(
         spec.network_policy.as_ref(),
         text::host(&spec.ssh.host).as_ref(),
@@ -99,6 +100,7 @@ fn validate_into(
         ssh: ssh?,
         app_secret: app_secret?,
         public_url: public_url?,
+        trusted_proxies: trusted_proxies?,
         service: service?,
         ingress: ingress?,
         network_policy: network_policy?,

@@ -4,7 +4,7 @@ use aws_lc_rs::hmac;
 
 use super::findings::Findings;
 use super::text;
-use crate::build::secret::{CATALYST_SECRET, COOKIE_SECRET};
+use crate::container::{CATALYST_SECRET, COOKIE_SECRET};
 use crate::crd::SecretsSpec;
 use crate::names::InstanceName;
 use crate::observed::{AppSecret, Ownership, Referenced, SecretText};
@@ -120,5 +120,5 @@ fn checksum(catalyst_secret: &[u8], cookie_secret: &[u8]) -> String {
     context.update(&(catalyst_secret.len() as u64).to_be_bytes());
     context.update(catalyst_secret);
     context.update(cookie_secret);
-    crate::build::hex(context.sign().as_ref())
+    crate::hex::hex(context.sign().as_ref())
 }

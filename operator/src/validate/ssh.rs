@@ -14,7 +14,7 @@ const DEFAULT_PORT: u16 = 22;
 const DEFAULT_BASE_PATH: &str = "~/catalyst/ideas";
 const DEFAULT_KEY_PATH: &str = "/secrets/ssh/id_ed25519";
 /// Folders in the container that hold something else.
-const TAKEN_FOLDERS: [&str; 6] = ["/tmp", "/etc", "/proc", "/sys", "/dev", crate::build::KNOWN_HOSTS_FOLDER];
+const TAKEN_FOLDERS: [&str; 6] = ["/tmp", "/etc", "/proc", "/sys", "/dev", crate::container::KNOWN_HOSTS_FOLDER];
 
 /// `None` if anything stops it; `findings` says what.
 pub(super) fn validate(

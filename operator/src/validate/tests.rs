@@ -317,12 +317,12 @@ fn resources_given_win_and_defaults_give_way_to_them() {
     let default = resources(least());
     assert_eq!(default.requests["cpu"], "100m");
     assert_eq!(default.limits["memory"], "512Mi");
-    // A request above the default limit takes that limit away, not the request.
+    // A default gives way only as far as it must: none is dropped.
     let large = resources(with("resources.requests", json!({"memory": "1Gi"})));
-    assert_eq!((large.requests["memory"].as_str(), large.limits.get("memory")), ("1Gi", None));
+    assert_eq!((large.requests["memory"].as_str(), large.limits["memory"].as_str()), ("1Gi", "1Gi"));
     assert_eq!(large.limits["cpu"], "500m");
     let small = resources(with("resources.limits", json!({"memory": "64Mi"})));
-    assert_eq!((small.requests.get("memory"), small.limits["memory"].as_str()), (None, "64Mi"));
+    assert_eq!((small.requests["memory"].as_str(), small.limits["memory"].as_str()), ("64Mi", "64Mi"));
     let unlimited = resources(with("resources.limits", json!({"cpu": 0})));
     assert_eq!(unlimited.limits.get("cpu"), None);
 

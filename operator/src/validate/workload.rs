@@ -6,7 +6,7 @@ use super::exposure::annotations;
 use super::findings::Findings;
 use super::quantity::Quantity;
 use super::text;
-use crate::build::is_managed_variable;
+use crate::container::{HTTP_PORT, is_managed_variable};
 use crate::crd::{CatalystInstanceSpec, EnvVarSpec, ProbeSpec, QuantityValue, ResourcesSpec};
 use crate::names::INSTANCE_LABEL;
 use crate::validated::{Pod, Probe, Resources};
@@ -18,7 +18,8 @@ const DEFAULT_LIMITS: [(&str, &str); 2] = [("cpu", "500m"), ("memory", "512Mi")]
 
 type Amounts = BTreeMap<String, (String, Quantity)>;
 
-/// Given amounts win; a default that contradicts them gives way.
+/// Given amounts win. A default that contradicts one of them becomes that amount: a limit is raised to the request, a request
+/// lowered to the limit; none is dropped, or the container would be without a bound that nobody took away.
 pub(super) fn resources(spec: Option<&ResourcesSpec>, findings: &mut Findings) -> Option<Resources> {
     let unset = ResourcesSpec::default();
     let spec = spec.unwrap_or(&unset);
@@ -41,17 +42,22 @@ pub(super) fn resources(spec: Option<&ResourcesSpec>, findings: &mut Findings) -
     }
     for (name, text) in DEFAULT_LIMITS {
         let Some(amount) = Quantity::parse(text) else { continue };
-        let contradicted = requests.get(name).is_some_and(|(_, request)| *request > amount);
-        if !contradicted && !unlimited.iter().any(|other| other == name) {
-            limits.entry(name.to_owned()).or_insert((text.to_owned(), amount));
+        if unlimited.iter().any(|other| other == name) {
+            continue;
         }
+        let default = match requests.get(name) {
+            Some(request) if request.1 > amount => request.clone(),
+            _ => (text.to_owned(), amount),
+        };
+        limits.entry(name.to_owned()).or_insert(default);
     }
     for (name, text) in DEFAULT_REQUESTS {
         let Some(amount) = Quantity::parse(text) else { continue };
-        let contradicted = limits.get(name).is_some_and(|(_, limit)| *limit < amount);
-        if !contradicted {
-            requests.entry(name.to_owned()).or_insert((text.to_owned(), amount));
-        }
+        let default = match limits.get(name) {
+            Some(limit) if limit.1 < amount => limit.clone(),
+            _ => (text.to_owned(), amount),
+        };
+        requests.entry(name.to_owned()).or_insert(default);
     }
     let texts = |amounts: Amounts| amounts.into_iter().map(|(name, (text, _))| (name, text)).collect();
     Some(Resources { requests: texts(requests), limits: texts(limits) })
@@ -84,7 +90,7 @@ pub(super) fn probe(spec: Option<&ProbeSpec>, field: &str, default: Probe, findi
     let Some(spec) = spec else { return Some(default) };
     let get = spec.http_get.as_ref();
     if let Some(port) = get.and_then(|get| get.port.as_ref())
-        && port.number() != Some(crate::build::HTTP_PORT)
+        && port.number() != Some(HTTP_PORT)
         && *port != crate::crd::PortValue::Text("http".to_owned())
     {
         return findings.invalid(&format!("{field}.httpGet.port"), "must be 3001, the only port that the server has");

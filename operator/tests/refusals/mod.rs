@@ -119,6 +119,13 @@ pub const REFUSALS: &[(&str, &str, &str, By, &str)] = &[
         "networkPolicy.dnsCidrs must be",
     ),
     (
+        "proxy that is no range",
+        "x",
+        "{ssh: {host: vm, user: dev}, trustedProxies: [10.244.0.0]}",
+        By::Rule,
+        "trustedProxies must be",
+    ),
+    (
         "namespace with dot",
         "x",
         "{ssh: {host: vm, user: dev}, networkPolicy: {ingressNamespace: a.b}}",

@@ -152,6 +152,16 @@ impl World {
         self.api::<K>().patch(name, &params, &Patch::Merge(patch)).await.unwrap()
     }
 
+    /// Runs kubectl in this world's namespace, and returns what it prints.
+    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+        let mut command = plane().kubectl().await.unwrap();
+        command.args(["--namespace", &self.namespace]).args(arguments);
+        let output = within("kubectl", command.output()).await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "kubectl {arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
     /// Awaits that the instance's Ready condition carries this reason for its present generation.
     pub async fn reason(&self, name: &str, reason: &str) -> CatalystInstance {
         let mut last = None;
