@@ -4,10 +4,12 @@
 mod stage;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use catalyst_proxy::agent::Event;
-use catalyst_proxy::run::{Frame, Mode, Position, RunError, Runs, Subscription};
+use catalyst_proxy::remote::Remote;
+use catalyst_proxy::run::{Frame, IdeaRef, Mode, Position, RunError, RunObserver, Runs, Subscription};
 use catalyst_ssh::{Lane, Output, Pool, PoolLimits};
 use stage::{Stage, WAIT, assert_in_order, bodies, eventually, is_exit, text, ticks, until, until_results};
 
@@ -422,4 +424,38 @@ async fn following_a_silent_log_writes_so_that_a_dead_connection_shows() {
         runs.shut_down();
         eventually("nothing follows any more", || followers().count() == 0).await;
     }
+}
+
+/// Breaks at the end of the first turn.
+#[derive(Default)]
+struct Breaks(AtomicBool);
+
+impl RunObserver for Breaks {
+    fn session_started(&self, _: &IdeaRef, _: &str) {}
+
+    fn turn_ended(&self, _: &IdeaRef, _: Mode, _: bool) {
+        assert!(self.0.swap(true, Ordering::Relaxed), "broken on purpose");
+    }
+}
+
+#[tokio::test]
+async fn a_follower_that_breaks_ends_its_viewers_and_the_next_get_another() {
+    let stage = Stage::new().await;
+    let pool = Pool::new(stage.sshd.source(), PoolLimits::default());
+    let runs = Runs::new(Remote::new(pool, "~/ideas"), stage.settings.clone(), Arc::new(Breaks::default()));
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+    let all = async {
+        let mut frames = Vec::new();
+        while let Some(frame) = viewer.next().await {
+            frames.push(frame.unwrap());
+        }
+        frames
+    };
+    let mut frames = tokio::time::timeout(WAIT, all).await.expect("its viewers wait for ever");
+    let after = frames.last().unwrap().position();
+    let mut viewer = runs.subscribe(&stage.idea, Some(after)).await.unwrap();
+    frames.extend(until_results(&mut viewer, 1).await);
+    assert_in_order(&frames);
+    assert_eq!(text(&frames), "you said: hello");
 }

@@ -275,3 +275,6 @@ enum Followed {
     /// Nobody looks and no turn runs.
     Unwanted,
 }
+
+#[cfg(test)]
+mod tests;
