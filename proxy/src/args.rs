@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use catalyst_ssh::Endpoint;
 use clap::{Parser, Subcommand};
 use ipnet::IpNet;
 
@@ -88,6 +89,10 @@ pub struct RawSettings {
     /// User on the VM; Claude Code runs as it.
     #[arg(long, env = "SSH_USER", global = true)]
     pub ssh_user: Option<String>,
+    /// A host to go through, as ssh -J does: user@host:port. Without user, SSH_USER; without port, 22. It is signed in to
+    /// with the same key, and its host key has to be in known_hosts.
+    #[arg(long, env = "SSH_JUMP", global = true)]
+    pub ssh_jump: Option<String>,
     /// File of the private key (OpenSSH or PEM form, without a passphrase; ed25519 or ecdsa: RSA keys are refused, make
     /// one with `ssh-keygen -t ed25519`); read again for each connection.
     #[arg(long, env = "SSH_KEY_PATH", default_value = "/secrets/ssh/id_ed25519", global = true)]
@@ -219,6 +224,7 @@ impl RawSettings {
         let host = problems.required("SSH_HOST", self.ssh_host.as_deref(), "the name or address of the dev-VM");
         let user = problems.required("SSH_USER", self.ssh_user.as_deref(), "the user on the dev-VM");
         let port = problems.port("SSH_PORT", &self.ssh_port, "22");
+        let jump = given(self.ssh_jump.as_deref()).and_then(|text| problems.jump("SSH_JUMP", text, user.as_deref()));
         let max = problems.parse::<usize>("MAX_SSH_CONNECTIONS", &self.max_ssh_connections, "8", "a number from 1");
         let strict = match or_default(&self.ssh_host_key_check, "strict") {
             "strict" => true,
@@ -236,6 +242,7 @@ impl RawSettings {
             host: host?,
             port: port?,
             user: user?,
+            jump,
             key,
             known_hosts: given(self.ssh_known_hosts.as_deref()).map(PathBuf::from),
             strict,
@@ -301,6 +308,15 @@ impl Problems {
         Some(port)
     }
 
+    /// `[user@]host[:port]`, an IPv6 literal with a port in brackets.
+    fn jump(&mut self, name: &str, text: &str, user: Option<&str>) -> Option<Endpoint> {
+        let jump = parse_jump(text, user);
+        if jump.is_none() {
+            self.add(format!("{name} is {text:?}; set it to one host such as jump@bastion.example.com:22."));
+        }
+        jump
+    }
+
     fn list<T>(&mut self, name: &str, value: Option<&str>, parse: impl Fn(&str) -> Result<T, &'static str>) -> Vec<T> {
         let mut all = Vec::new();
         for item in value.unwrap_or_default().split(',').map(str::trim).filter(|item| !item.is_empty()) {
@@ -311,6 +327,24 @@ impl Problems {
         }
         all
     }
+}
+
+fn parse_jump(text: &str, user: Option<&str>) -> Option<Endpoint> {
+    let (user, address) = match text.rsplit_once('@') {
+        Some((user, address)) => (user, address),
+        None => (user?, text),
+    };
+    let (host, port) = match (address.strip_prefix('['), address.parse::<IpAddr>()) {
+        (Some(rest), _) => {
+            let (host, port) = rest.split_once(']')?;
+            (host, if port.is_empty() { "22" } else { port.strip_prefix(':')? })
+        }
+        (None, Ok(IpAddr::V6(_))) => (address, "22"),
+        (None, _) => address.split_once(':').unwrap_or((address, "22")),
+    };
+    let plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !"/,@[]".contains(c));
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
+    (plain(host) && plain(user)).then(|| Endpoint { host: host.to_owned(), port, user: user.to_owned() })
 }
 
 /// Trimmed (a Secret made with `echo` ends with a newline), and `None` when empty.

@@ -49,7 +49,8 @@ pub async fn run(raw: &RawSettings, out: &mut impl Write) -> bool {
     }
     let Ok(settings) = raw.check_way_to_vm() else { return false };
     let dial = Dial::new(settings);
-    let endpoint = dial.endpoint();
+    // Behind a jump host the VM may have no name and no route here: sign-in shows what lies behind.
+    let hop = dial.first_hop();
 
     match dial.key() {
         Ok(_) => report.ok("key", "the private key can be read"),
@@ -60,7 +61,7 @@ pub async fn run(raw: &RawSettings, out: &mut impl Write) -> bool {
         Ok(_) => report.ok("known hosts", "read"),
         Err(failure) => report.fail("known hosts", &failure.message),
     }
-    let Some(addresses) = resolve(&mut report, &endpoint.host, endpoint.port).await else { return false };
+    let Some(addresses) = resolve(&mut report, &hop.host, hop.port).await else { return false };
     if !reach(&mut report, &addresses).await {
         return false;
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use catalyst_ssh::{
-    Connector, ConnectorSource, Deadlines, Endpoint, Failure, HostKeyCheck, KnownHosts, PoolLimits, PrivateKey,
-    PublicKey, Reason, known_hosts_line, parse_private_key, probe,
+    Certificate, Connector, ConnectorSource, Deadlines, Endpoint, Failure, HostKeyCheck, KnownHosts, PoolLimits,
+    PrivateKey, PublicKey, Reason, known_hosts_line, parse_certificate, parse_private_key, probe_as,
 };
 
 use crate::settings::{KeySource, SshSettings};
@@ -34,6 +34,11 @@ impl Dial {
         Endpoint { host: self.settings.host.clone(), port: self.settings.port, user: self.settings.user.clone() }
     }
 
+    /// The host that is dialled: the jump host where there is one.
+    pub fn first_hop(&self) -> Endpoint {
+        self.settings.jump.clone().unwrap_or_else(|| self.endpoint())
+    }
+
     /// Bounds of the pool.
     pub fn limits(&self) -> PoolLimits {
         PoolLimits { interactive_connections: self.settings.max_connections, ..PoolLimits::default() }
@@ -52,12 +57,20 @@ impl Dial {
     pub fn connector(&self) -> Result<Connector, Failure> {
         let known = Arc::new(self.known_hosts()?);
         let host_keys = if self.settings.strict { HostKeyCheck::Strict(known) } else { HostKeyCheck::AcceptNew(known) };
+        let key = self.key()?;
         Ok(Connector {
             endpoint: self.endpoint(),
+            jump: self.settings.jump.clone(),
             host_keys,
-            key: Arc::new(self.key()?),
+            certificate: self.certificate(&key)?,
+            key: Arc::new(key),
             deadlines: Deadlines { handshake: HANDSHAKE_WITHIN, ..Deadlines::default() },
         })
+    }
+
+    fn strict_connector(&self) -> Result<Connector, Failure> {
+        let host_keys = HostKeyCheck::Strict(Arc::new(self.known_hosts()?));
+        Ok(Connector { host_keys, ..self.connector()? })
     }
 
     /// One fresh attempt, up to being signed in, within the deadline.
@@ -65,13 +78,11 @@ impl Dial {
     /// # Errors
     /// Why the VM cannot be used.
     pub async fn attempt(&self, deadline: Duration) -> Result<(), Failure> {
-        let key = self.key()?;
-        let endpoint = self.endpoint();
-        let seen = probe(&endpoint, &self.known_hosts()?, Some(&key), deadline).await;
+        let seen = probe_as(&self.strict_connector()?, deadline).await;
         match (seen.outcome, seen.host_key) {
             (Err(failure), Some(shown)) if failure.reason == Reason::HostKeyUnknown && !self.settings.strict => {
                 *self.accepted.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
-                probe(&endpoint, &self.known_hosts()?, Some(&key), deadline).await.outcome
+                probe_as(&self.strict_connector()?, deadline).await.outcome
             }
             (outcome, _) => outcome,
         }
@@ -92,6 +103,22 @@ impl Dial {
                 parse_private_key(&bytes)
                     .map_err(|problem| invalid(format!("The SSH key {} cannot be used: {problem}", path.display())))
             }
+        }
+    }
+
+    /// Reads the certificate beside the key's file, where ssh expects it, if there is one.
+    fn certificate(&self, key: &PrivateKey) -> Result<Option<Certificate>, Failure> {
+        let KeySource::File(path) = &self.settings.key else { return Ok(None) };
+        let mut path = path.clone().into_os_string();
+        path.push("-cert.pub");
+        let path = Path::new(&path);
+        let invalid = |message: String| Failure::new(Reason::KeyInvalid, message);
+        match std::fs::read(path) {
+            Ok(bytes) => parse_certificate(&bytes, key)
+                .map(Some)
+                .map_err(|problem| invalid(format!("The certificate {} cannot be used: {problem}", path.display()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(invalid(unreadable("The certificate", path, "SSH_KEY_PATH with -cert.pub", &error))),
         }
     }
 

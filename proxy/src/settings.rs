@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use catalyst_ssh::Endpoint;
 use ipnet::IpNet;
 
 use crate::origin::Origin;
@@ -78,6 +79,8 @@ pub struct SshSettings {
     pub port: u16,
     /// User there.
     pub user: String,
+    /// The host to go through, if any.
+    pub jump: Option<Endpoint>,
     /// Where the key comes from.
     pub key: KeySource,
     /// known_hosts file, if any.

@@ -1,22 +1,24 @@
-//! To a signed-in connection: dial, handshake with host key check, sign in.
+//! To a signed-in connection: dial (or go through the jump host), handshake with host key check, sign in.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::client::{self, AuthResult, Handle};
-use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey};
+use russh::client::{self, Handle};
+use russh::keys::{Certificate, PrivateKey, PublicKey};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::connection::Connection;
 use crate::dial;
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, Reason};
+use crate::failure::Failure;
 use crate::known_hosts::HostKeyCheck;
-use crate::link::{CLOSE_DEADLINE, Link};
+use crate::link::Link;
 use crate::session::{Facts, Stage, Verifier};
-use crate::settings::session_config;
-use crate::socket::Socket;
+use crate::settings::{Purpose, session_config};
+use crate::sign_in::{self, Credentials};
+use crate::socket::{Socket, Wire};
+use crate::transfer::ChannelBytes;
 
 /// How long each step may take. The default suits a VM on the same continent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,17 +52,23 @@ impl Default for Deadlines {
 pub struct Connector {
     /// Where and as whom.
     pub endpoint: Endpoint,
+    /// The host to go through, as `ssh -J` does; signed in to with the same key. Its host key has to be
+    /// in known_hosts, also where new ones are accepted.
+    pub jump: Option<Endpoint>,
     /// Which host keys are accepted.
     pub host_keys: HostKeyCheck,
     /// The key to sign in with.
     pub key: Arc<PrivateKey>,
+    /// A certificate of that key, shown before the key itself.
+    pub certificate: Option<Certificate>,
     /// The deadline of each step.
     pub deadlines: Deadlines,
 }
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        let mut shown = f.debug_struct("Connector");
+        shown.field("endpoint", &self.endpoint).field("jump", &self.jump).finish_non_exhaustive()
     }
 }
 
@@ -70,55 +78,116 @@ impl Connector {
     /// # Errors
     /// The first step that failed, classified.
     pub async fn connect(&self) -> Result<Connection, Failure> {
-        self.connect_after(None).await
+        self.connect_after(None, Purpose::Shared).await
+    }
+
+    /// As [`Connector::connect`], for one terminal alone: its reader may pause for as long as it likes. Whether the VM still
+    /// answers is for its owner to ask ([`Connection::answers`]).
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub async fn connect_for_terminal(&self) -> Result<Connection, Failure> {
+        self.connect_after(None, Purpose::Terminal).await
     }
 
     /// As [`Connector::connect`]; where new host keys are accepted, only the one accepted before (if any).
-    pub(crate) async fn connect_after(&self, accepted: Option<PublicKey>) -> Result<Connection, Failure> {
-        let attempt =
-            Attempt { endpoint: &self.endpoint, check: &self.host_keys, deadlines: &self.deadlines, accepted };
-        attempt.handshake().await?.sign_in(&self.endpoint, &self.key, &self.deadlines).await
+    pub(crate) async fn connect_after(
+        &self,
+        accepted: Option<PublicKey>,
+        purpose: Purpose,
+    ) -> Result<Connection, Failure> {
+        let facts = Arc::new(Facts::default());
+        let handshaken = self.attempt(accepted, purpose).handshake_into(&facts).await?;
+        let link = handshaken.sign_in(&self.endpoint, &self.credentials(), &self.deadlines).await?;
+        Ok(Connection::new(link))
+    }
+
+    pub(crate) fn attempt(&self, accepted: Option<PublicKey>, purpose: Purpose) -> Attempt<'_> {
+        Attempt {
+            endpoint: &self.endpoint,
+            jump: self.jump.as_ref().map(|endpoint| Jump { endpoint, credentials: self.credentials() }),
+            check: &self.host_keys,
+            deadlines: &self.deadlines,
+            accepted,
+            purpose,
+        }
+    }
+
+    pub(crate) fn credentials(&self) -> Credentials {
+        Credentials { key: self.key.clone(), certificate: self.certificate.clone() }
     }
 }
 
 /// The steps before sign-in, which a probe without a key takes alone.
 pub(crate) struct Attempt<'a> {
     pub(crate) endpoint: &'a Endpoint,
+    pub(crate) jump: Option<Jump<'a>>,
     pub(crate) check: &'a HostKeyCheck,
     pub(crate) deadlines: &'a Deadlines,
     pub(crate) accepted: Option<PublicKey>,
+    pub(crate) purpose: Purpose,
+}
+
+/// The host to go through.
+pub(crate) struct Jump<'a> {
+    endpoint: &'a Endpoint,
+    credentials: Credentials,
 }
 
 /// A session with a trusted host, not yet signed in.
 pub(crate) struct Handshaken {
     handle: Handle<Verifier>,
     hold: oneshot::Sender<()>,
-    pub(crate) facts: Arc<Facts>,
+    facts: Arc<Facts>,
 }
 
 impl Attempt<'_> {
-    pub(crate) async fn handshake(self) -> Result<Handshaken, Failure> {
-        self.handshake_into(&Arc::new(Facts::default())).await
+    pub(crate) async fn handshake_into(self, facts: &Arc<Facts>) -> Result<Handshaken, Failure> {
+        let (wire, gate) = match &self.jump {
+            None => (Wire::Tcp(self.dial(self.endpoint, facts).await?), facts.gate.clone()),
+            // What pauses is the reading from the network, at the bottom.
+            Some(jump) => (Wire::Jump(Box::new(self.through(jump, facts).await?)), Arc::default()),
+        };
+        facts.reach(Stage::Handshaking);
+        let (socket, hold) = Socket::new(wire, gate, facts.words.clone());
+        self.shake_hands(self.endpoint, self.check, self.accepted.clone(), socket, hold, facts).await
     }
 
-    pub(crate) async fn handshake_into(self, facts: &Arc<Facts>) -> Result<Handshaken, Failure> {
-        let addresses = dial::resolve(self.endpoint, self.deadlines.resolve).await?;
+    async fn dial(&self, endpoint: &Endpoint, facts: &Facts) -> Result<tokio::net::TcpStream, Failure> {
+        let addresses = dial::resolve(endpoint, self.deadlines.resolve).await?;
         facts.reach(Stage::Connecting);
-        let stream = dial::connect(self.endpoint, addresses, self.deadlines.connect).await?;
-        facts.reach(Stage::Handshaking);
-        let (socket, hold) = Socket::new(stream, facts.words.clone());
+        dial::connect(endpoint, addresses, self.deadlines.connect).await
+    }
+
+    /// A channel to the VM's sshd over a session with the jump host.
+    async fn through(&self, jump: &Jump<'_>, facts: &Facts) -> Result<ChannelBytes, Failure> {
+        let stream = self.dial(jump.endpoint, facts).await?;
+        let jump_facts = Arc::new(Facts::above(facts.gate.clone()));
+        let (socket, hold) = Socket::new(Wire::Tcp(stream), facts.gate.clone(), jump_facts.words.clone());
         let (HostKeyCheck::Strict(known_hosts) | HostKeyCheck::AcceptNew(known_hosts)) = self.check;
-        let config = session_config(&known_hosts.algorithms(&self.endpoint.host, self.endpoint.port));
-        let verifier = Verifier {
-            endpoint: self.endpoint.clone(),
-            check: self.check.clone(),
-            accepted: self.accepted,
-            facts: facts.clone(),
-        };
+        let check = HostKeyCheck::Strict(known_hosts.clone());
+        let handshaken = self.shake_hands(jump.endpoint, &check, None, socket, hold, &jump_facts).await?;
+        let link = handshaken.sign_in(jump.endpoint, &jump.credentials, self.deadlines).await?;
+        let channel = link.open_to(self.endpoint).await?;
+        Ok(ChannelBytes::new(channel.into_stream(), link))
+    }
+
+    async fn shake_hands(
+        &self,
+        endpoint: &Endpoint,
+        check: &HostKeyCheck,
+        accepted: Option<PublicKey>,
+        socket: Socket,
+        hold: oneshot::Sender<()>,
+        facts: &Arc<Facts>,
+    ) -> Result<Handshaken, Failure> {
+        let (HostKeyCheck::Strict(known_hosts) | HostKeyCheck::AcceptNew(known_hosts)) = check;
+        let config = session_config(&known_hosts.algorithms(&endpoint.host, endpoint.port), self.purpose);
+        let verifier = Verifier { endpoint: endpoint.clone(), check: check.clone(), accepted, facts: facts.clone() };
         match timeout(self.deadlines.handshake, client::connect_stream(Arc::new(config), socket, verifier)).await {
             Ok(Ok(handle)) => Ok(Handshaken { handle, hold, facts: facts.clone() }),
-            Ok(Err(error)) => Err(facts.handshake_failure(self.endpoint, &error)),
-            Err(_) => Err(facts.handshake_timeout(self.endpoint, self.deadlines.handshake.as_secs())),
+            Ok(Err(error)) => Err(facts.handshake_failure(endpoint, &error)),
+            Err(_) => Err(facts.handshake_timeout(endpoint, self.deadlines.handshake.as_secs())),
         }
     }
 }
@@ -127,44 +196,10 @@ impl Handshaken {
     pub(crate) async fn sign_in(
         mut self,
         endpoint: &Endpoint,
-        key: &Arc<PrivateKey>,
+        credentials: &Credentials,
         deadlines: &Deadlines,
-    ) -> Result<Connection, Failure> {
-        let credential = PrivateKeyWithHashAlg::new(key.clone(), None);
-        let answer = match timeout(deadlines.auth, self.handle.authenticate_publickey(&endpoint.user, credential)).await
-        {
-            Ok(answer) => answer,
-            Err(_) => return Err(self.facts.handshake_timeout(endpoint, deadlines.auth.as_secs())),
-        };
-        match answer {
-            Ok(AuthResult::Success) => {
-                Ok(Connection::new(Link::new(self.handle, self.hold, self.facts, endpoint.clone(), deadlines.channel)))
-            }
-            Ok(AuthResult::Failure { partial_success: true, .. }) => Err(Failure::new(
-                Reason::AuthRejected,
-                format!(
-                    "{endpoint} accepts the key of {} but asks for a second factor: allow `AuthenticationMethods publickey` \
-                     for this user in the VM's sshd_config.",
-                    endpoint.user
-                ),
-            )),
-            Ok(AuthResult::Failure { .. }) => Err(rejected(endpoint)),
-            Err(_) => {
-                // The reason of the end is recorded by the session's task, which is done when the sender is closed.
-                let _ = timeout(CLOSE_DEADLINE, &mut self.handle).await;
-                if self.facts.ended_by_auth() { Err(rejected(endpoint)) } else { Err(self.facts.lost(endpoint)) }
-            }
-        }
+    ) -> Result<Arc<Link>, Failure> {
+        sign_in::sign_in(&mut self.handle, &self.facts, endpoint, credentials, deadlines.auth).await?;
+        Ok(Link::new(self.handle, self.hold, self.facts, endpoint.clone(), deadlines.channel))
     }
-}
-
-fn rejected(endpoint: &Endpoint) -> Failure {
-    Failure::new(
-        Reason::AuthRejected,
-        format!(
-            "{endpoint} does not accept the key for user {user}: add its public half to ~{user}/.ssh/authorized_keys on the VM \
-             (the directory 0700, the file 0600, both owned by {user}), or correct the user.",
-            user = endpoint.user
-        ),
-    )
 }

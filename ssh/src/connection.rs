@@ -1,16 +1,19 @@
 //! A signed-in SSH connection and the channels over it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::client::Msg;
 use russh::keys::PublicKey;
 use russh::{Channel, ChannelMsg};
 use russh_sftp::client::SftpSession;
+use tokio::time::timeout;
 
 use crate::exec::Exec;
 use crate::failure::{Failure, Reason};
 use crate::link::Link;
-use crate::transfer::TransferStream;
+use crate::terminal::{self, Size, TerminalReader, TerminalWriter};
+use crate::transfer::ChannelBytes;
 
 /// A signed-in SSH connection. Clones share it; it ends when the last clone and the last channel are gone.
 #[derive(Clone)]
@@ -46,6 +49,25 @@ impl Connection {
     pub async fn sftp(&self) -> Result<SftpSession, Failure> {
         let channel = self.link.open_channel().await?;
         self.start_sftp(channel).await
+    }
+
+    /// Starts a command line on a new pseudo-terminal of this kind (as in terminfo, such as `xterm-256color`) and size.
+    ///
+    /// # Errors
+    /// As [`Connection::exec`].
+    pub async fn terminal(
+        &self,
+        term: &str,
+        size: Size,
+        command: &str,
+    ) -> Result<(TerminalReader, TerminalWriter), Failure> {
+        let channel = self.link.open_channel().await?;
+        self.link.within_deadline(terminal::start(&self.link, channel, term, size, command)).await?
+    }
+
+    /// Whether the server answers within this time.
+    pub async fn answers(&self, within: Duration) -> bool {
+        matches!(timeout(within, self.link.ping()).await, Ok(Ok(()))) && !self.is_closed()
     }
 
     /// The key that the host showed.
@@ -93,7 +115,7 @@ impl Connection {
                     None => return Err(self.link.lost()),
                 }
             }
-            SftpSession::new(TransferStream::new(channel.into_stream(), self.link.clone()))
+            SftpSession::new(ChannelBytes::new(channel.into_stream(), self.link.clone()))
                 .await
                 .map_err(|_| if self.is_closed() { self.link.lost() } else { refused() })
         };

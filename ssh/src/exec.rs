@@ -10,29 +10,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use russh::client::Msg;
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::timeout;
 
 use crate::failure::{Failure, Reason};
 use crate::link::Link;
+use crate::output::{self, Output};
 
 /// Output kept while input is written; beyond it the writer waits for the reader, as a pipe does.
 const BACKLOG_BYTES: usize = 16 << 20;
 /// How long a dropped channel may take to be closed before its slot is given away all the same.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-
-/// What a running command gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Bytes of its standard output.
-    Stdout(Bytes),
-    /// Bytes of its standard error.
-    Stderr(Bytes),
-    /// Its exit status; after all output, and last.
-    Exit(u32),
-    /// The name of the signal that ended it, without SIG; after all output, and last.
-    Signal(String),
-}
 
 /// What a command that ended has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,28 +210,18 @@ impl Exec {
     }
 
     fn keep(backlog: &mut VecDeque<Output>, bytes: &mut usize, verdict: &mut Option<Output>, message: ChannelMsg) {
-        match message {
-            ChannelMsg::Data { data } => {
+        match output::told(message) {
+            Some(end @ (Output::Exit(_) | Output::Signal(_))) => *verdict = Some(end),
+            Some(Output::Stdout(data)) => {
                 *bytes += data.len();
                 backlog.push_back(Output::Stdout(data));
             }
-            ChannelMsg::ExtendedData { data, ext: 1 } => {
+            Some(Output::Stderr(data)) => {
                 *bytes += data.len();
                 backlog.push_back(Output::Stderr(data));
             }
-            // The status may come before the last output; it is given out at the channel's end.
-            ChannelMsg::ExitStatus { exit_status } => *verdict = Some(Output::Exit(exit_status)),
-            ChannelMsg::ExitSignal { signal_name, .. } => *verdict = Some(Output::Signal(signal(signal_name))),
-            _ => {}
+            None => {}
         }
-    }
-}
-
-fn signal(signal: Sig) -> String {
-    match signal {
-        // A name of the server's own is untrusted text; real ones are short and upper case.
-        Sig::Custom(name) => name.chars().filter(char::is_ascii_alphanumeric).take(16).collect(),
-        known => format!("{known:?}"),
     }
 }
 

@@ -13,7 +13,7 @@ use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
-use russh::keys::{Algorithm, PrivateKey};
+use russh::keys::{Algorithm, Certificate, PrivateKey};
 
 use crate::known_hosts::bare_openssh;
 
@@ -53,6 +53,12 @@ pub enum KeyProblem {
     /// Not like any key.
     #[error("it is not a private key; a key file begins with -----BEGIN OPENSSH PRIVATE KEY-----.")]
     NotAKey,
+    /// A certificate that is none.
+    #[error("it is not an OpenSSH user certificate; make one with `ssh-keygen -s CA -I NAME -n USER id_ed25519.pub`.")]
+    NotACertificate,
+    /// A certificate of another key.
+    #[error("it certifies another key than the one beside it; put the key and its own certificate there.")]
+    OtherCertificate,
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes for a new key; try again.")]
     NoRandomness,
@@ -122,6 +128,22 @@ pub fn parse_private_key(bytes: &[u8]) -> Result<PrivateKey, KeyProblem> {
         }
         _ => Err(KeyProblem::Unsupported("Such".to_owned())),
     }
+}
+
+/// Reads a user certificate (`id_ed25519-cert.pub`) of this key. Whether it has expired is for the server to say.
+///
+/// # Errors
+/// [`KeyProblem::NotACertificate`], [`KeyProblem::OtherCertificate`].
+pub fn parse_certificate(bytes: &[u8], key: &PrivateKey) -> Result<Certificate, KeyProblem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| KeyProblem::NotACertificate)?;
+    let certificate = Certificate::from_openssh(text.trim()).map_err(|_| KeyProblem::NotACertificate)?;
+    if !certificate.cert_type().is_user() {
+        return Err(KeyProblem::NotACertificate);
+    }
+    if certificate.public_key() != key.public_key().key_data() {
+        return Err(KeyProblem::OtherCertificate);
+    }
+    Ok(certificate)
 }
 
 fn tidy(text: &str) -> String {

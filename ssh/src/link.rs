@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::client::{Handle, Msg};
-use russh::{Channel, Disconnect};
+use russh::{Channel, ChannelOpenFailure, Disconnect};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -63,6 +63,32 @@ impl Link {
                 Reason::ChannelRefused,
                 format!(
                     "{} refuses another session: raise MaxSessions in the VM's sshd_config (the default 10 is enough).",
+                    self.endpoint
+                ),
+            ),
+            _ => self.lost(),
+        })
+    }
+
+    /// A channel from this host to the sshd of another one.
+    pub(crate) async fn open_to(&self, target: &Endpoint) -> Result<Channel<Msg>, Failure> {
+        let host = target.host.trim_start_matches('[').trim_end_matches(']');
+        let opening = self.handle.channel_open_direct_tcpip(host, target.port.into(), "127.0.0.1", 0);
+        let opened = self.within_deadline(opening).await?;
+        opened.map_err(|error| match error {
+            russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed) => Failure::new(
+                Reason::HostUnreachable,
+                format!(
+                    "The jump host {} cannot reach {target}: see that the VM runs, that its SSH server listens there, and \
+                     that the name and the network are right as seen from the jump host.",
+                    self.endpoint
+                ),
+            ),
+            russh::Error::ChannelOpenFailure(_) => Failure::new(
+                Reason::ChannelRefused,
+                format!(
+                    "The jump host {} does not forward to {target}: set `AllowTcpForwarding yes` (and a PermitOpen that \
+                     covers it) in its sshd_config, and allow `port-forwarding` for the key.",
                     self.endpoint
                 ),
             ),

@@ -21,6 +21,7 @@ use crate::connect::Connector;
 use crate::connection::Connection;
 use crate::exec::Exec;
 use crate::failure::{Failure, Reason};
+use crate::settings::Purpose;
 use lane::Dial;
 pub use lane::LaneStats;
 use lease::Lease;
@@ -115,6 +116,24 @@ impl Pool {
         Ok(Sftp { session, _lease: lease })
     }
 
+    /// A connection beside the pool's, for one terminal; see [`Connector::connect_for_terminal`]. It lives for as long as it is
+    /// held.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub async fn connect_for_terminal(&self) -> Result<Connection, Failure> {
+        let accepted = {
+            let state = self.core.lock();
+            if state.closed {
+                return Err(shutting_down());
+            }
+            state.accepted.clone()
+        };
+        let connection = (self.source)()?.connect_after(accepted, Purpose::Terminal).await?;
+        self.core.lock().accepted = connection.host_key().cloned();
+        Ok(connection)
+    }
+
     /// What the pool has at the moment.
     pub fn stats(&self) -> PoolStats {
         let state = self.core.lock();
@@ -166,7 +185,7 @@ impl Pool {
             let wake = {
                 let mut state = self.core.lock();
                 if state.closed {
-                    return Err(Failure::new(Reason::ConnectionLost, "The server is shutting down."));
+                    return Err(shutting_down());
                 }
                 let lane_state = state.lane(lane);
                 if let Some((id, connection)) = lane_state.take_slot(self.limits.channels_per_connection) {
@@ -201,7 +220,7 @@ impl Pool {
     async fn dial(self: Arc<Self>, lane: Lane) {
         let accepted = self.core.lock().accepted.clone();
         let dialed = match (self.source)() {
-            Ok(connector) => connector.connect_after(accepted).await,
+            Ok(connector) => connector.connect_after(accepted, Purpose::Shared).await,
             Err(failure) => Err(failure),
         };
         let mut late = None;
@@ -231,4 +250,8 @@ impl Pool {
             Lane::Bulk => self.limits.bulk_connections,
         }
     }
+}
+
+fn shutting_down() -> Failure {
+    Failure::new(Reason::ConnectionLost, "The server is shutting down.")
 }

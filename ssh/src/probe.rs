@@ -6,11 +6,13 @@ use std::time::Duration;
 use russh::keys::{PrivateKey, PublicKey};
 use tokio::time::timeout;
 
-use crate::connect::{Attempt, Deadlines};
+use crate::connect::{Attempt, Connector, Deadlines};
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::known_hosts::{HostKeyCheck, KnownHosts};
 use crate::session::Facts;
+use crate::settings::Purpose;
+use crate::sign_in::Credentials;
 
 /// What one attempt saw.
 #[derive(Clone, Debug)]
@@ -30,20 +32,43 @@ pub async fn probe(
     key: Option<&PrivateKey>,
     deadline: Duration,
 ) -> Observation {
-    let facts = Arc::new(Facts::default());
     let check = HostKeyCheck::Strict(Arc::new(host_keys.clone()));
-    // Each step may use the whole deadline; the sum is held below.
-    let deadlines =
-        Deadlines { resolve: deadline, connect: deadline, handshake: deadline, auth: deadline, channel: deadline };
-    let attempt = async {
-        let attempt = Attempt { endpoint, check: &check, deadlines: &deadlines, accepted: None };
+    let deadlines = each(deadline);
+    let attempt = Attempt {
+        endpoint,
+        jump: None,
+        check: &check,
+        deadlines: &deadlines,
+        accepted: None,
+        purpose: Purpose::Shared,
+    };
+    let credentials = key.map(|key| Credentials { key: Arc::new(key.clone()), certificate: None });
+    observe(attempt, credentials, deadline).await
+}
+
+/// The same by a connector's own settings (jump host and certificate included), up to being signed in.
+pub async fn probe_as(connector: &Connector, deadline: Duration) -> Observation {
+    let connector = Connector { deadlines: each(deadline), ..connector.clone() };
+    let credentials = connector.credentials();
+    observe(connector.attempt(None, Purpose::Shared), Some(credentials), deadline).await
+}
+
+/// Each step may use the whole deadline; the sum is held by whoever waits.
+fn each(deadline: Duration) -> Deadlines {
+    Deadlines { resolve: deadline, connect: deadline, handshake: deadline, auth: deadline, channel: deadline }
+}
+
+async fn observe(attempt: Attempt<'_>, credentials: Option<Credentials>, deadline: Duration) -> Observation {
+    let facts = Arc::new(Facts::default());
+    let (endpoint, deadlines) = (attempt.endpoint, attempt.deadlines);
+    let whole = async {
         let handshaken = attempt.handshake_into(&facts).await?;
-        if let Some(key) = key {
-            handshaken.sign_in(endpoint, &Arc::new(key.clone()), &deadlines).await?.close().await;
+        if let Some(credentials) = credentials {
+            handshaken.sign_in(endpoint, &credentials, deadlines).await?.close().await;
         }
         Ok(())
     };
-    let outcome = match timeout(deadline, attempt).await {
+    let outcome = match timeout(deadline, whole).await {
         Ok(outcome) => outcome,
         Err(_) => Err(facts.attempt_timeout(endpoint, deadline.as_secs())),
     };

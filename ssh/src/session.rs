@@ -12,13 +12,16 @@ use tokio::sync::Notify;
 
 use crate::dial;
 use crate::failure::{Failure, Reason};
+use crate::gate::Gate;
 use crate::known_hosts::{HostKeyCheck, Verdict, fingerprint};
-use crate::socket::{FirstWords, Opening};
+use crate::opening::{FirstWords, Opening};
 
 /// What became known about a session while it went on; written by its task, read by its owner.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) words: Arc<FirstWords>,
+    /// At the bottom of the way: with a jump host, at the connection to that one.
+    pub(crate) gate: Arc<Gate>,
     pub(crate) host_key: OnceLock<PublicKey>,
     pub(crate) refused_key: OnceLock<Failure>,
     pub(crate) end: OnceLock<End>,
@@ -124,6 +127,11 @@ impl client::Handler for Verifier {
 }
 
 impl Facts {
+    /// Of a session that carries another one: reading pauses below both.
+    pub(crate) fn above(gate: Arc<Gate>) -> Facts {
+        Facts { gate, ..Facts::default() }
+    }
+
     pub(crate) fn reach(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
     }

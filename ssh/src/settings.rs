@@ -6,22 +6,38 @@ use std::time::Duration;
 use russh::keys::{Algorithm, EcdsaCurve};
 use russh::{Preferred, cipher, client, compression};
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Many channels, each read without long pauses.
+    Shared,
+    /// One terminal, whose viewer may stop reading for as long as it likes.
+    Terminal,
+}
+
 /// A keepalive after this much silence; with [`KEEPALIVES_UNANSWERED`] a dead peer is noticed after 12 s.
 const KEEPALIVE: Duration = Duration::from_secs(4);
 const KEEPALIVES_UNANSWERED: usize = 2;
 /// What the server may send on one channel before we allow more; measured for bulk over russh.
 const WINDOW: u32 = 8 << 20;
 const PACKET: u32 = 65_535;
+/// Enough for full speed, and a bound of what is under way when a terminal's viewer stops reading.
+const TERMINAL_WINDOW: u32 = 1 << 20;
 /// Messages of one channel that wait for its reader before the whole connection waits.
 const CHANNEL_MESSAGES: usize = 256;
 
 /// The settings for a host for which keys of these kinds are recorded.
-pub(crate) fn session_config(recorded: &[Algorithm]) -> client::Config {
+pub(crate) fn session_config(recorded: &[Algorithm], purpose: Purpose) -> client::Config {
+    let (window_size, keepalive_interval) = match purpose {
+        Purpose::Shared => (WINDOW, Some(KEEPALIVE)),
+        // While its viewer reads nothing, answers to keepalives would not be read either: whoever reads asks instead.
+        Purpose::Terminal => (TERMINAL_WINDOW, None),
+    };
     client::Config {
-        window_size: WINDOW,
+        window_size,
         maximum_packet_size: PACKET,
         channel_buffer_size: CHANNEL_MESSAGES,
-        keepalive_interval: Some(KEEPALIVE),
+        keepalive_interval,
         keepalive_max: KEEPALIVES_UNANSWERED,
         nodelay: true,
         preferred: Preferred {

@@ -128,8 +128,10 @@ impl TestSshd {
     pub fn connector(&self) -> Connector {
         Connector {
             endpoint: self.endpoint(),
+            jump: None,
             host_keys: HostKeyCheck::Strict(Arc::new(self.known_hosts())),
             key: self.key(),
+            certificate: None,
             deadlines: Deadlines::default(),
         }
     }

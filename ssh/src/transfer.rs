@@ -1,4 +1,4 @@
-//! The byte stream under a file transfer session; it keeps its connection alive for as long as it lives itself.
+//! A channel as a stream of bytes, for file transfer and for a session through a jump host; it keeps its own session alive.
 
 use std::io;
 use std::pin::Pin;
@@ -11,24 +11,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::link::Link;
 
-pub(crate) struct TransferStream {
+pub(crate) struct ChannelBytes {
     stream: ChannelStream<Msg>,
     _link: Arc<Link>,
 }
 
-impl TransferStream {
-    pub(crate) fn new(stream: ChannelStream<Msg>, link: Arc<Link>) -> TransferStream {
-        TransferStream { stream, _link: link }
+impl ChannelBytes {
+    pub(crate) fn new(stream: ChannelStream<Msg>, link: Arc<Link>) -> ChannelBytes {
+        ChannelBytes { stream, _link: link }
     }
 }
 
-impl AsyncRead for TransferStream {
+impl AsyncRead for ChannelBytes {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for TransferStream {
+impl AsyncWrite for ChannelBytes {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

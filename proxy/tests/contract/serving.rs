@@ -61,6 +61,7 @@ pub fn settings(sshd: &TestSshd) -> Settings {
             host: endpoint.host,
             port: endpoint.port,
             user: endpoint.user,
+            jump: None,
             key: KeySource::File(sshd.key_path()),
             known_hosts: Some(known_hosts),
             strict: true,
