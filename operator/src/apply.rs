@@ -9,27 +9,31 @@ mod overwrite;
 mod refusal;
 mod scaling;
 
-use std::{fmt::Debug, sync::Arc};
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, Service},
-        networking::v1::{Ingress, NetworkPolicy},
-    },
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod},
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
 use self::decide::{Decision, decide};
 pub use self::refusal::{ApplyError, refusal};
+pub(crate) use self::scaling::left_to_scaler;
 pub use crate::build::MANAGER;
-use crate::{build::Desired, live::Live, metrics::Metrics, names::InstanceName, validated::Finding};
+use crate::{
+    build::Desired,
+    live::{Kinded, Live},
+    metrics::Metrics,
+    names::InstanceName,
+    validated::Finding,
+    words::words,
+};
 
 /// Annotation on each object of ours: the hash of what was applied.
 pub const APPLIED_ANNOTATION: &str = "catalyst.dev/applied";
@@ -37,6 +41,9 @@ pub const APPLIED_ANNOTATION: &str = "catalyst.dev/applied";
 pub const APPLIED_REPLICAS_ANNOTATION: &str = "catalyst.dev/applied-replicas";
 /// Annotation on the Deployment: the hash of the pod template that was applied, so that a rollout is told from the rest.
 pub const APPLIED_TEMPLATE_ANNOTATION: &str = "catalyst.dev/applied-template";
+
+/// Annotation on pods: the hash of the host keys that were last made known to them.
+pub const HOST_KEYS_ANNOTATION: &str = "catalyst.dev/known-hosts";
 
 /// The field manager of what is overwritten because it contradicts what is ours.
 const REPAIR_MANAGER: &str = "catalyst-operator-repair";
@@ -137,60 +144,70 @@ impl Applier {
     ///
     /// # Errors
     /// As [`Applier::apply`].
-    pub async fn create<K>(&self, object: &K, namespace: &str) -> Result<Option<K>, ApplyError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
-    {
+    pub async fn create<K: Kinded>(&self, object: &K, namespace: &str) -> Result<Option<K>, ApplyError> {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        self.metrics.wrote(&K::kind(&()), "create");
+        self.metrics.wrote(K::KIND, "create");
         let params = kube::api::PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         match api.create(&params, object).await {
             Ok(created) => Ok(Some(created)),
             Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => Ok(None),
-            Err(error) => Err(ApplyError::new(&K::kind(&()), &object.name_any(), error)),
+            Err(error) => Err(ApplyError::new(K::KIND, &object.name_any(), error)),
         }
     }
 
-    async fn wanted_or_pruned<K>(
+    /// Touches the pods, so that their nodes mount the host keys anew at once and not within a minute or so: an annotation of
+    /// ours on each pod, not on their template. What is refused or fails only leaves them to that minute.
+    pub async fn hasten_host_keys(&self, name: &InstanceName, namespace: &str, known_hosts: &ConfigMap) {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let Ok(mark) = hash(&known_hosts.data) else { return };
+        let patch = serde_json::json!({"metadata": {"annotations": {HOST_KEYS_ANNOTATION: mark}}});
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let pods = match api.list_metadata(&ListParams::default().labels(&name.selector())).await {
+            Ok(pods) => pods.items,
+            Err(error) => return tracing::info!(error = words(&error), "the pods see the host keys within a minute"),
+        };
+        for pod in pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
+            self.metrics.wrote("Pod", "touch");
+            if let Err(error) = api.patch_metadata(&pod.name_any(), &params, &Patch::Merge(&patch)).await {
+                tracing::info!(error = words(&error), "a pod sees the host keys within a minute");
+            }
+        }
+    }
+
+    async fn wanted_or_pruned<K: Kinded>(
         &self,
         desired: Option<K>,
         name: &str,
         namespace: &str,
         live: &Live,
         applied: &mut Applied,
-    ) -> Result<(), ApplyError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
-        K: Kinded,
-    {
+    ) -> Result<(), ApplyError> {
         match desired {
             Some(desired) => self.object(desired, namespace, live, applied).await,
             None => self.prune::<K>(name, namespace, live, applied).await,
         }
     }
 
-    async fn object<K>(&self, desired: K, namespace: &str, live: &Live, applied: &mut Applied) -> Result<(), ApplyError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
-        K: Kinded,
-    {
+    async fn object<K: Kinded>(
+        &self,
+        desired: K,
+        namespace: &str,
+        live: &Live,
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError> {
         let hash = hash(&desired)?;
         self.hashed(desired, hash, namespace, live, applied).await
     }
 
     /// Applies one object, with the hash of what we want of it.
-    async fn hashed<K>(
+    async fn hashed<K: Kinded>(
         &self,
         mut desired: K,
         hash: String,
         namespace: &str,
         live: &Live,
         applied: &mut Applied,
-    ) -> Result<(), ApplyError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
-        K: Kinded,
-    {
+    ) -> Result<(), ApplyError> {
         let name = desired.name_any();
         let found = live.get::<K>(&name);
         let last = desired.annotations_mut().insert(APPLIED_ANNOTATION.to_owned(), hash);
@@ -238,10 +255,13 @@ impl Applier {
     }
 
     /// Removes an object of ours that is no longer wanted.
-    async fn prune<K>(&self, name: &str, namespace: &str, live: &Live, applied: &mut Applied) -> Result<(), ApplyError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Kinded,
-    {
+    async fn prune<K: Kinded>(
+        &self,
+        name: &str,
+        namespace: &str,
+        live: &Live,
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError> {
         let Some(found) = live.get::<K>(name) else { return Ok(()) };
         if !decide::ours(found, live.owner()) || found.deletion_timestamp.is_some() {
             return Ok(());
@@ -270,17 +290,6 @@ impl Applier {
         }
     }
 }
-
-/// A kind that is applied, with its name known at compile time.
-pub trait Kinded {
-    /// As in `kind:`.
-    const KIND: &'static str;
-}
-
-macro_rules! kinded {
-    ($($kind:ident),+) => { $(impl Kinded for $kind { const KIND: &'static str = stringify!($kind); })+ };
-}
-kinded!(Deployment, Service, Ingress, ConfigMap, NetworkPolicy);
 
 fn keep_refusal(kind: &'static str, name: &str, error: kube::Error, applied: &mut Applied) -> Result<(), ApplyError> {
     match refusal(kind, name, &error) {

@@ -1,34 +1,29 @@
 //! Reads what an instance refers to and what is observed of it. Writes nothing.
 //!
-//! Children are read as metadata only, Secrets by name and only those that the instance uses, pods only while they are not
+//! Children are read as metadata only (but what tells why pods are replaced), Secrets by name and only those that the instance uses, pods only while they are not
 //! ready. Every read is bounded by [`READ_DEADLINE`].
 
 mod view;
 
-use std::{fmt::Debug, future::Future, time::Duration};
-
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, Pod, Secret, Service},
-        networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
-    },
-};
-use kube::{
-    Api, Client, Resource,
-    api::{DynamicObject, ListParams, LogParams, ObjectMeta},
-    core::ApiResource,
-};
-use serde::de::DeserializeOwned;
+use std::{future::Future, time::Duration};
 
 use crate::{
-    apply::Kinded,
     container::{CATALYST_SECRET, COOKIE_SECRET},
     crd::CatalystInstance,
-    live::Live,
+    live::{Kinded, Live},
     names::{InstanceName, References},
     observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SecretText, SshKeySecret},
+    words::words,
+};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod, Secret, Service},
+    networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
+};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, ListParams, LogParams, ObjectMeta},
+    core::ApiResource,
 };
 
 /// No single read takes longer.
@@ -54,15 +49,6 @@ pub enum FetchError {
         /// What was to be read.
         what: String,
     },
-}
-
-/// The API server's own words, or the error's.
-#[must_use]
-pub fn words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// An instance as it was read.
@@ -136,20 +122,23 @@ impl Fetcher {
             return Ok((fetched, live));
         };
         let (config, known_hosts, policy) = (name.config(), name.known_hosts(), name.policy());
-        let (app_secret, ssh_key, deployment, service, ingress, config, known_hosts, policy, classes) = futures::try_join!(
+        let (app_secret, ssh_key, deployment, service, ingress, config, known_hosts, policy, classes, tls_secret) = futures::try_join!(
             self.app_secret(namespace, &references.app_secret, owner),
             self.ssh_key(namespace, &references.ssh_key, owner),
             self.get::<Deployment>(namespace, name.as_str()),
             self.metadata::<Service>(namespace, name.as_str()),
             self.metadata::<Ingress>(namespace, name.as_str()),
-            self.metadata::<ConfigMap>(namespace, &config),
+            self.get::<ConfigMap>(namespace, &config),
             self.metadata::<ConfigMap>(namespace, &known_hosts),
             self.metadata::<NetworkPolicy>(namespace, &policy),
             self.ingress_classes(references.ingress_host.is_some()),
+            self.tls_secret(namespace, references.tls_secret.as_deref()),
         )?;
         fetched.app_secret = app_secret;
         fetched.ssh_key = ssh_key;
         fetched.ingress_classes = classes;
+        fetched.tls_secret = tls_secret;
+        fetched.settings = config.as_ref().and_then(|config| config.data.clone());
         if let Some(deployment) = deployment {
             let mine = view::owner(&deployment.metadata, owner) == Ownership::Ours;
             fetched.deployment = mine.then(|| view::deployment(&deployment));
@@ -157,7 +146,7 @@ impl Fetcher {
         }
         service.into_iter().for_each(|meta| live.insert::<Service>(meta));
         ingress.into_iter().for_each(|meta| live.insert::<Ingress>(meta));
-        config.into_iter().for_each(|meta| live.insert::<ConfigMap>(meta));
+        config.into_iter().for_each(|config| live.insert::<ConfigMap>(config.metadata));
         known_hosts.into_iter().for_each(|meta| live.insert::<ConfigMap>(meta));
         policy.into_iter().for_each(|meta| live.insert::<NetworkPolicy>(meta));
         fetched.children = live
@@ -218,6 +207,12 @@ impl Fetcher {
         })
     }
 
+    /// Only whether it is there: the private key in it is none of ours.
+    async fn tls_secret(&self, namespace: &str, name: Option<&str>) -> Result<Option<bool>, FetchError> {
+        let Some(name) = name else { return Ok(None) };
+        Ok(Some(self.metadata::<Secret>(namespace, name).await?.is_some()))
+    }
+
     async fn ingress_classes(&self, wanted: bool) -> Result<Option<Vec<IngressClass>>, FetchError> {
         if !wanted {
             return Ok(None);
@@ -248,18 +243,12 @@ impl Fetcher {
         Ok(views)
     }
 
-    async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, FetchError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-    {
+    async fn get<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<K>, FetchError> {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        bounded(&format!("{} {name}", K::kind(&())), api.get_opt(name)).await
+        bounded(&format!("{} {name}", K::KIND), api.get_opt(name)).await
     }
 
-    async fn metadata<K>(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, FetchError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Kinded,
-    {
+    async fn metadata<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, FetchError> {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let found = bounded(&format!("{} {name}", K::KIND), api.get_metadata_opt(name)).await?;
         Ok(found.map(|partial| partial.metadata))

@@ -33,3 +33,4 @@ pub mod triggers;
 pub mod trust;
 pub mod validate;
 pub mod validated;
+pub mod words;

@@ -1,10 +1,30 @@
 //! Metadata of the objects that carry our names, as they are in the cluster: what apply decides on. Pure data.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Debug};
 
-use kube::api::ObjectMeta;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Secret, Service},
+        networking::v1::{Ingress, NetworkPolicy},
+    },
+};
+use kube::{Resource, api::ObjectMeta};
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::apply::Kinded;
+/// A kind of which an instance has objects, with its name known at compile time; and what reading and writing one takes.
+pub trait Kinded:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned
+{
+    /// As in `kind:`.
+    const KIND: &'static str;
+}
+
+macro_rules! kinded {
+    ($($kind:ident),+) => { $(impl Kinded for $kind { const KIND: &'static str = stringify!($kind); })+ };
+}
+kinded!(Deployment, Service, Ingress, ConfigMap, NetworkPolicy, Secret);
 
 /// The metadata of every object with a name of ours, managed fields included.
 #[derive(Debug, Default)]

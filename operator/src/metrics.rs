@@ -5,7 +5,7 @@ use std::{sync::atomic::AtomicU64, time::Duration};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 
 /// Label of a reconcile's end.
@@ -73,27 +73,35 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("catalyst_operator");
-        let metrics = Self {
-            reconciles: Family::default(),
-            errors: Family::default(),
-            duration: Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
-            writes: Family::default(),
-            instances: Family::default(),
-            running: Gauge::default(),
-            leader: Gauge::default(),
-            ssh_checks: Family::default(),
-            registry: Registry::default(),
-        };
-        registry.register("reconciles", "Reconciles by result", metrics.reconciles.clone());
-        registry.register("reconcile_errors", "Failed reconciles by reason", metrics.errors.clone());
-        registry.register("reconcile_duration_seconds", "Duration of a reconcile", metrics.duration.clone());
-        registry.register("api_writes", "Writes to the API server by kind and verb", metrics.writes.clone());
-        registry.register("instances", "Instances by phase", metrics.instances.clone());
-        registry.register("reconciles_running", "Reconciles running now", metrics.running.clone());
-        registry.register("leader", "1 while this operator holds the Lease", metrics.leader.clone());
-        registry.register("ssh_checks", "SSH checks of dev-VMs by result", metrics.ssh_checks.clone());
-        Self { registry, ..metrics }
+        let seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+        Self {
+            reconciles: registered(&mut registry, "reconciles", "Reconciles by result", Family::default()),
+            errors: registered(&mut registry, "reconcile_errors", "Failed reconciles by reason", Family::default()),
+            duration: registered(
+                &mut registry,
+                "reconcile_duration_seconds",
+                "Duration of a reconcile",
+                Histogram::new(seconds),
+            ),
+            writes: registered(
+                &mut registry,
+                "api_writes",
+                "Writes to the API server by kind and verb",
+                Family::default(),
+            ),
+            instances: registered(&mut registry, "instances", "Instances by phase", Family::default()),
+            running: registered(&mut registry, "reconciles_running", "Reconciles running now", Gauge::default()),
+            leader: registered(&mut registry, "leader", "1 while this operator holds the Lease", Gauge::default()),
+            ssh_checks: registered(&mut registry, "ssh_checks", "SSH checks of dev-VMs by result", Family::default()),
+            registry,
+        }
     }
+}
+
+/// A metric, and the same one in the registry: what is made is also shown.
+fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 impl Metrics {

@@ -78,6 +78,8 @@ pub struct References {
     pub ssh_key: String,
     /// The host that the Ingress will claim, if one is wanted.
     pub ingress_host: Option<String>,
+    /// The Secret with the certificate of that host, if one is wanted.
+    pub tls_secret: Option<String>,
 }
 
 impl References {
@@ -92,6 +94,10 @@ impl References {
                 .unwrap_or_else(|| format!("{name}-secrets")),
             ssh_key: instance.spec.ssh.existing_key_secret.clone().unwrap_or_else(|| format!("{name}-ssh-key")),
             ingress_host: ingress.and_then(|ingress| ingress.host.clone()),
+            tls_secret: ingress.filter(|ingress| ingress.host.is_some()).and_then(|ingress| {
+                let tls = ingress.tls.as_ref()?;
+                Some(tls.secret_name.clone().unwrap_or_else(|| format!("{name}-tls")))
+            }),
         }
     }
 }

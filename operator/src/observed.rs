@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use catalyst_ssh::Reason as SshReason;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 /// Everything that one pass knows of the cluster and of the VM.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,10 @@ pub struct Fetched {
     pub children: Vec<Child>,
     /// IngressClasses of the cluster; `None`: not looked at (no Ingress is wanted, or RBAC does not allow it).
     pub ingress_classes: Option<Vec<IngressClass>>,
+    /// The entries of `NAME-config` as they are; `None`: there is none.
+    pub settings: Option<BTreeMap<String, String>>,
+    /// Whether the Secret that `ingress.tls` names exists; `None`: none is named.
+    pub tls_secret: Option<bool>,
     /// The Deployment's own report, if it exists.
     pub deployment: Option<DeploymentView>,
     /// The pods, oldest first.
@@ -118,7 +123,7 @@ pub struct IngressClass {
 }
 
 /// What the Deployment says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeploymentView {
     /// `metadata.generation`.
     pub generation: i64,
@@ -136,8 +141,8 @@ pub struct DeploymentView {
     pub available: i32,
     /// Message of condition `ReplicaFailure` if True: quota, admission, service account.
     pub replica_failure: Option<String>,
-    /// Annotations of the pod template, among which our checksums are: tells why a rollout begins.
-    pub template_annotations: BTreeMap<String, String>,
+    /// The pod template: tells why a rollout begins.
+    pub template: Option<PodTemplateSpec>,
     /// The image of the container.
     pub image: Option<String>,
 }

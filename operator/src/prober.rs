@@ -24,6 +24,7 @@ use crate::{
     backoff::Backoff,
     metrics::Metrics,
     observed::{ShownHostKey, SshFailure, SshObservation},
+    reason::Reason,
 };
 
 /// How often a VM is looked at again while its pods are not ready, though the last look was good.
@@ -202,8 +203,8 @@ impl<T: Send + 'static> Prober<T> {
             let look = look(&question, &settings).await;
             metrics.ssh_checked(match &look.observation {
                 Some(SshObservation { outcome: Ok(()), .. }) => "ok",
-                Some(SshObservation { outcome: Err(failure), .. }) => failure.reason.as_str(),
-                None => "HostForbidden",
+                Some(SshObservation { outcome: Err(failure), .. }) => Reason::from(failure.reason).as_str(),
+                None => Reason::HostForbidden.as_str(),
             });
             {
                 let mut entries = lock(&entries);

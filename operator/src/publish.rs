@@ -26,7 +26,7 @@ pub struct Publisher {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The API server, or the way to it, failed.
-    #[error("status could not be written: {}", crate::fetch::words(.0))]
+    #[error("status could not be written: {}", crate::words::words(.0))]
     Api(#[source] Box<kube::Error>),
     /// A status of ours is no JSON: a bug.
     #[error("status cannot be encoded: {0}")]

@@ -111,6 +111,8 @@ reasons! {
         "Widen networkPolicy.sshEgressCidr to contain the VM, or remove it.";
     IngressClassMissing(Stalled) "No IngressClass has the name that the Ingress asks for.",
         "Install the ingress controller, or set ingress.className to one that exists.";
+    TlsSecretMissing(Stalled) "The Secret that ingress.tls names does not exist, so the ingress controller shows a certificate that browsers do not trust.",
+        "Create it (`kubectl create secret tls NAME --cert=FILE --key=FILE`), or set ingress.tls.issuer to have cert-manager make it.";
     HostConflict(Stalled) "Another Ingress already claims the host.",
         "Choose another ingress.host, or remove the other Ingress.";
     ConfigurationSnippetRejected(Stalled) "The ingress controller refuses configuration-snippet annotations.",
@@ -141,6 +143,8 @@ reasons! {
     SSHConnectionLost(Reconciling) "The connection to the VM broke off.",
         "Retried; if it stays so, look at the log of sshd on the VM (MaxStartups, a full disk).";
     SSHChannelRefused(Reconciling) "The VM's SSH server opens no more sessions.", "Raise MaxSessions in its sshd_config, or end other sessions.";
+    CertificatePending(Reconciling) "cert-manager has not made the certificate that ingress.tls.issuer asks for yet.",
+        "Wait; if it stays so, ask cert-manager: `kubectl describe certificate`.";
     ApplyFailed(Reconciling) "The API server could not be used.", "Retried; the message holds the error.";
 
     // Works, but a person should know.
@@ -173,7 +177,8 @@ impl Reason {
             | Reason::SSHConnectionLost
             | Reason::SSHChannelRefused
             | Reason::PodUnschedulable
-            | Reason::PodNotReady => Some(VM_PATIENCE),
+            | Reason::PodNotReady
+            | Reason::CertificatePending => Some(VM_PATIENCE),
             _ => None,
         }
     }
@@ -227,6 +232,14 @@ pub fn reasons_markdown() -> String {
             };
             text.push_str(&format!("| `{reason}` | {}{patience} | {} |\n", reason.title(), reason.remedy()));
         }
+    }
+    text.push_str(
+        "\n## What the server in the pod calls it\n\n\
+         The server's own names, in its log, its metrics and the answer of /api/health, and the reason that the operator makes\n\
+         of each. In status and events there are only reasons.\n\n| the server says | reason |\n| --- | --- |\n",
+    );
+    for said in SshReason::all() {
+        text.push_str(&format!("| `{said}` | `{}` |\n", Reason::from(*said)));
     }
     text
 }

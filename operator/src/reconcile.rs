@@ -118,8 +118,7 @@ impl Steps {
         // Before anything is read: a Secret that is created after the read triggers another pass.
         self.uses.note(&instance);
         if paused(&instance) {
-            let verdict = Verdict::new(Reason::Paused, "Nothing is changed while catalyst.dev/paused is \"true\".");
-            return self.report(&instance, &verdict, Facts::default(), None).await;
+            return self.report_paused(&instance).await;
         }
         self.acknowledge(&mut instance).await?;
         let (mut fetched, live) = self.fetch(&instance).await?;

@@ -3,6 +3,7 @@
 
 mod conditions;
 mod diagnosis;
+mod rollout;
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 pub use self::{
     conditions::{Conditions, READY, RECONCILING, STALLED, conditions},
-    diagnosis::diagnose,
+    diagnosis::{Circumstances, diagnose},
+    rollout::{Running, rollout_cause},
 };
 use crate::{
     crd::{CatalystInstanceStatus, HostKeyRecord, RolloutRecord},
@@ -116,30 +118,6 @@ fn note(status: &mut CatalystInstanceStatus, facts: Facts<'_>, now: Timestamp) {
     }
 }
 
-/// What makes the pods be replaced, in words; `before` is what runs, the rest what is wanted. `ran`: there were pods once.
-#[must_use]
-pub fn rollout_cause(
-    before: Option<&DeploymentView>,
-    image: &str,
-    annotations: &std::collections::BTreeMap<String, String>,
-    ran: bool,
-) -> String {
-    let Some(before) = before else {
-        let cause = if ran { "The Deployment was missing and has been put back." } else { "The first pods." };
-        return cause.to_owned();
-    };
-    let mut causes = Vec::new();
-    if let Some(old) = before.image.as_deref().filter(|old| *old != image) {
-        causes.push(format!("image {old} → {image}"));
-    }
-    for (key, value) in annotations {
-        if key.starts_with("catalyst.dev/") && before.template_annotations.get(key) != Some(value) {
-            causes.push(format!("{} changed", key.trim_start_matches("catalyst.dev/").replace('-', " ")));
-        }
-    }
-    if causes.is_empty() { "The pod's settings changed.".to_owned() } else { format!("{}.", causes.join(", ")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,31 +148,6 @@ mod tests {
         let (first, _) = status(None, &verdict, facts(), Timestamp::UNIX_EPOCH);
         let (second, _) = status(Some(&first), &verdict, facts(), Timestamp::from_second(1000).unwrap());
         assert_eq!(first, second);
-    }
-
-    #[test]
-    fn a_rollout_says_what_changed() {
-        let before = DeploymentView {
-            image: Some("a:1".into()),
-            template_annotations: [("catalyst.dev/secret-checksum".to_owned(), "x".to_owned())].into(),
-            ..DeploymentView::default()
-        };
-        let annotations = [("catalyst.dev/secret-checksum".to_owned(), "y".to_owned())].into();
-        assert_eq!(
-            rollout_cause(Some(&before), "a:2", &annotations, true),
-            "image a:1 → a:2, secret checksum changed."
-        );
-        assert_eq!(
-            rollout_cause(Some(&before), "a:1", &before.template_annotations, true),
-            "The pod's settings changed."
-        );
-    }
-
-    #[test]
-    fn a_deployment_that_was_deleted_does_not_have_its_first_pods() {
-        let nothing = std::collections::BTreeMap::new();
-        assert_eq!(rollout_cause(None, "a:1", &nothing, false), "The first pods.");
-        assert_eq!(rollout_cause(None, "a:1", &nothing, true), "The Deployment was missing and has been put back.");
     }
 
     #[test]

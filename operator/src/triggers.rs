@@ -59,7 +59,8 @@ impl SecretUses {
     pub fn note(&self, instance: &CatalystInstance) {
         let references = References::of(instance);
         let (namespace, name) = (instance.namespace().unwrap_or_default(), instance.name_any());
-        self.set(&namespace, &name, vec![references.app_secret, references.ssh_key]);
+        let secrets = [Some(references.app_secret), Some(references.ssh_key), references.tls_secret];
+        self.set(&namespace, &name, secrets.into_iter().flatten().collect());
     }
 
     /// Forgets an instance that is gone.

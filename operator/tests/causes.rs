@@ -117,9 +117,22 @@ async fn the_host_key_is_recorded_once_and_a_changed_one_waits_for_a_persons_wor
     let map: ConfigMap = world.exists("x-known-hosts").await;
     assert!(map.data.unwrap().values().any(|text| text.contains(&recorded[0].key)));
 
-    let annotation = json!({"metadata": {"annotations": {"catalyst.dev/trust-host-key": fingerprint}}});
-    world.edit::<CatalystInstance>("x", annotation).await;
+    let annotated = |value: &str| json!({"metadata": {"annotations": {"catalyst.dev/trust-host-key": value}}});
+    world.edit::<CatalystInstance>("x", annotated("yes")).await;
+    until("the wrong value is told", || async {
+        let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
+        let told = format!("catalyst.dev/trust-host-key is \"yes\", which is not the key that the VM shows: its value must be {fingerprint}");
+        ready(&instance)?.message.contains(&told).then_some(())
+    })
+    .await;
+    world.edit::<CatalystInstance>("x", annotated(&fingerprint)).await;
     let instance = world.reason("x", "RolloutInProgress").await;
+    // What makes a node mount the new known_hosts at once, and replaces no pod.
+    until("the pods are touched", || async {
+        let pods = world.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
+        pods.iter().all(|pod| pod.annotations().contains_key("catalyst.dev/known-hosts")).then_some(())
+    })
+    .await;
     let trusted = instance.status.unwrap().host_keys;
     assert_eq!((trusted.len(), trusted[0].fingerprint.as_str()), (1, fingerprint.as_str()));
     assert_eq!(world.events("HostKeyTrusted").await.len(), 1);
@@ -162,6 +175,37 @@ async fn ready_pods_make_it_available_with_its_url_and_a_pod_that_fails_takes_it
     .await;
     let told = told.lock().unwrap().clone();
     assert!(!told.contains(&"SSHAuthRejected".to_owned()), "{told:?}");
+
+    world.edit::<CatalystInstance>("x", json!({"metadata": {"annotations": {"catalyst.dev/paused": "true"}}})).await;
+    let paused = world.reason("x", "Paused").await;
+    let message = &ready(&paused).unwrap().message;
+    assert!(message.contains("PodCrashing") && message.contains("CATALYST_SECRET is not set"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_missing_is_told_and_its_creation_is_seen() {
+    let world = World::with_operator("certificate").await;
+    let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev",
+            "knownHosts": "192.0.2.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"},
+        "replicas": 0, "ingress": {"host": "tls.example.com",
+            "className": "certificate-class", "tls": {"secretName": "x-cert"}}});
+    let class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+        "metadata": {"name": "certificate-class"}, "spec": {"controller": "k8s.io/ingress-nginx"}});
+    let classes: kube::Api<k8s_openapi::api::networking::v1::IngressClass> = kube::Api::all(world.admin.clone());
+    classes.patch("certificate-class", &PatchParams::apply("test"), &Patch::Apply(&class)).await.unwrap();
+    world.apply("x", spec).await;
+    let instance = world.reason("x", "TlsSecretMissing").await;
+    let message = &ready(&instance).unwrap().message;
+    assert!(message.contains("kubectl create secret tls x-cert -n certificate"), "{message}");
+    let passes = world.passes();
+    world.settled().await;
+    assert!(world.passes() <= passes + 5, "a hot loop: {} passes", world.passes() - passes);
+
+    let pair: Secret = serde_json::from_value(json!({"metadata": {"name": "x-cert"}, "type": "Opaque",
+        "stringData": {"tls.crt": "a", "tls.key": "b"}}))
+    .unwrap();
+    world.api::<Secret>().create(&PostParams::default(), &pair).await.unwrap();
+    world.reason("x", "Available").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,7 +241,7 @@ async fn a_deleted_generated_secret_is_generated_anew_and_the_line_is_told_again
         (status.last_rollout != rollout).then_some(status)
     })
     .await;
-    assert!(status.last_rollout.unwrap().cause.contains("secret checksum changed"));
+    assert!(status.last_rollout.unwrap().cause.contains("the values in the application Secret changed"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

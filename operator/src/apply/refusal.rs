@@ -6,7 +6,7 @@ use crate::{reason::Reason, validated::Finding};
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The API server, or the way to it, failed.
-    #[error("{kind} {name} could not be written: {}", crate::fetch::words(source))]
+    #[error("{kind} {name} could not be written: {}", crate::words::words(source))]
     Api {
         /// The object's kind.
         kind: String,

@@ -13,18 +13,19 @@ pub(super) fn prepare(desired: &mut Deployment, found: Option<&ObjectMeta>) -> R
     let Some(spec) = desired.spec.as_mut() else { return Ok(whole) };
     let template = hash(&spec.template)?;
     let replicas = spec.replicas.unwrap_or(1).to_string();
-    let scaled = found.and_then(|meta| {
-        let last = annotation(Some(meta), APPLIED_REPLICAS_ANNOTATION)?;
-        let scaler = scaled_by_another(meta.managed_fields.as_deref().unwrap_or_default(), MANAGER)?;
-        (last == replicas).then_some(scaler)
-    });
-    if scaled.is_some() {
+    if left_to_scaler(found, &replicas) {
         spec.replicas = None;
     }
     let annotations = desired.annotations_mut();
     annotations.insert(APPLIED_REPLICAS_ANNOTATION.to_owned(), replicas);
     annotations.insert(APPLIED_TEMPLATE_ANNOTATION.to_owned(), template);
     Ok(whole)
+}
+
+/// Whether somebody else scales what was `found`, and we want no other number than last time.
+pub(crate) fn left_to_scaler(found: Option<&ObjectMeta>, replicas: &str) -> bool {
+    let scaled = found.and_then(|meta| scaled_by_another(meta.managed_fields.as_deref().unwrap_or_default(), MANAGER));
+    scaled.is_some() && annotation(found, APPLIED_REPLICAS_ANNOTATION) == Some(replicas)
 }
 
 #[cfg(test)]

@@ -47,9 +47,7 @@ pub(super) fn deployment(deployment: &Deployment) -> DeploymentView {
         ready: status.ready_replicas.unwrap_or_default(),
         available: status.available_replicas.unwrap_or_default(),
         replica_failure: condition("ReplicaFailure", "True"),
-        template_annotations: template
-            .and_then(|template| template.metadata.as_ref()?.annotations.clone())
-            .unwrap_or_default(),
+        template: template.cloned(),
         image: template
             .and_then(|template| template.spec.as_ref()?.containers.first())
             .and_then(|container| container.image.clone()),
@@ -107,8 +105,8 @@ fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
 fn last_words(container: &ContainerStatus) -> Option<String> {
     let terminated = last_end(container)?;
     let message = terminated.message.as_deref().map(str::trim).filter(|message| !message.is_empty());
-    Some(match message.and_then(|message| message.lines().rev().find(|line| !line.trim().is_empty())) {
-        Some(line) => plain(&said(line)),
+    Some(match message {
+        Some(message) => plain(&cause_in(message)),
         None => format!(
             "exit code {} ({})",
             terminated.exit_code,
@@ -117,15 +115,59 @@ fn last_words(container: &ContainerStatus) -> Option<String> {
     })
 }
 
-/// The sentence in a line of a JSON log, or the line itself.
+/// Of the end of a log, what names the cause: an `Error: …` with what its chain (`Caused by:`) adds, a panic's message, the
+/// last line of a JSON log that is an error; or else the last line.
+fn cause_in(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let error = |line: &&str| {
+        let word = line.split(':').next().unwrap_or_default();
+        word.len() < line.len() && !word.contains(char::is_whitespace) && word.ends_with("Error")
+    };
+    if let Some(at) = lines.iter().rposition(error) {
+        return chain(lines.get(at..).unwrap_or_default());
+    }
+    if let Some(at) = lines.iter().rposition(|line| line.contains("panicked at")) {
+        let message = lines.get(at + 1).filter(|line| !line.starts_with("note:"));
+        return message.or(lines.get(at)).copied().unwrap_or_default().to_owned();
+    }
+    let grave = lines.iter().rev().find(|line| is_error_entry(line));
+    grave.or(lines.last()).map(|line| said(line)).unwrap_or_default()
+}
+
+/// An error and the causes below it, as `error: cause: cause of the cause`; a stack trace is left out.
+fn chain(lines: &[&str]) -> String {
+    let mut causes: Vec<&str> = lines.iter().take(1).copied().collect();
+    let below = lines.iter().skip(1).skip_while(|line| !line.starts_with("Caused by")).skip(1);
+    for line in below.take_while(|line| !line.starts_with("at ") && !line.starts_with("Stack backtrace")) {
+        // Where there are several, anyhow numbers them.
+        let (number, words) = line.split_once(": ").unwrap_or(("", line));
+        causes.push(if number.parse::<u32>().is_ok() { words } else { line });
+    }
+    causes.join(": ")
+}
+
+fn is_error_entry(line: &str) -> bool {
+    let entry: Option<Value> = serde_json::from_str(line).ok();
+    entry
+        .as_ref()
+        .and_then(|entry| entry.get("level")?.as_str())
+        .is_some_and(|level| level.eq_ignore_ascii_case("error") || level.eq_ignore_ascii_case("fatal"))
+}
+
+/// The sentence in a line of a JSON log, with its cause if it has one; or the line itself.
 fn said(line: &str) -> String {
     let parsed: Option<Value> = serde_json::from_str(line).ok();
-    parsed
-        .as_ref()
-        .and_then(|entry| {
-            ["/message", "/fields/message", "/msg", "/error"].iter().find_map(|at| entry.pointer(at)?.as_str())
-        })
-        .map_or_else(|| line.to_owned(), str::to_owned)
+    let member = |names: &[&str]| {
+        let entry = parsed.as_ref()?;
+        names.iter().find_map(|at| entry.pointer(at)?.as_str()).map(str::to_owned)
+    };
+    let message = member(&["/message", "/fields/message", "/msg", "/error", "/fields/error"]);
+    let cause = member(&["/cause", "/fields/cause", "/error", "/fields/error"]);
+    match (message, cause) {
+        (Some(message), Some(cause)) if !message.contains(&cause) => format!("{message}: {cause}"),
+        (Some(message), _) => message,
+        (None, _) => line.to_owned(),
+    }
 }
 
 /// What may stand in a status message: one line, no control characters, bounded.
@@ -174,6 +216,24 @@ mod tests {
         assert_eq!(view.last_words.as_deref(), Some("no secret"));
         assert_eq!(view.waiting, Some(("CrashLoopBackOff".into(), "back-off".into())));
         assert_eq!((view.restarts, view.last_exit), (3, Some(1)));
+    }
+
+    #[test]
+    fn of_an_error_with_a_chain_of_causes_or_a_trace_what_names_the_cause_is_kept() {
+        let anyhow = "starting\nError: cannot listen on 0.0.0.0:3001\n\nCaused by:\n    0: bind\n    1: Address already in use (os error 98)\n";
+        assert_eq!(
+            cause_in(anyhow),
+            "Error: cannot listen on 0.0.0.0:3001: bind: Address already in use (os error 98)"
+        );
+        let one = "Error: no key\n\nCaused by:\n    SSH_KEY_PATH: no such file\n";
+        assert_eq!(cause_in(one), "Error: no key: SSH_KEY_PATH: no such file");
+        let node = "/app/server.js:3\nTypeError: SSH_HOST is undefined\n    at start (/app/server.js:3:9)\n    at main\n\nNode.js v20\n";
+        assert_eq!(cause_in(node), "TypeError: SSH_HOST is undefined");
+        let panic = "thread 'main' panicked at src/main.rs:1:2:\nno secret\nnote: run with `RUST_BACKTRACE=1`\n";
+        assert_eq!(cause_in(panic), "no secret");
+        let log = "{\"level\":\"ERROR\",\"message\":\"cannot start\",\"error\":\"no secret\"}\n{\"level\":\"INFO\",\"message\":\"bye\"}\n";
+        assert_eq!(cause_in(log), "cannot start: no secret");
+        assert_eq!(cause_in("sh: catalyst: not found"), "sh: catalyst: not found");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{Outcome, ReconcileError, Steps, Target};
 use crate::{
-    apply::{Act, Applied, Pods},
+    apply::{Act, Applied, Change, Pods},
     build::build,
     crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
     live::Live,
@@ -16,7 +16,7 @@ use crate::{
     prober::{Answer, Look, Question},
     reason::{Reason, Severity},
     secrets::{Generated, generate},
-    status::{Facts, Verdict, diagnose, facts_alone, rollout_cause},
+    status::{Circumstances, Facts, Running, Verdict, diagnose, facts_alone, rollout_cause},
     trust::{Trust, consider},
     validate::validate,
     validated::{Finding, HostKeys, KeyState, MissingSecret, ValidatedInstance},
@@ -143,13 +143,22 @@ impl Steps {
         look: Option<&Answer>,
     ) -> Result<AppliedNow, ReconcileError> {
         let desired = build(valid);
-        let template = desired.deployment.spec.as_ref().and_then(|spec| spec.template.metadata.clone());
-        let annotations = template.and_then(|metadata| metadata.annotations).unwrap_or_default();
-        let cause =
-            rollout_cause(fetched.deployment.as_ref(), &valid.image.reference, &annotations, rolled_out(instance));
+        let running = Running {
+            template: fetched.deployment.as_ref().and_then(|deployment| deployment.template.as_ref()),
+            config: fetched.settings.as_ref(),
+            ran: rolled_out(instance),
+        };
+        let cause = rollout_cause(running, &desired.deployment, &desired.config);
         let first_contact = first_contact_under_way(valid, fetched, look);
         let pods = if first_contact.is_some() { Pods::Later } else { Pods::Now };
+        let known_hosts = desired.known_hosts.clone();
         let applied = self.applier.apply(&valid.name, &valid.namespace, desired, live, pods).await?;
+        let told = |change: &Change| change.act != Act::Removed && change.name == valid.name.known_hosts();
+        // Pods that serve have known the VM all along; those that do not may wait for just this.
+        let wait = fetched.deployment.as_ref().is_some_and(|deployment| deployment.available < deployment.wanted);
+        if wait && applied.changes.iter().any(told) {
+            self.applier.hasten_host_keys(&valid.name, &valid.namespace, &known_hosts).await;
+        }
         let rollout = applied.changes.iter().any(|change| change.rollout).then_some(cause);
         Ok(AppliedNow { applied, rollout, first_contact })
     }
@@ -213,7 +222,8 @@ impl Steps {
         } else if rolling && fetched.deployment.is_some() {
             Verdict::new(Reason::RolloutInProgress, "The Deployment was changed just now.")
         } else {
-            diagnose(valid, fetched, forbidden)
+            let approved = instance.annotations().get(TRUST_HOST_KEY_ANNOTATION).map(String::as_str);
+            diagnose(valid, fetched, &Circumstances { forbidden, approved })
         };
         if verdict.reason.severity() == Severity::Stalled || valid.advice.iter().any(|found| unwatched(found.reason)) {
             again = Some(again.unwrap_or(RETRY).min(RETRY));
@@ -222,6 +232,26 @@ impl Steps {
         let deployment = fetched.deployment.as_ref();
         let facts = Facts { instance: Some(valid), deployment, rollout: now.rollout.clone(), ..Facts::default() };
         Converged { verdict, facts, again, hold: pending && unchanged }
+    }
+
+    /// A paused instance is left as it is; how it is, is told all the same.
+    pub(super) async fn report_paused(&self, instance: &CatalystInstance) -> Result<Outcome, ReconcileError> {
+        let (fetched, _) = self.fetch(instance).await?;
+        let valid = validate(instance, &fetched, &self.defaults);
+        let (state, valid) = match &valid {
+            Ok(_) if fetched.deployment.is_none() => ("There is no Deployment.".to_owned(), None),
+            Ok(valid) => {
+                let verdict = diagnose(valid, &fetched, &Circumstances::default());
+                (format!("{}: {}", verdict.reason, verdict.message), Some(valid))
+            }
+            Err(findings) => (
+                Verdict::of(findings).map(|told| format!("{}: {}", told.reason, told.message)).unwrap_or_default(),
+                None,
+            ),
+        };
+        let message = format!("Nothing is changed while {PAUSED_ANNOTATION} is \"true\". As it is: {state}");
+        let facts = Facts { instance: valid, deployment: fetched.deployment.as_ref(), ..Facts::default() };
+        self.report(instance, &Verdict::new(Reason::Paused, message), facts, None).await
     }
 
     /// Findings that keep anything from being applied.

@@ -109,6 +109,32 @@ pub(super) fn advise_on_ingress(ingress: &Ingress, classes: Option<&[IngressClas
     }
 }
 
+/// `found`: whether the Secret with the certificate exists; `None`: it was not looked at.
+pub(super) fn advise_on_tls(tls: &IngressTls, found: Option<bool>, namespace: &str, findings: &mut Findings) {
+    if found != Some(false) {
+        return;
+    }
+    let (secret, field) = (&tls.secret, Some("ingress.tls"));
+    match &tls.issuer {
+        None => findings.advise(
+            Reason::TlsSecretMissing,
+            field,
+            format!(
+                "Secret {secret}, which ingress.tls.secretName names, does not exist, so browsers will not trust the app. Create \
+                 it: kubectl create secret tls {secret} -n {namespace} --cert=FILE --key=FILE"
+            ),
+        ),
+        Some((_, issuer)) => findings.advise(
+            Reason::CertificatePending,
+            field,
+            format!(
+                "cert-manager has not made Secret {secret} by issuer {issuer} yet. What it waits for: kubectl describe \
+                 certificate,certificaterequest -n {namespace}"
+            ),
+        ),
+    }
+}
+
 /// `Some(None)`: only by port-forward. `None`: something stops it.
 pub(super) fn public_url(
     spec: &CatalystInstanceSpec,

@@ -114,6 +114,9 @@ fn validate_into(
     refuse_foreign_children(&valid, fetched, findings);
     if let Some(ingress) = &valid.ingress {
         exposure::advise_on_ingress(ingress, fetched.ingress_classes.as_deref(), findings);
+        if let Some(tls) = &ingress.tls {
+            exposure::advise_on_tls(tls, fetched.tls_secret, &valid.namespace, findings);
+        }
     }
     Some(valid)
 }

@@ -1,9 +1,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
+use catalyst_ssh::Reason as SshReason;
+
 use super::*;
 use crate::{
     crd::CatalystInstance,
-    observed::{AppSecret, Ownership, Referenced, SecretText, ShownHostKey, SshFailure, SshKeySecret},
+    observed::{AppSecret, Ownership, Referenced, SecretText, ShownHostKey, SshFailure, SshKeySecret, SshObservation},
     validate::validate,
     validated::Defaults,
 };
@@ -55,21 +57,28 @@ fn seen(outcome: Result<(), SshReason>) -> Option<SshObservation> {
     Some(SshObservation {
         confirmed: false,
         host_key: Some(ShownHostKey { key: "ssh-ed25519 B".into(), fingerprint: "SHA256:B".into() }),
-        outcome: outcome.map_err(|reason| SshFailure { reason, message: format!("It failed: {reason}") }),
+        outcome: outcome.map_err(|reason| SshFailure { reason, message: message(reason) }),
     })
+}
+
+fn message(reason: SshReason) -> String {
+    match reason {
+        SshReason::AuthRejected => "It failed: authorized_keys".to_owned(),
+        other => format!("It failed: {other}"),
+    }
 }
 
 fn unready(pod: PodView, ssh: Option<SshObservation>) -> Verdict {
     let fetched = Fetched { deployment: Some(deployment(0)), pods: vec![pod], ssh, ..Fetched::default() };
-    diagnose(&instance(), &fetched, None)
+    diagnose(&instance(), &fetched, &Circumstances::default())
 }
 
 #[test]
 fn ready_pods_make_it_available_and_a_warning_stays_a_warning() {
     let fetched = Fetched { deployment: Some(deployment(1)), ..Fetched::default() };
-    assert_eq!(diagnose(&instance(), &fetched, None).reason, Reason::Available);
+    assert_eq!(diagnose(&instance(), &fetched, &Circumstances::default()).reason, Reason::Available);
     let named = valid(serde_json::json!({"ssh": {"host": "vm.example.com", "user": "dev"}}));
-    let verdict = diagnose(&named, &fetched, None);
+    let verdict = diagnose(&named, &fetched, &Circumstances::default());
     assert_eq!(verdict.reason, Reason::Available);
     assert!(verdict.message.contains("PermissiveEgress"), "{verdict:?}");
 }
@@ -88,7 +97,37 @@ fn a_changed_host_key_is_told_with_the_command_that_trusts_it() {
 fn a_rejected_key_names_the_user_and_where_the_line_is() {
     let verdict = unready(running(), seen(Err(SshReason::AuthRejected)));
     assert_eq!(verdict.reason, Reason::SSHAuthRejected);
-    assert!(verdict.message.contains("status.authorizedKeysLine") && verdict.message.contains("dev on 192.168.1.100"));
+    assert_eq!(verdict.message, "It failed: authorized_keys. The line to add is in status.authorizedKeysLine.");
+}
+
+#[test]
+fn a_wrong_value_of_the_trust_annotation_is_told_with_the_right_one() {
+    let fetched = Fetched {
+        deployment: Some(deployment(0)),
+        pods: vec![running()],
+        ssh: seen(Err(SshReason::HostKeyChanged)),
+        ..Fetched::default()
+    };
+    let told = |approved| {
+        diagnose(&instance(), &fetched, &Circumstances { forbidden: None, approved: Some(approved) }).message
+    };
+    let wrong = told("yes");
+    assert!(wrong.contains("catalyst.dev/trust-host-key is \"yes\"") && wrong.contains("must be SHA256:B."), "{wrong}");
+    assert!(!told("SHA256:B ").contains("which is not"), "the right value was called wrong");
+}
+
+#[test]
+fn a_host_key_that_the_spec_lacks_is_told_with_the_field_and_the_line() {
+    let key = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    let given = valid(serde_json::json!({"ssh": {"host": "192.168.1.100", "port": 2222, "user": "dev",
+        "knownHosts": format!("other ssh-ed25519 {key}")}}));
+    let shown = ShownHostKey { key: format!("ssh-ed25519 {key}"), fingerprint: "SHA256:B".into() };
+    let ssh = seen(Err(SshReason::HostKeyUnknown)).map(|seen| SshObservation { host_key: Some(shown), ..seen });
+    let fetched = Fetched { deployment: Some(deployment(0)), pods: vec![running()], ssh, ..Fetched::default() };
+    let verdict = diagnose(&given, &fetched, &Circumstances::default());
+    assert_eq!(verdict.reason, Reason::HostKeyUnknown);
+    let line = format!("spec.ssh.knownHosts; the line: [192.168.1.100]:2222 ssh-ed25519 {key}");
+    assert!(verdict.message.ends_with(&line), "{verdict:?}");
 }
 
 #[test]
@@ -101,7 +140,9 @@ fn where_only_the_pod_cannot_reach_the_vm_the_policy_is_named() {
     let verdict = unready(pod.clone(), seen(Ok(())));
     assert_eq!(verdict.reason, Reason::PodNotReady);
     assert!(verdict.message.contains("has not tried again yet"), "{verdict:?}");
-    assert_eq!(unready(pod, None).reason, Reason::SSHTimedOut);
+    let verdict = unready(pod, None);
+    assert_eq!(verdict.reason, Reason::SSHTimedOut);
+    assert!(verdict.message.contains(": SSHTimedOut."), "the pod's word, not the operator's: {verdict:?}");
 }
 
 #[test]
@@ -121,6 +162,10 @@ fn pods_tell_of_images_crashes_and_nodes() {
     assert!(verdict.message.contains("no:1"));
     let first = PodView { waiting: waiting("ErrImagePull"), image: "no:1".into(), ..running() };
     assert_eq!(unready(first, None), verdict, "the message alternates with the kubelet's words");
+    let never = PodView { waiting: waiting("ErrImageNeverPull"), image: "no:1".into(), ..running() };
+    let verdict = unready(never, None);
+    assert_eq!(verdict.reason, Reason::ImagePullFailed);
+    assert!(verdict.message.contains("image.pullPolicy is Never"), "{verdict:?}");
     let crash = PodView { waiting: waiting("CrashLoopBackOff"), last_words: Some("no secret".into()), ..running() };
     let verdict = unready(crash, seen(Err(SshReason::HostUnreachable)));
     assert_eq!(verdict.reason, Reason::PodCrashing);
@@ -128,6 +173,17 @@ fn pods_tell_of_images_crashes_and_nodes() {
     let pending = PodView { phase: "Pending".into(), unschedulable: Some("0/1 nodes".into()), ..running() };
     assert_eq!(unready(pending, None).reason, Reason::PodUnschedulable);
     assert_eq!(unready(running(), seen(Ok(()))).reason, Reason::PodNotReady);
+}
+
+#[test]
+fn a_pod_that_was_quicker_than_the_settings_that_were_put_back_is_not_called_crashing() {
+    let lacks = |words: &str| {
+        let waiting = Some(("CreateContainerConfigError".to_owned(), words.to_owned()));
+        unready(PodView { waiting, phase: "Pending".into(), ..running() }, None).reason
+    };
+    assert_eq!(lacks("configmap \"c-config\" not found"), Reason::PodNotReady);
+    assert_eq!(lacks("secret \"theirs\" not found"), Reason::PodCrashing);
+    assert_eq!(lacks("container has runAsNonRoot and image will run as root"), Reason::PodCrashing);
 }
 
 #[test]
@@ -154,18 +210,18 @@ fn a_crash_loop_is_told_in_the_same_words_while_the_container_runs_for_a_moment_
 fn a_deployment_that_somebody_scaled_to_zero_is_not_called_available() {
     let scaled = DeploymentView { wanted: 0, replicas: 0, updated: 0, ..deployment(0) };
     let fetched = Fetched { deployment: Some(scaled), ..Fetched::default() };
-    let verdict = diagnose(&instance(), &fetched, None);
+    let verdict = diagnose(&instance(), &fetched, &Circumstances::default());
     assert_eq!(verdict.reason, Reason::PodNotReady);
     assert!(verdict.message.contains("kubectl scale -n n deployment c --replicas=1"), "{verdict:?}");
     let none = valid(serde_json::json!({"ssh": {"host": "192.168.1.100", "user": "dev"}, "replicas": 0}));
-    assert_eq!(diagnose(&none, &fetched, None).reason, Reason::Available);
+    assert_eq!(diagnose(&none, &fetched, &Circumstances::default()).reason, Reason::Available);
 }
 
 #[test]
 fn a_quota_is_told_in_the_clusters_words() {
     let deployment = DeploymentView { replica_failure: Some("exceeded quota".into()), ..deployment(0) };
     let fetched = Fetched { deployment: Some(deployment), ..Fetched::default() };
-    let verdict = diagnose(&instance(), &fetched, None);
+    let verdict = diagnose(&instance(), &fetched, &Circumstances::default());
     assert_eq!(verdict.reason, Reason::PodRefused);
     assert!(verdict.message.contains("exceeded quota"));
 }
@@ -175,14 +231,15 @@ fn a_bad_new_image_says_that_the_old_pods_serve_on() {
     let deployment = DeploymentView { replicas: 2, updated: 1, ready: 1, available: 1, ..deployment(1) };
     let pod = PodView { waiting: Some(("ErrImagePull".into(), "no".into())), ..running() };
     let fetched = Fetched { deployment: Some(deployment), pods: vec![pod], ..Fetched::default() };
-    let verdict = diagnose(&instance(), &fetched, None);
+    let verdict = diagnose(&instance(), &fetched, &Circumstances::default());
     assert_eq!(verdict.reason, Reason::ImagePullFailed);
     assert!(verdict.message.contains("go on serving"), "{verdict:?}");
 }
 
 #[test]
 fn a_forbidden_address_matters_only_where_no_key_is_known() {
-    let address = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let forbidden = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let address = &Circumstances { forbidden, approved: None };
     let fetched = Fetched { deployment: Some(deployment(0)), ..Fetched::default() };
     assert_eq!(diagnose(&instance(), &fetched, address).reason, Reason::HostForbidden);
     for said in [SshReason::HostKeyUnknown, SshReason::ConnectionRefused] {
@@ -202,6 +259,6 @@ fn suspended_is_ready_once_the_pods_are_gone() {
         deployment: Some(DeploymentView { replicas, wanted: 0, ..deployment(0) }),
         ..Fetched::default()
     };
-    assert_eq!(diagnose(&suspended, &with(1), None).reason, Reason::RolloutInProgress);
-    assert_eq!(diagnose(&suspended, &with(0), None).reason, Reason::Suspended);
+    assert_eq!(diagnose(&suspended, &with(1), &Circumstances::default()).reason, Reason::RolloutInProgress);
+    assert_eq!(diagnose(&suspended, &with(0), &Circumstances::default()).reason, Reason::Suspended);
 }
