@@ -2,9 +2,10 @@
 // last frame it has, resends what the server has not confirmed, and gathers a burst of frames into one change.
 
 import type { Connection } from "./connection";
-import { type Conversation, type Action, emptyConversation, reduce } from "./conversation";
+import { type Conversation, emptyConversation, openRequests, type Permission } from "./conversation/model";
+import { type Action, reduce } from "./conversation/reduce";
 import { drafts } from "./drafts";
-import type { Decision, Incoming, LogFrame, Mode } from "./protocol";
+import type { Answer, BuildMode, Incoming, LogFrame, Mode, Notice } from "./protocol";
 import { Store } from "./store";
 
 /** A failed subscription (the VM is away) is tried again this often. */
@@ -13,18 +14,24 @@ const RESUBSCRIBE_MS = 4_000;
 export class IdeaSession {
   readonly conversation: Store<Conversation>;
   readonly paging = new Store(false);
+  /** What is always allowed in this idea; unknown until asked for. */
+  readonly rules = new Store<readonly string[] | undefined>(undefined);
+  readonly runs = new Store<RunList | undefined>(undefined);
   /** Tells that a turn ended or began, so that the idea's status is read again. */
   onTurn: () => void = () => {};
   private gathered: LogFrame[] = [];
   private flushing: ReturnType<typeof setTimeout> | number | undefined;
   private resubscribe: ReturnType<typeof setTimeout> | undefined;
   private leave: () => void = () => {};
+  /** Answers handed to this connection, by the request's key. */
+  private readonly transmitted = new Set<string>();
+  private readonly asked = new Set<"permissions" | "runs">();
 
   constructor(
     private readonly connection: Connection,
     readonly slug: string,
   ) {
-    this.conversation = new Store<Conversation>({ ...emptyConversation, pending: drafts.loadOutbox(slug) });
+    this.conversation = new Store<Conversation>({ ...emptyConversation, pending: drafts.loadOutbox(slug), answers: drafts.loadAnswers(slug) });
   }
 
   open(): void {
@@ -34,6 +41,7 @@ export class IdeaSession {
         this.flush();
         clearTimeout(this.resubscribe);
         this.paging.set(false);
+        this.transmitted.clear();
         this.dispatch({ type: "disconnected" });
       },
       incoming: (message) => this.incoming(message),
@@ -46,9 +54,9 @@ export class IdeaSession {
     this.cancelFlush();
   }
 
-  send(mode: Mode, text: string): void {
+  send(mode: Mode, text: string, buildMode?: BuildMode): void {
     const messageId = newId();
-    this.dispatch({ type: "compose", message: { messageId, mode, text, state: "waiting" } });
+    this.dispatch({ type: "compose", message: { messageId, mode, text, state: "waiting", ...(mode === "build" && buildMode && { buildMode }) } });
     this.transmitWaiting();
   }
 
@@ -65,7 +73,7 @@ export class IdeaSession {
       return;
     }
     this.discard(messageId);
-    this.send(message.mode, message.text);
+    this.send(message.mode, message.text, message.buildMode);
   }
 
   discard(messageId: string): void {
@@ -78,9 +86,35 @@ export class IdeaSession {
     this.connection.send({ type: "cancel", ideaId: this.slug });
   }
 
-  answer(requestId: string, decision: Decision): void {
-    this.dispatch({ type: "answer", requestId, decision });
-    this.connection.send({ type: "answer", ideaId: this.slug, requestId, decision });
+  answer({ key }: Permission, answer: Answer): void {
+    this.transmitted.delete(key);
+    this.dispatch({ type: "answer", key, answer });
+    this.transmitAnswers();
+  }
+
+  /** Asks for it now and after every reconnect. */
+  watchRules(): void {
+    this.asked.add("permissions");
+    this.connection.send({ type: "permissions", ideaId: this.slug });
+  }
+
+  revoke(rule: string): void {
+    this.connection.send({ type: "revoke", ideaId: this.slug, rule });
+  }
+
+  watchRuns(): void {
+    this.asked.add("runs");
+    this.connection.send({ type: "runs", ideaId: this.slug });
+  }
+
+  loadEarlierRuns(): void {
+    const before = this.runs.get()?.before;
+    if (before !== undefined) this.connection.send({ type: "runs", ideaId: this.slug, before });
+  }
+
+  trimRuns(keep: number): void {
+    this.runs.set(undefined);
+    this.connection.send({ type: "trim", ideaId: this.slug, keep });
   }
 
   loadEarlier(): void {
@@ -113,7 +147,10 @@ export class IdeaSession {
     if (notice.type === "subscribed") {
       this.transmitWaiting();
       this.transmitAnswers();
+      for (const type of this.asked) this.connection.send({ type, ideaId: this.slug });
     }
+    if (notice.type === "permissions") this.rules.set(notice.rules);
+    if (notice.type === "runs") this.runs.set(joinRuns(this.runs.get(), notice));
     if (notice.type === "history") this.paging.set(false);
     if (notice.type === "accepted") this.onTurn();
     if (notice.type === "claude:error") {
@@ -132,6 +169,7 @@ export class IdeaSession {
     this.gathered = [];
     const wasOpen = this.conversation.get().turnOpen;
     this.dispatch({ type: "frames", frames });
+    this.transmitAnswers();
     if (this.conversation.get().turnOpen !== wasOpen) this.onTurn();
   }
 
@@ -142,20 +180,25 @@ export class IdeaSession {
 
   private transmitWaiting(): void {
     if (!this.conversation.get().subscribed) return;
-    for (const { messageId, mode, text, state } of this.conversation.get().pending) {
+    for (const { messageId, mode, text, state, buildMode } of this.conversation.get().pending) {
       if (state !== "waiting") continue;
       const sent = this.connection.send(
         mode === "chat"
           ? { type: "chat", ideaId: this.slug, message: text, messageId }
-          : { type: "build", ideaId: this.slug, instructions: text, messageId },
+          : { type: "build", ideaId: this.slug, instructions: text, messageId, ...(buildMode && { mode: buildMode }) },
       );
       if (sent) this.dispatch({ type: "sent", messageId });
     }
   }
 
+  /** Once a connection, and only while the request is seen to be open: a number may name another one by now. */
   private transmitAnswers(): void {
-    for (const [requestId, decision] of Object.entries(this.conversation.get().answers)) {
-      this.connection.send({ type: "answer", ideaId: this.slug, requestId, decision });
+    const conversation = this.conversation.get();
+    if (!conversation.subscribed) return;
+    for (const { key, requestId } of openRequests(conversation)) {
+      const answer = conversation.answers[key];
+      if (!answer || this.transmitted.has(key)) continue;
+      if (this.connection.send({ type: "answer", ideaId: this.slug, requestId, ...answer })) this.transmitted.add(key);
     }
   }
 
@@ -163,8 +206,19 @@ export class IdeaSession {
     const before = this.conversation.get();
     const after = reduce(before, action);
     if (after.pending !== before.pending) drafts.saveOutbox(this.slug, after.pending);
+    if (after.answers !== before.answers) drafts.saveAnswers(this.slug, after.answers);
     this.conversation.set(after);
   }
+}
+
+/** The idea's runs, newest first; `before` when there are older ones. */
+export type RunList = Pick<Extract<Notice, { type: "runs" }>, "runs" | "before">;
+
+/** A page of older runs is put behind what is there; the newest page takes the place of all. */
+function joinRuns(known: RunList | undefined, { runs, before }: RunList): RunList {
+  const newest = runs[0]?.run;
+  const above = (known?.runs ?? []).filter(({ run }) => newest === undefined || run > newest);
+  return { runs: [...above, ...runs], ...(before !== undefined && { before }) };
 }
 
 /** The next drawing; a hidden tab draws nothing, but must go on taking frames. */

@@ -6,6 +6,8 @@ import "./styles/base.css";
 import "./styles/shell.css";
 import "./styles/screens.css";
 import "./styles/conversation.css";
+import "./styles/tool.css";
+import "./styles/composer.css";
 import "./styles/prose.css";
 
 const root = document.getElementById("app");

@@ -8,17 +8,37 @@ export interface Position {
 }
 
 export type Mode = "chat" | "build";
-export type Decision = "allow" | "deny";
+/** How far a build may go without asking. */
+export type BuildMode = "ask" | "acceptEdits" | "all" | "plan";
+/** `always`: this, and whatever the rules that the request names cover. */
+export type Decision = "allow" | "always" | "deny";
+
+/** What a person says to a request. */
+export interface Answer {
+  readonly decision: Decision;
+  /** Of a denial: what Claude is told. */
+  readonly message?: string;
+  /** Of questions, by their full text. */
+  readonly answers?: Readonly<Record<string, string | readonly string[]>>;
+}
 
 /** What the log says: replayed identically to every viewer. */
 export type LogEvent =
   | { readonly type: "claude:system"; readonly sessionId: string; readonly model: string }
-  | { readonly type: "claude:user"; readonly text: string; readonly messageId?: string; readonly mode?: Mode }
+  | { readonly type: "claude:user"; readonly text: string; readonly messageId?: string; readonly mode?: Mode; readonly buildMode?: BuildMode }
   | { readonly type: "claude:text"; readonly text: string }
   | { readonly type: "claude:thinking"; readonly text: string }
   | { readonly type: "claude:tool_use"; readonly toolUseId: string; readonly name: string; readonly input: unknown }
   | { readonly type: "claude:tool_result"; readonly toolUseId: string; readonly content: string; readonly isError: boolean }
-  | { readonly type: "claude:permission"; readonly requestId: string; readonly toolUseId: string; readonly name: string; readonly input: unknown }
+  | {
+      readonly type: "claude:permission";
+      readonly requestId: string;
+      readonly toolUseId: string;
+      readonly name: string;
+      readonly input: unknown;
+      /** The rules that "always" would set, as the CLI writes them. */
+      readonly always?: readonly string[];
+    }
   | { readonly type: "claude:permission_closed"; readonly requestId: string; readonly decision?: Decision }
   | {
       readonly type: "claude:result";
@@ -49,8 +69,30 @@ export type Notice =
   | { readonly type: "run:state"; readonly running: boolean }
   /** Answered on the way to Claude: the log does not say so. Without a decision it is only known that it was answered. */
   | { readonly type: "claude:permission_closed"; readonly requestId: string; readonly decision?: Decision }
+  | { readonly type: "permissions"; readonly rules: readonly string[] }
+  | { readonly type: "runs"; readonly runs: readonly Run[]; readonly before?: number }
   /** Says what failed where the client named it. */
   | { readonly type: "claude:error"; readonly error: string; readonly messageId?: string; readonly requestId?: string };
+
+/** One process of Claude, with what it did and cost. What is not known is absent. */
+export interface Run {
+  readonly run: number;
+  readonly live: boolean;
+  readonly mode?: "chat" | BuildMode;
+  /** In ms since 1970. */
+  readonly startedAt?: number;
+  readonly endedAt?: number;
+  /** Messages that were answered, and the time that took in ms. */
+  readonly turns?: number;
+  readonly durationMs?: number;
+  readonly costUsd?: number;
+  readonly inputTokens?: number;
+  readonly outputTokens?: number;
+  readonly code?: number;
+  readonly reason?: string;
+  /** Of its log. */
+  readonly bytes?: number;
+}
 
 export type Incoming =
   | { readonly kind: "log"; readonly ideaId: string; readonly frame: LogFrame }
@@ -59,12 +101,16 @@ export type Incoming =
 
 export type Outgoing =
   | { readonly type: "chat"; readonly ideaId: string; readonly message: string; readonly messageId: string }
-  | { readonly type: "build"; readonly ideaId: string; readonly instructions: string; readonly messageId: string }
+  | { readonly type: "build"; readonly ideaId: string; readonly instructions: string; readonly messageId: string; readonly mode?: BuildMode }
   | { readonly type: "cancel"; readonly ideaId: string }
   | { readonly type: "subscribe"; readonly ideaId: string; readonly run?: number; readonly after?: string }
   | { readonly type: "unsubscribe"; readonly ideaId: string }
   | { readonly type: "page"; readonly ideaId: string; readonly before: Position }
-  | { readonly type: "answer"; readonly ideaId: string; readonly requestId: string; readonly decision: Decision; readonly message?: string };
+  | ({ readonly type: "answer"; readonly ideaId: string; readonly requestId: string } & Answer)
+  | { readonly type: "permissions"; readonly ideaId: string }
+  | { readonly type: "revoke"; readonly ideaId: string; readonly rule: string }
+  | { readonly type: "runs"; readonly ideaId: string; readonly before?: number }
+  | { readonly type: "trim"; readonly ideaId: string; readonly keep: number };
 
 /** Negative when `a` lies before `b`, 0 when equal. */
 export function comparePositions(a: Position, b: Position): number {
@@ -116,6 +162,12 @@ function decodeNotice(frame: Fields): Notice | undefined {
       return { type: "run:state", running: frame["running"] === true };
     case "claude:permission_closed":
       return { type: "claude:permission_closed", requestId: string(frame["requestId"]) ?? "", ...maybe("decision", decision(frame["decision"])) };
+    case "permissions":
+      return { type: "permissions", rules: strings(frame["rules"]) };
+    case "runs": {
+      const runs = Array.isArray(frame["runs"]) ? frame["runs"] : [];
+      return { type: "runs", runs: runs.map(record).flatMap((each) => (each && decodeRun(each)) ?? []), ...maybe("before", number(frame["before"])) };
+    }
     case "claude:error":
       return {
         type: "claude:error",
@@ -126,6 +178,18 @@ function decodeNotice(frame: Fields): Notice | undefined {
     default:
       return undefined;
   }
+}
+
+function decodeRun(fields: Fields): Run | undefined {
+  const run = number(fields["run"]);
+  if (run === undefined) return undefined;
+  const mode: Run["mode"] = fields["mode"] === "chat" ? "chat" : buildMode(fields["mode"]);
+  const figures = ["startedAt", "endedAt", "turns", "durationMs", "costUsd", "inputTokens", "outputTokens", "code", "bytes"] as const;
+  const known = figures.flatMap((name) => {
+    const value = number(fields[name]);
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return { run, live: fields["live"] === true, ...maybe("mode", mode), ...maybe("reason", string(fields["reason"])), ...Object.fromEntries(known) };
 }
 
 function logFrame(frame: Fields): LogFrame | undefined {
@@ -141,7 +205,7 @@ function decodeEvent(frame: Fields): LogEvent | undefined {
     case "claude:system":
       return { type: "claude:system", sessionId: string(frame["sessionId"]) ?? "", model: string(frame["model"]) ?? "" };
     case "claude:user":
-      return { type: "claude:user", text, ...maybe("messageId", string(frame["messageId"])), ...maybe("mode", mode(frame["mode"])) };
+      return { type: "claude:user", text, ...maybe("messageId", string(frame["messageId"])), ...maybe("mode", mode(frame["mode"])), ...maybe("buildMode", buildMode(frame["mode"])) };
     case "claude:text":
       return { type: "claude:text", text };
     case "claude:thinking":
@@ -151,7 +215,7 @@ function decodeEvent(frame: Fields): LogEvent | undefined {
     case "claude:tool_result":
       return { type: "claude:tool_result", toolUseId, content: string(frame["content"]) ?? "", isError: frame["isError"] === true };
     case "claude:permission":
-      return { type: "claude:permission", requestId: string(frame["requestId"]) ?? "", toolUseId, name: string(frame["name"]) ?? "", input: frame["input"] };
+      return { type: "claude:permission", requestId: string(frame["requestId"]) ?? "", toolUseId, name: string(frame["name"]) ?? "", input: frame["input"], ...maybe("always", frame["always"] === undefined ? undefined : strings(frame["always"])) };
     case "claude:permission_closed":
       return { type: "claude:permission_closed", requestId: string(frame["requestId"]) ?? "", ...maybe("decision", decision(frame["decision"])) };
     case "claude:result":
@@ -185,6 +249,10 @@ function string(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
+function strings(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((each) => typeof each === "string") : [];
+}
+
 function number(value: unknown): number | undefined {
   return typeof value === "number" && Number.isFinite(value) ? value : undefined;
 }
@@ -197,11 +265,15 @@ function position(value: unknown): Position | undefined {
 }
 
 function mode(value: unknown): Mode | undefined {
-  return value === "chat" || value === "build" ? value : undefined;
+  return value === "chat" || value === "build" ? value : buildMode(value) && "build";
+}
+
+export function buildMode(value: unknown): BuildMode | undefined {
+  return value === "ask" || value === "acceptEdits" || value === "all" || value === "plan" ? value : undefined;
 }
 
 function decision(value: unknown): Decision | undefined {
-  return value === "allow" || value === "deny" ? value : undefined;
+  return value === "allow" || value === "always" || value === "deny" ? value : undefined;
 }
 
 /** `{[key]: value}`, or nothing when the value is undefined: absent fields stay absent. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type Action, type AssistantEntry, type Conversation, emptyConversation, isAsking, isBusy, type Part, type PendingMessage, reduce } from "../src/conversation";
+import { type AssistantEntry, type Conversation, emptyConversation, isAsking, isBusy, type Part, type PendingMessage } from "../src/conversation/model";
+import { type Action, reduce } from "../src/conversation/reduce";
 import type { LogEvent, LogFrame, Notice } from "../src/protocol";
 
 const frame = (run: number, seq: string, event: LogEvent): LogFrame => ({ position: { run, seq }, event });
@@ -39,7 +40,7 @@ describe("taking frames", () => {
     expect(parts(state)).toEqual([
       { kind: "thinking", key: "1:30.0", text: "hm" },
       { kind: "text", key: "1:40.0", text: "Let me look." },
-      { kind: "tool", key: "1:90.0", toolUseId: "t1", name: "Bash", input: { command: "ls" }, permission: { requestId: "r1", state: "allowed" }, result: { content: "a\nb", isError: false } },
+      { kind: "tool", key: "1:90.0", toolUseId: "t1", name: "Bash", input: { command: "ls" }, permission: { key: "1:r1", requestId: "r1", state: "allowed" }, result: { content: "a\nb", isError: false } },
       { kind: "text", key: "1:1010.0", text: "Two files." },
       { kind: "result", key: "1:1020.0", outcome: "done", costUsd: 0.1, durationMs: 5, turns: 2 },
     ]);
@@ -132,8 +133,8 @@ describe("the end of a turn", () => {
 
   it("withdraws a request that nobody answered", () => {
     const asked = frame(1, "1.0", { type: "claude:permission", requestId: "r", toolUseId: "t", name: "Write", input: {} });
-    const open = fold(frames(asked), { type: "answer", requestId: "r", decision: "allow" });
-    expect(open.answers).toEqual({ r: "allow" });
+    const open = fold(frames(asked), { type: "answer", key: "1:r", answer: { decision: "allow" } });
+    expect(open.answers).toEqual({ "1:r": { decision: "allow" } });
     expect([isAsking(fold(frames(asked))), isAsking(open)]).toEqual([true, false]);
     const ended = reduce(open, frames(frame(1, "2.0", result())));
     expect(parts(ended)[0]).toMatchObject({ permission: { state: "withdrawn" } });
@@ -188,7 +189,18 @@ describe("a request that was answered, which only the server says", () => {
     expect(shown(fold(frames(ask(1)), closed("deny")))).toEqual(["denied"]);
     // One that was answered before this server looked.
     expect(isAsking(fold(frames(ask(1)), closed()))).toBe(false);
-    expect(fold(frames(ask(1)), { type: "answer", requestId: "r", decision: "allow" }, closed("allow")).answers).toEqual({});
+    expect(fold(frames(ask(1)), { type: "answer", key: "1:r", answer: { decision: "allow" } }, closed("allow")).answers).toEqual({});
+  });
+
+  it("tells when it was somebody else who answered", () => {
+    const elsewhere = (...actions: Action[]) => parts(fold(frames(ask(1)), ...actions)).map((part) => part.kind === "tool" && part.permission?.elsewhere === true);
+    const own = (decision: "allow" | "always" | "deny"): Action => ({ type: "answer", key: "1:r", answer: { decision } });
+    expect(elsewhere(closed("allow"))).toEqual([true]);
+    expect(elsewhere(own("always"), closed("allow"))).toEqual([false]);
+    expect(elsewhere(own("deny"), closed("deny"))).toEqual([false]);
+    expect(elsewhere(own("deny"), closed("allow"))).toEqual([true]);
+    // Withdrawn, or answered before this server looked: nobody knows.
+    expect(elsewhere(closed())).toEqual([false]);
   });
 
   it("stays answered when earlier frames come, and when the frames come again", () => {
@@ -208,7 +220,7 @@ describe("a request that was answered, which only the server says", () => {
   });
 
   it("drops the failure of an answer that came too late", () => {
-    const late = reduce(fold(frames(ask(1)), { type: "answer", requestId: "r", decision: "deny" }, closed("allow")), notice({ type: "claude:error", error: "already answered", requestId: "r" }));
+    const late = reduce(fold(frames(ask(1)), { type: "answer", key: "1:r", answer: { decision: "deny" } }, closed("allow")), notice({ type: "claude:error", error: "already answered", requestId: "r" }));
     expect(late.notice).toBeUndefined();
     expect(shown(late)).toEqual(["allowed"]);
   });

@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { Connection, Listener } from "../src/connection";
+import type { Permission } from "../src/conversation/model";
 import { IdeaSession } from "../src/idea-session";
 import { decode, type Outgoing } from "../src/protocol";
 
@@ -48,6 +49,9 @@ function open(connection = new FakeConnection()) {
   session.open();
   return { session, connection };
 }
+
+const request: Permission = { key: "1:r", requestId: "r", state: "open" };
+const ask = { type: "claude:permission", run: 1, seq: "5.0", requestId: "r", toolUseId: "t", name: "Write", input: {} };
 
 beforeEach(() => localStorage.clear());
 
@@ -100,12 +104,89 @@ describe("a session", () => {
     connection.connect();
     connection.subscribed();
     connection.say({ type: "claude:permission", run: 1, seq: "5.0", requestId: "r", toolUseId: "t", name: "Write", input: {} });
-    session.answer("r", "allow");
+    session.answer(request, { decision: "allow" });
     connection.drop();
     connection.connect();
     connection.take();
     connection.subscribed();
     expect(connection.take()).toEqual([{ type: "answer", ideaId: "idea", requestId: "r", decision: "allow" }]);
+  });
+
+  it("keeps an answer over a reload, and gives it to the request that it was meant for alone", async () => {
+    const before = open();
+    before.connection.connect();
+    before.connection.subscribed();
+    before.connection.say(ask);
+    before.connection.drop();
+    before.session.answer(request, { decision: "deny", message: "not there" });
+    expect(before.connection.take().filter(({ type }) => type === "answer")).toEqual([]);
+
+    // Another process numbers its requests anew: its "r" is another question.
+    const other = open();
+    other.connection.connect();
+    other.connection.subscribed();
+    other.connection.say({ ...ask, run: 2 });
+    other.connection.say({ type: "run:state", running: true });
+    expect(other.session.conversation.get().entries).toMatchObject([{ parts: [{ permission: { state: "open" } }] }]);
+    expect(other.connection.take().filter(({ type }) => type === "answer")).toEqual([]);
+
+    const { connection } = open();
+    connection.connect();
+    connection.subscribed();
+    connection.take();
+    connection.say(ask);
+    await vi.waitFor(() => expect(connection.take()).toEqual([{ type: "answer", ideaId: "idea", requestId: "r", decision: "deny", message: "not there" }]));
+  });
+
+  it("sends an answer once on one connection", async () => {
+    const { session, connection } = open();
+    connection.connect();
+    connection.subscribed();
+    connection.say(ask);
+    connection.say({ type: "run:state", running: true });
+    connection.take();
+    session.answer(request, { decision: "always" });
+    for (const seq of ["6.0", "7.0"]) {
+      connection.say({ type: "claude:text", run: 1, seq, text: "x" });
+      connection.say({ type: "run:state", running: true });
+    }
+    expect(connection.take()).toEqual([{ type: "answer", ideaId: "idea", requestId: "r", decision: "always" }]);
+    connection.say({ type: "claude:permission_closed", requestId: "r", decision: "allow" });
+    expect(localStorage.getItem("catalyst:answers:idea")).toBeNull();
+  });
+
+  it("tells how far a build may go, over a reload too", () => {
+    open().session.send("build", "make it", "plan");
+    const { connection } = open();
+    connection.connect();
+    connection.subscribed();
+    expect(connection.take().at(-1)).toMatchObject({ type: "build", instructions: "make it", mode: "plan" });
+  });
+
+  it("asks again after a reconnect for the lists that are looked at", () => {
+    const { session, connection } = open();
+    connection.connect();
+    connection.subscribed();
+    session.watchRuns();
+    session.watchRules();
+    connection.say({ type: "permissions", rules: ["Bash(ls *)"] });
+    connection.say({ type: "runs", runs: [{ run: 3, live: true, mode: "plan" }, { run: 2, live: false, costUsd: 1 }], before: 2 });
+    expect(session.rules.get()).toEqual(["Bash(ls *)"]);
+    connection.take();
+    session.loadEarlierRuns();
+    expect(connection.take()).toEqual([{ type: "runs", ideaId: "idea", before: 2 }]);
+    connection.say({ type: "runs", runs: [{ run: 1, live: false }], before: null });
+    expect(session.runs.get()).toEqual({
+      runs: [
+        { run: 3, live: true, mode: "plan" },
+        { run: 2, live: false, costUsd: 1 },
+        { run: 1, live: false },
+      ],
+    });
+    connection.drop();
+    connection.connect();
+    connection.subscribed();
+    expect(connection.take().map(({ type }) => type)).toEqual(["subscribe", "runs", "permissions"]);
   });
 
   it("sends a failed message again under its id, so that it cannot run twice, over a reload too", () => {
@@ -153,11 +234,11 @@ describe("a session", () => {
     connection.subscribed();
     connection.say({ type: "claude:permission", run: 1, seq: "5.0", requestId: "r", toolUseId: "t", name: "Write", input: {} });
     session.send("chat", "hello");
-    session.answer("r", "allow");
+    session.answer(request, { decision: "allow" });
     connection.say({ type: "claude:error", error: "The run could not be stopped." });
     connection.say({ type: "claude:error", error: "Not ours.", messageId: "of-another" });
     expect(session.conversation.get().pending).toMatchObject([{ state: "sent" }]);
-    expect(session.conversation.get()).toMatchObject({ answers: { r: "allow" }, notice: "Not ours." });
+    expect(session.conversation.get()).toMatchObject({ answers: { "1:r": { decision: "allow" } }, notice: "Not ours." });
     connection.say({ type: "claude:error", error: "It did not arrive.", requestId: "r" });
     // Allow and Deny can be pressed again.
     expect(session.conversation.get()).toMatchObject({ answers: {}, notice: "It did not arrive." });

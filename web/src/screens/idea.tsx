@@ -3,7 +3,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { api, ApiError, explain, type Idea } from "../api";
 import type { Connection } from "../connection";
-import { isAsking, isBusy } from "../conversation";
+import { isAsking, isBusy } from "../conversation/model";
 import { drafts } from "../drafts";
 import { IdeaSession } from "../idea-session";
 import { Icon } from "../icons";

@@ -23,8 +23,8 @@ export function NewIdeaScreen({ connection }: { readonly connection: Connection 
   const contentField = useRef<HTMLTextAreaElement>(null);
 
   useEffect(() => titleField.current?.focus(), []);
-  useEffect(() => drafts.save(TITLE_DRAFT, { text: title, mode: "chat" }), [title]);
-  useEffect(() => drafts.save(CONTENT_DRAFT, { text: content, mode: "chat" }), [content]);
+  useEffect(() => drafts.saveText(TITLE_DRAFT, title), [title]);
+  useEffect(() => drafts.saveText(CONTENT_DRAFT, content), [content]);
 
   const save = async () => {
     if (title.trim() === "") {

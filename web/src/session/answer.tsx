@@ -1,12 +1,12 @@
 // One answer of Claude: its text, thinking, tool calls and how it ended.
 
-import type { AssistantEntry, Part, ResultPart } from "../conversation";
+import type { AssistantEntry, Part, ResultPart } from "../conversation/model";
 import { cost, duration, size } from "../format";
 import { Icon, type IconName } from "../icons";
 import type { IdeaSession } from "../idea-session";
 import { Markdown } from "../markdown";
 import { memo } from "../memo";
-import type { Decision } from "../protocol";
+import type { Answer as Given } from "../protocol";
 import { ToolCall } from "./tool-call";
 import { Working } from "./working";
 
@@ -14,21 +14,22 @@ interface AnswerProps {
   readonly entry: AssistantEntry;
   /** This answer is being written. */
   readonly live: boolean;
+  readonly connected: boolean;
   readonly session: IdeaSession;
-  readonly answers: Readonly<Record<string, Decision>>;
+  readonly answers: Readonly<Record<string, Given>>;
 }
 
-export const Answer = memo(({ entry, live, session, answers }: AnswerProps) => (
+export const Answer = memo(({ entry, live, connected, session, answers }: AnswerProps) => (
   <article class="answer" data-testid="message" data-role="assistant" aria-label="Claude" aria-busy={live}>
     {entry.parts.map((part, index) => (
-      <AnswerPart key={part.key} part={part} growing={live && index === entry.parts.length - 1} live={live} session={session} given={givenAnswer(part, answers)} />
+      <AnswerPart key={part.key} part={part} growing={live && index === entry.parts.length - 1} live={live} connected={connected} session={session} given={givenAnswer(part, answers)} />
     ))}
     {live && <Working text={activity(entry.parts.at(-1))} />}
   </article>
 ));
 
-function givenAnswer(part: Part, answers: Readonly<Record<string, Decision>>): Decision | undefined {
-  return part.kind === "tool" && part.permission ? answers[part.permission.requestId] : undefined;
+function givenAnswer(part: Part, answers: Readonly<Record<string, Given>>): Given | undefined {
+  return part.kind === "tool" && part.permission ? answers[part.permission.key] : undefined;
 }
 
 function activity(part: Part | undefined): string {
@@ -43,11 +44,12 @@ interface AnswerPartProps {
   readonly part: Part;
   readonly growing: boolean;
   readonly live: boolean;
+  readonly connected: boolean;
   readonly session: IdeaSession;
-  readonly given: Decision | undefined;
+  readonly given: Given | undefined;
 }
 
-const AnswerPart = memo(({ part, growing, live, session, given }: AnswerPartProps) => {
+const AnswerPart = memo(({ part, growing, live, connected, session, given }: AnswerPartProps) => {
   switch (part.kind) {
     case "text":
       return (
@@ -65,7 +67,7 @@ const AnswerPart = memo(({ part, growing, live, session, given }: AnswerPartProp
         </details>
       );
     case "tool":
-      return <ToolCall part={part} live={live} given={given} session={session} />;
+      return <ToolCall part={part} live={live} connected={connected} given={given} session={session} />;
     case "error":
       return (
         <div class="notice notice-error" role="alert" data-testid="error">
@@ -97,6 +99,10 @@ const exits: Readonly<Record<string, string>> = {
   lost: "Claude's process was killed on the dev-VM.",
   rebooted: "The dev-VM was restarted in the middle of this run.",
   stopped: "It was stopped.",
+  overtime: "It took longer than a run may and was ended.",
+  switched: "It was ended to begin anew with other permissions.",
+  revoked: "It was ended because a permission was taken back.",
+  idle: "It was ended because nothing had happened for a while.",
   missing: "Claude could not be started on the dev-VM. Is it installed for the SSH user?",
 };
 

@@ -5,6 +5,7 @@ import { drafts } from "../drafts";
 import { Icon } from "../icons";
 import type { IdeaSession } from "../idea-session";
 import type { Mode } from "../protocol";
+import { BuildModeChoice, buildModes } from "./build-mode";
 
 interface ComposerProps {
   readonly slug: string;
@@ -66,12 +67,13 @@ export function Composer({ slug, session, connected, busy, turnOpen, turn, fresh
   const send = () => {
     const text = draft.text.trim();
     if (text === "" || tooLong) return;
-    session.send(draft.mode, text);
+    session.send(draft.mode, text, draft.buildMode);
     setDraft({ ...draft, text: "" });
     field.current?.focus();
   };
 
-  const { hint, placeholder } = modes[draft.mode];
+  const { placeholder } = modes[draft.mode];
+  const hint = draft.mode === "build" ? buildModes[draft.buildMode].hint : modes.chat.hint;
   return (
     <div class="composer-place">
       {fresh && (
@@ -82,7 +84,7 @@ export function Composer({ slug, session, connected, busy, turnOpen, turn, fresh
               type="button"
               class="starter"
               onClick={() => {
-                setDraft(starter);
+                setDraft({ ...draft, ...starter });
                 field.current?.focus();
               }}
             >
@@ -137,6 +139,7 @@ export function Composer({ slug, session, connected, busy, turnOpen, turn, fresh
               </button>
             ))}
           </div>
+          {draft.mode === "build" && <BuildModeChoice value={draft.buildMode} onChange={(buildMode) => setDraft({ ...draft, buildMode })} />}
           <span class="composer-hint" id="composer-hint">
             {tooLong ? "This is too long: a message can be 8 MiB at most. Put it into a file on the dev-VM instead." : connected ? hint : "Not connected: what you send waits here until it can go."}
           </span>

@@ -1,12 +1,15 @@
 // The conversation, oldest first. Stays at the end while an answer grows, unless the reader has scrolled up.
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { Conversation, Entry, PendingMessage } from "../conversation";
+import type { Conversation, Entry, PendingMessage } from "../conversation/model";
+import { defaultBuildMode } from "../drafts";
 import { Icon } from "../icons";
 import type { IdeaSession } from "../idea-session";
 import { memo } from "../memo";
+import type { BuildMode } from "../protocol";
 import { useStore } from "../store";
 import { Answer } from "./answer";
+import { buildModes } from "./build-mode";
 import { Working } from "./working";
 
 interface TimelineProps {
@@ -37,7 +40,7 @@ export function Timeline({ session, conversation, connected }: TimelineProps) {
           return entry.kind === "user" ? (
             <UserMessage key={entry.key} entry={entry} />
           ) : (
-            <Answer key={entry.key} entry={entry} live={live} session={session} answers={live ? answers : noAnswers} />
+            <Answer key={entry.key} entry={entry} live={live} connected={connected || !live} session={session} answers={live ? answers : noAnswers} />
           );
         })}
         {turnOpen && entries.at(-1)?.kind === "user" && <Working text="Claude is reading…" />}
@@ -86,15 +89,15 @@ type UserEntry = Extract<Entry, { kind: "user" }>;
 
 const UserMessage = memo(({ entry }: { readonly entry: UserEntry }) => (
   <article class="user" data-testid="message" data-role="user" aria-label="You">
-    {entry.mode === "build" && <BuildMark />}
+    {entry.mode === "build" && <BuildMark how={entry.buildMode} />}
     <p class="user-text">{entry.text}</p>
   </article>
 ));
 
-function BuildMark() {
+function BuildMark({ how }: { readonly how: BuildMode | undefined }) {
   return (
     <span class="build-mark">
-      <Icon name="build" /> Build
+      <Icon name="build" /> Build{how && how !== defaultBuildMode && ` · ${buildModes[how].name.toLowerCase()}`}
     </span>
   );
 }
@@ -102,7 +105,7 @@ function BuildMark() {
 function Pending({ message, session }: { readonly message: PendingMessage; readonly session: IdeaSession }) {
   return (
     <article class="user" data-testid="message" data-role="user" data-state={message.state} aria-label="You">
-      {message.mode === "build" && <BuildMark />}
+      {message.mode === "build" && <BuildMark how={message.buildMode} />}
       <p class="user-text">{message.text}</p>
       {message.state === "waiting" && (
         <p class="user-note">

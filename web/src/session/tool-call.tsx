@@ -2,17 +2,22 @@
 // permission. A card that waits for an answer is open; the rest are closed.
 
 import { useLayoutEffect, useRef } from "preact/hooks";
-import type { PermissionState, ToolPart } from "../conversation";
+import type { Permission, PermissionState, ToolPart } from "../conversation/model";
 import { size } from "../format";
 import { Icon, type IconName } from "../icons";
 import type { IdeaSession } from "../idea-session";
-import type { Decision } from "../protocol";
+import { Markdown } from "../markdown";
+import type { Answer } from "../protocol";
+import { PermissionOutcome, PermissionRequest } from "./permission";
+import { PlanApproval } from "./plan";
+import { parseQuestions, Questions } from "./questions";
 import { describeTool, type ToolInput } from "./tool-input";
 
 interface ToolCallProps {
   readonly part: ToolPart;
   readonly live: boolean;
-  readonly given: Decision | undefined;
+  readonly connected: boolean;
+  readonly given: Answer | undefined;
   readonly session: IdeaSession;
 }
 
@@ -20,7 +25,7 @@ interface ToolCallProps {
 const RESULT_LIMIT = 60_000;
 const LINE_LIMIT = 400;
 
-export function ToolCall({ part, live, given, session }: ToolCallProps) {
+export function ToolCall({ part, live, connected, given, session }: ToolCallProps) {
   const card = useRef<HTMLDetailsElement>(null);
   const asking = part.permission?.state === "open";
   // Before the page is measured: a request for permission must come into sight.
@@ -29,18 +34,20 @@ export function ToolCall({ part, live, given, session }: ToolCallProps) {
   }, [asking]);
 
   const tool = describeTool(part.name, part.input);
+  const title = tool.title ?? part.name;
   const state = toolState(part, live);
   return (
     <details class="tool" ref={card} data-testid="tool-call" data-name={part.name} data-state={state}>
       <summary>
         <Icon name={tool.icon} />
-        <span class="tool-name">{part.name || "Tool"}</span>
+        <span class="tool-name">{title || "Tool"}</span>
         {tool.summary && <span class="tool-summary">{tool.summary}</span>}
         <StateMark state={state} permission={part.permission?.state} />
       </summary>
       <div class="tool-body">
         <InputView input={tool.input} />
-        {part.permission && asking && <PermissionRequest requestId={part.permission.requestId} name={part.name} given={given} session={session} />}
+        {part.permission && asking && <Request part={part} permission={part.permission} connected={connected} given={given} session={session} />}
+        {part.permission && <PermissionOutcome permission={part.permission} />}
         {part.result && <Result content={part.result.content} isError={part.result.isError} />}
       </div>
     </details>
@@ -75,29 +82,17 @@ function StateMark({ state, permission }: { readonly state: ToolState; readonly 
   );
 }
 
-interface PermissionRequestProps {
-  readonly requestId: string;
-  readonly name: string;
-  readonly given: Decision | undefined;
-  readonly session: IdeaSession;
+interface RequestProps extends Pick<ToolCallProps, "part" | "connected" | "given" | "session"> {
+  readonly permission: Permission;
 }
 
-function PermissionRequest({ requestId, name, given, session }: PermissionRequestProps) {
-  return (
-    <div class="permission" role="group" aria-label={`Permission for ${name}`} data-testid="permission" data-request={requestId}>
-      <p>
-        <strong>Claude asks to use {name}.</strong> {given ? (given === "allow" ? "Allowing…" : "Denying…") : "It waits until you answer."}
-      </p>
-      <div class="permission-actions">
-        <button type="button" disabled={given !== undefined} data-testid="permission-deny" onClick={() => session.answer(requestId, "deny")}>
-          Deny
-        </button>
-        <button type="button" class="primary" disabled={given !== undefined} data-testid="permission-allow" onClick={() => session.answer(requestId, "allow")}>
-          Allow
-        </button>
-      </div>
-    </div>
-  );
+/** Most requests are a yes or no; two are more. */
+function Request({ part, permission, connected, given, session }: RequestProps) {
+  const answering = { given, connected, onAnswer: (answer: Answer) => session.answer(permission, answer) };
+  const questions = part.name === "AskUserQuestion" ? parseQuestions(part.input) : [];
+  if (questions.length > 0) return <Questions requestId={permission.requestId} questions={questions} {...answering} />;
+  if (part.name === "ExitPlanMode") return <PlanApproval requestId={permission.requestId} {...answering} />;
+  return <PermissionRequest permission={permission} name={part.name} {...answering} />;
 }
 
 function InputView({ input }: { readonly input: ToolInput }) {
@@ -109,6 +104,12 @@ function InputView({ input }: { readonly input: ToolInput }) {
         <pre class="tool-pre" tabIndex={0} aria-label="Input">
           <code>{input.text.slice(0, RESULT_LIMIT)}</code>
         </pre>
+      );
+    case "prose":
+      return (
+        <div class="tool-prose">
+          <Markdown text={input.text} />
+        </div>
       );
     case "change":
       return (

@@ -8,9 +8,16 @@ export interface DiffLine {
   readonly text: string;
 }
 
-export type ToolInput = { readonly kind: "none" } | { readonly kind: "code"; readonly text: string } | { readonly kind: "change"; readonly lines: readonly DiffLine[] };
+export type ToolInput =
+  | { readonly kind: "none" }
+  | { readonly kind: "code"; readonly text: string }
+  /** Markdown. */
+  | { readonly kind: "prose"; readonly text: string }
+  | { readonly kind: "change"; readonly lines: readonly DiffLine[] };
 
 export interface ToolDescription {
+  /** In place of the tool's own name. */
+  readonly title?: string;
   readonly icon: IconName;
   readonly summary: string;
   readonly input: ToolInput;
@@ -28,6 +35,16 @@ export function describeTool(name: string, input: unknown): ToolDescription {
       return { icon: "edit", summary: shortPath(field("file_path")), input: { kind: "change", lines: lines(field("content")).map((text) => ({ sign: "added", text })) } };
     case "Edit":
       return { icon: "edit", summary: shortPath(field("file_path")), input: { kind: "change", lines: changedLines(field("old_string"), field("new_string")) } };
+    case "MultiEdit":
+      return { icon: "edit", summary: shortPath(field("file_path")), input: { kind: "change", lines: edits(fields["edits"]) } };
+    case "NotebookEdit":
+      return { icon: "edit", summary: shortPath(field("notebook_path")), input: { kind: "change", lines: lines(field("new_source")).map((text) => ({ sign: "added", text })) } };
+    case "AskUserQuestion":
+      return { icon: "question", title: "Question", summary: firstQuestion(fields["questions"]), input: { kind: "none" } };
+    case "ExitPlanMode":
+      return { icon: "check", title: "Plan", summary: oneLine(field("plan")).replace(/^#+\s*/, ""), input: field("plan") === "" ? json(fields) : { kind: "prose", text: field("plan") } };
+    case "TodoWrite":
+      return { icon: "check", title: "To do", summary: "", input: todos(fields["todos"]) };
     case "Grep":
     case "Glob":
       return { icon: "search", summary: field("pattern"), input: json(fields) };
@@ -57,6 +74,26 @@ export function changedLines(before: string, after: string): readonly DiffLine[]
     ...now.slice(head, now.length - tail).map((text) => ({ sign: "added", text }) as const),
     ...old.slice(old.length - tail, old.length - tail + context).map((text) => ({ sign: "same", text }) as const),
   ];
+}
+
+function edits(value: unknown): readonly DiffLine[] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((each: { old_string?: unknown; new_string?: unknown } | null) =>
+    typeof each?.old_string === "string" && typeof each.new_string === "string" ? changedLines(each.old_string, each.new_string) : [],
+  );
+}
+
+function firstQuestion(value: unknown): string {
+  const first: unknown = Array.isArray(value) ? value[0] : undefined;
+  const question = typeof first === "object" && first !== null ? (first as { question?: unknown }).question : undefined;
+  return typeof question === "string" ? question : "";
+}
+
+function todos(value: unknown): ToolInput {
+  if (!Array.isArray(value)) return { kind: "none" };
+  const marks: Readonly<Record<string, string>> = { completed: "✓", in_progress: "→" };
+  const text = value.map((each: { content?: unknown; status?: unknown } | null) => `${marks[String(each?.status)] ?? "·"} ${String(each?.content ?? "")}`);
+  return code(text.join("\n"));
 }
 
 function lines(text: string): string[] {
