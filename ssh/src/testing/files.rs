@@ -41,9 +41,10 @@ pub(super) fn write_config(place: &Path, port: u16, options: &TestSshdOptions) -
     let mut config = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {dir}/host_ed25519\nAuthorizedKeysFile {dir}/authorized_keys\nPidFile none\n\
              StrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             PrintMotd no\nSetEnv {TAG}={dir} HOME={dir}/home\nLogLevel VERBOSE\nMaxSessions {sessions}\nMaxStartups 100\n\
+             PrintMotd no\nSetEnv {TAG}={dir} HOME={dir}/home\nLogLevel VERBOSE\nMaxSessions {sessions}\nMaxStartups {startups}\n\
              ForceCommand exec /bin/sh {dir}/session\n",
         sessions = options.max_sessions,
+        startups = options.max_startups,
     );
     if options.sftp {
         let _ = writeln!(config, "Subsystem sftp {SFTP_SERVER}");
