@@ -14,6 +14,8 @@ pub(super) const TAG: &str = "CATALYST_TEST_SSHD";
 pub struct TestSshdOptions {
     /// sshd's MaxSessions, the channels of one connection.
     pub max_sessions: usize,
+    /// sshd's MaxStartups, the connections that are not signed in yet.
+    pub max_startups: String,
     /// Whether it has the sftp subsystem.
     pub sftp: bool,
     /// Lines for the end of sshd_config; not SetEnv, of which sshd heeds the first only: see `environment`.
@@ -28,6 +30,7 @@ impl Default for TestSshdOptions {
     fn default() -> TestSshdOptions {
         TestSshdOptions {
             max_sessions: 10,
+            max_startups: "100".to_owned(),
             sftp: true,
             config: Vec::new(),
             environment: Vec::new(),
