@@ -1,6 +1,7 @@
 //! A control plane for one test: etcd, API server and controller manager on loopback, ready in about three seconds.
 //!
-//! It belongs to the value: all of it ends when the value is dropped, and when the test's process is killed.
+//! It belongs to the value: all of it ends when the value is dropped, and when the test's process ends or is killed, which
+//! drops no static. Then its folder goes too: a shell that holds nothing but that process's pipe removes it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -54,6 +55,8 @@ pub struct ControlPlane {
     api_server: Mutex<Option<Held>>,
     etcd: Held,
     _folder: tempfile::TempDir,
+    // Last: when it looks, the folder is gone already.
+    _sweeper: Sweeper,
 }
 
 impl ControlPlane {
@@ -82,6 +85,7 @@ impl ControlPlane {
         sweep();
         let prefix = format!("{FOLDER_PREFIX}{}-", std::process::id());
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir().context("make a temporary folder")?;
+        let sweeper = Sweeper::start(folder.path())?;
         let plane = Plane { folder: folder.path().to_owned(), etcd: free_address()?, api: free_address()? };
         let certificates = plane.prepare()?;
         let mut command = plane.api_server(&certificates, LOOPBACK)?;
@@ -102,6 +106,7 @@ impl ControlPlane {
             launcher,
             plane,
             _folder: folder,
+            _sweeper: sweeper,
         };
         started.await_api_server().await?;
         if options.controllers {
@@ -257,6 +262,32 @@ fn sweep() {
             // Another test may do the same at this moment.
             let _ = std::fs::remove_dir_all(entry.path());
         }
+    }
+}
+
+/// Waits for the end of its input, and removes the folder: at once or, while what wrote to it still ends, within 10 s.
+const SWEEP: &str = "read -r _; n=0; while [ -e \"$FOLDER\" ] && [ $n -lt 100 ]; do rm -rf \"$FOLDER\" 2>/dev/null || sleep 0.1; n=$((n+1)); done";
+
+/// Removes the folder when this process ends in a way that drops nothing.
+struct Sweeper {
+    _pipe: ChildStdin,
+}
+
+impl Sweeper {
+    fn start(folder: &Path) -> anyhow::Result<Sweeper> {
+        // A group of its own: what interrupts the test must not interrupt this.
+        let mut shell = Command::new("sh")
+            .args(["-c", SWEEP])
+            .env("FOLDER", folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .context("start sh, which removes the folder of the control plane")?;
+        let pipe = shell.stdin.take().context("hold the sweeper's pipe")?;
+        tokio::spawn(async move { shell.wait().await });
+        Ok(Sweeper { _pipe: pipe })
     }
 }
 
