@@ -5,7 +5,8 @@
 //
 // Faults: POST /mock/vm?away=HostUnreachable (or away=), /mock/drop (cut all sockets), /mock/drain, /mock/refuse?on=1
 // (the ingress's 503 for everything), /mock/sign-out.
-// What the scripted Claude does depends on words of the message: "tools", "permission", "fail", "long", "crash".
+// What the scripted Claude does depends on words of the message: "tools", "permission", "question", "plan",
+// "several", "fail", "long", "crash".
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -40,7 +41,7 @@ function addIdea(title, content, status = "captured", age = 0) {
   const unique = world.ideas.has(slug) ? `${slug}-${world.ideas.size}` : slug;
   const at = new Date(Date.now() - age).toISOString();
   const idea = { id: randomUUID(), slug: unique, title, status, createdAt: at, updatedAt: at, content };
-  world.ideas.set(unique, { idea, log: [], run: 1, offset: 0, viewers: new Set(), seen: new Map(), answers: new Map(), stopped: false, busy: Promise.resolve() });
+  world.ideas.set(unique, { idea, log: [], run: 1, offset: 0, viewers: new Set(), seen: new Map(), answers: new Map(), rules: [], runs: [], stopped: false, busy: Promise.resolve() });
   return world.ideas.get(unique);
 }
 
@@ -65,19 +66,29 @@ async function say(entry, type, text) {
   }
 }
 
-async function tool(entry, name, input, content, { isError = false, ask = false } = {}) {
+/** Asks and waits; whoever answers first counts. Gives the answer, or undefined when it was withdrawn. */
+async function request(entry, toolUseId, name, input, always) {
+  if (always?.every((rule) => entry.rules.includes(rule))) return { decision: "always" };
+  const requestId = randomUUID();
+  emit(entry, { type: "claude:permission", requestId, toolUseId, name, input, ...(always && { always }) });
+  const answer = await new Promise((answered) => entry.answers.set(requestId, answered));
+  const closed = { type: "claude:permission_closed", requestId, ...(answer && { decision: answer.decision === "deny" ? "deny" : "allow" }) };
+  for (const [socket, ideaId] of entry.viewers) socket.send(JSON.stringify({ ideaId, ...closed }));
+  if (answer?.decision === "always") entry.rules.push(...always.filter((rule) => !entry.rules.includes(rule)));
+  return answer;
+}
+
+async function tool(entry, name, input, content, { isError = false, ask = false, always } = {}) {
   if (entry.stopped) return;
   const toolUseId = `toolu_${randomUUID().slice(0, 8)}`;
   emit(entry, { type: "claude:tool_use", toolUseId, name, input });
   if (ask) {
-    const requestId = randomUUID();
-    emit(entry, { type: "claude:permission", requestId, toolUseId, name, input });
-    const decision = await new Promise((answered) => entry.answers.set(requestId, answered));
-    emit(entry, { type: "claude:permission_closed", requestId, ...(decision && { decision }) });
-    if (decision !== "allow") {
-      emit(entry, { type: "claude:tool_result", toolUseId, content: "The user does not want to proceed with this tool use.", isError: true });
-      return;
+    const answer = await request(entry, toolUseId, name, input, always);
+    if (!answer || answer.decision === "deny") {
+      emit(entry, { type: "claude:tool_result", toolUseId, content: answer?.message ?? "The user does not want to proceed with this tool use.", isError: true });
+      return answer;
     }
+    if (answer.answers) content = Object.entries(answer.answers).map(([question, each]) => `${question} ${[each].flat().join(", ")}`).join("\n");
   }
   await sleep(PACE_MS * 20);
   emit(entry, { type: "claude:tool_result", toolUseId, content, isError });
@@ -109,12 +120,35 @@ def dew_point(t: float, rh: float) -> float:
 
 The readings go through \`POST /readings\`; see the [BME280 data sheet](https://www.bosch-sensortec.com/). Shall I sketch the page? <script>alert("text, not markup")</script>`;
 
-async function turn(entry, mode, text, messageId) {
+const questions = [
+  {
+    question: "Where should the readings be kept?",
+    header: "Storage",
+    multiSelect: false,
+    options: [
+      { label: "SQLite", description: "One file on the dev-VM; nothing to run." },
+      { label: "InfluxDB", description: "Made for series; one more service to keep alive." },
+    ],
+  },
+  { question: "Which charts matter to you?", header: "Charts", multiSelect: true, options: [{ label: "Temperature" }, { label: "Humidity" }, { label: "Dew point", description: "Computed from both." }] },
+];
+
+const plan = `## A first version in three steps
+
+1. **Sensor**: read the BME280 every minute, \`station.py\`
+2. **Storage**: one SQLite file, one table
+3. **Page**: current values and a chart of the last day
+
+I leave out rain and wind.`;
+
+async function turn(entry, mode, text, messageId, buildMode) {
   entry.stopped = false;
   const started = Date.now();
   emit(entry, { type: "claude:system", sessionId: entry.idea.id, model: "claude-sonnet-4-5" });
   await sleep(PACE_MS * 4);
-  emit(entry, { type: "claude:user", text, messageId });
+  emit(entry, { type: "claude:user", text, messageId, mode });
+  const record = { run: entry.run, live: true, mode: mode === "chat" ? "chat" : buildMode, startedAt: started, endedAt: null, turns: 0, costUsd: null, durationMs: null, inputTokens: null, outputTokens: null, code: null, reason: null, bytes: 0 };
+  entry.runs.unshift(record);
   const failed = (error) => {
     emit(entry, { type: "claude:result", result: error, error, sessionId: entry.idea.id, costUsd: 0.0012, durationMs: Date.now() - started, turns: 1 });
     emit(entry, { type: "claude:error", error });
@@ -128,7 +162,17 @@ async function turn(entry, mode, text, messageId) {
     entry.offset = 0;
     return;
   }
-  if (mode === "build" || /tools|permission/.test(text)) {
+  if (/question/.test(text)) {
+    await tool(entry, "AskUserQuestion", { questions }, "", { ask: true });
+    await say(entry, "claude:text", "Thank you, that settles it.");
+  } else if (/plan/.test(text)) {
+    await tool(entry, "ExitPlanMode", { plan }, "The plan is approved.", { ask: true });
+    await say(entry, "claude:text", "I begin with the sensor.");
+  } else if (/several/.test(text)) {
+    const command = (each) => tool(entry, "Bash", { command: each }, "done", { ask: true, always: [`Bash(${each.split(" ").slice(0, 2).join(" ")} *)`] });
+    await Promise.all(["npm run build -- --mode production", "git push origin main", "rm -rf build"].map(command));
+    await say(entry, "claude:text", "All three are settled.");
+  } else if (mode === "build" || /tools|permission/.test(text)) {
     await say(entry, "claude:text", "Let me look at what is there first.");
     await tool(entry, "Glob", { pattern: "**/*.py" }, "project/station.py\nproject/test_station.py");
     await tool(entry, "Read", { file_path: "/home/dev/catalyst/ideas/balcony/project/station.py" }, "import math\n\n\ndef read():\n    return {}\n");
@@ -152,6 +196,9 @@ async function turn(entry, mode, text, messageId) {
     return;
   }
   emit(entry, { type: "claude:result", result: "…", sessionId: entry.idea.id, costUsd: 0.0184, durationMs: Date.now() - started, turns: 3 });
+  Object.assign(record, { live: false, endedAt: Date.now(), turns: 1, costUsd: 0.0184, durationMs: Date.now() - started, inputTokens: 18_400, outputTokens: 912, code: 0, reason: "idle", bytes: entry.offset });
+  entry.run++;
+  entry.offset = 0;
   entry.idea.status = mode === "build" ? "done" : entry.idea.status;
 }
 
@@ -200,7 +247,7 @@ function incoming(socket, text) {
         entry.seen.set(frame.messageId, entry.run);
         entry.idea.status = frame.type === "build" ? "building" : "chatting";
         entry.idea.updatedAt = new Date().toISOString();
-        entry.busy = entry.busy.then(() => turn(entry, frame.type, body, frame.messageId));
+        entry.busy = entry.busy.then(() => turn(entry, frame.type, body, frame.messageId, frame.mode ?? "acceptEdits"));
       }
       answer({ type: "accepted", messageId: frame.messageId, run: entry.seen.get(frame.messageId) });
       return;
@@ -211,8 +258,20 @@ function incoming(socket, text) {
       entry.answers.clear();
       return;
     case "answer":
-      entry.answers.get(frame.requestId)?.(frame.decision);
+      if (!entry.answers.has(frame.requestId)) return answer({ type: "claude:error", error: "Somebody else has answered already.", requestId: frame.requestId });
+      entry.answers.get(frame.requestId)(frame);
       entry.answers.delete(frame.requestId);
+      return;
+    case "revoke":
+      entry.rules = entry.rules.filter((rule) => rule !== frame.rule);
+      return answer({ type: "permissions", rules: entry.rules });
+    case "permissions":
+      return answer({ type: "permissions", rules: entry.rules });
+    case "trim":
+      entry.runs = entry.runs.filter(({ live }, index) => live || index < frame.keep);
+      return answer({ type: "runs", runs: entry.runs, before: null });
+    case "runs":
+      return answer({ type: "runs", runs: entry.runs, before: null });
   }
 }
 

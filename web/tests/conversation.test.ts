@@ -203,6 +203,13 @@ describe("a request that was answered, which only the server says", () => {
     expect(elsewhere(closed())).toEqual([false]);
   });
 
+  it("asks no more once its call has a result, though nobody said how it was answered", () => {
+    const result = (isError: boolean) => frames(frame(1, "12.0", { type: "claude:tool_result", toolUseId: "t", content: "x", isError }));
+    expect(shown(fold(frames(ask(1)), result(false)))).toEqual(["allowed"]);
+    const refused = fold(frames(ask(1)), { type: "answer", key: "1:r", answer: { decision: "deny" } }, result(true));
+    expect([shown(refused), refused.answers]).toEqual([["withdrawn"], {}]);
+  });
+
   it("stays answered when earlier frames come, and when the frames come again", () => {
     const state = fold(frames(ask(3)), closed("allow"));
     const paged = reduce(state, notice({ type: "history", frames: [frame(1, "1.0", user("q"))] }));

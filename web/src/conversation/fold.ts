@@ -89,7 +89,7 @@ export class Fold {
         this.tool(event.toolUseId, key, (part) => ({ ...part, name: event.name, input: event.input }));
         return;
       case "claude:tool_result":
-        this.tool(event.toolUseId, key, (part) => ({ ...part, result: { content: event.content, isError: event.isError } }));
+        this.toolResult(event, key);
         return;
       case "claude:permission":
         this.turnOpen = true;
@@ -148,6 +148,15 @@ export class Fold {
       return;
     }
     this.assistant(key).push(change({ kind: "tool", key, toolUseId, name: "", input: undefined }));
+  }
+
+  /** A call that has its result asks no more, whether or not anybody said how it was answered. */
+  private toolResult({ toolUseId, content, isError }: Extract<LogEvent, { type: "claude:tool_result" }>, key: string): void {
+    this.tool(toolUseId, key, ({ permission, ...part }) => {
+      if (permission?.state === "open") this.forget(permission.key);
+      const settled: Permission | undefined = permission?.state === "open" ? { ...permission, state: isError ? "withdrawn" : "allowed" } : permission;
+      return { ...part, result: { content, isError }, ...(settled && { permission: settled }) };
+    });
   }
 
   private permission({ requestId, always }: Extract<LogEvent, { type: "claude:permission" }>, run: number): Permission {

@@ -155,7 +155,7 @@ export function Composer({ slug, session, connected, busy, turnOpen, turn, fresh
               }}
             >
               <Icon name="stop" />
-              {stopping ? "Stopping…" : "Stop"}
+              <span class="stop-name">{stopping ? "Stopping…" : "Stop"}</span>
             </button>
           )}
           <button type="submit" class="send" disabled={draft.text.trim() === "" || tooLong} aria-label={turnOpen ? "Send; Claude reads it after this answer" : "Send"} data-testid="chat-send">

@@ -1,9 +1,8 @@
 // A request for permission: what would be done stands above it in the tool's card; here it is answered. Several may be
 // open; each is answered by itself. What somebody else answered is shown as such.
 
-import { useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { Permission } from "../conversation/model";
-import { Icon } from "../icons";
 import type { Answer } from "../protocol";
 
 interface RequestProps {
@@ -27,9 +26,6 @@ export function PermissionRequest({ permission, name, given, connected, onAnswer
         <DenyForm label="Tell Claude why, or what to do instead" confirm="Deny" onCancel={() => setRefusing(false)} onDeny={onAnswer} />
       ) : (
         <div class="permission-actions">
-          <button type="button" class="quiet" disabled={busy} data-testid="permission-deny-with" onClick={() => setRefusing(true)}>
-            Deny and say why…
-          </button>
           <button type="button" disabled={busy} data-testid="permission-deny" onClick={() => onAnswer({ decision: "deny" })}>
             Deny
           </button>
@@ -38,16 +34,23 @@ export function PermissionRequest({ permission, name, given, connected, onAnswer
           </button>
         </div>
       )}
-      {permission.always && !refusing && (
-        <div class="permission-always">
-          <button type="button" class="small" disabled={busy} data-testid="permission-always" onClick={() => onAnswer({ decision: "always" })}>
-            Always allow in this idea
+      {!refusing && (
+        <div class="permission-more">
+          {permission.always && (
+            <>
+              <button type="button" class="small" disabled={busy} data-testid="permission-always" onClick={() => onAnswer({ decision: "always" })}>
+                Always allow in this idea
+              </button>
+              <span class="rules">
+                {permission.always.map((rule) => (
+                  <code key={rule}>{rule}</code>
+                ))}
+              </span>
+            </>
+          )}
+          <button type="button" class="small quiet" disabled={busy} data-testid="permission-deny-with" onClick={() => setRefusing(true)}>
+            Deny and say why…
           </button>
-          <span class="rules">
-            {permission.always.map((rule) => (
-              <code key={rule}>{rule}</code>
-            ))}
-          </span>
         </div>
       )}
     </div>
@@ -70,6 +73,7 @@ interface DenyFormProps {
 export function DenyForm({ label, confirm, onCancel, onDeny }: DenyFormProps) {
   const field = useRef<HTMLTextAreaElement>(null);
   const id = useId();
+  useEffect(() => field.current?.focus(), []);
   return (
     <form
       class="deny-form"
@@ -83,7 +87,7 @@ export function DenyForm({ label, confirm, onCancel, onDeny }: DenyFormProps) {
       }}
     >
       <label for={id}>{label}</label>
-      <textarea id={id} ref={field} rows={2} autofocus data-testid="permission-message" />
+      <textarea id={id} ref={field} rows={2} data-testid="permission-message" />
       <div class="permission-actions">
         <button type="button" class="quiet" onClick={onCancel}>
           Back
@@ -93,15 +97,5 @@ export function DenyForm({ label, confirm, onCancel, onDeny }: DenyFormProps) {
         </button>
       </div>
     </form>
-  );
-}
-
-/** What became of it, where the state of the call does not tell. */
-export function PermissionOutcome({ permission }: { readonly permission: Permission }) {
-  if (permission.state === "open" || !permission.elsewhere) return null;
-  return (
-    <p class="permission-outcome" role="status" data-testid="permission-elsewhere">
-      <Icon name="check" /> {permission.state === "denied" ? "Denied" : "Allowed"} by somebody else, or in another window.
-    </p>
   );
 }

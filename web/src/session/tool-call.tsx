@@ -2,13 +2,13 @@
 // permission. A card that waits for an answer is open; the rest are closed.
 
 import { useLayoutEffect, useRef } from "preact/hooks";
-import type { Permission, PermissionState, ToolPart } from "../conversation/model";
+import type { Permission, ToolPart } from "../conversation/model";
 import { size } from "../format";
 import { Icon, type IconName } from "../icons";
 import type { IdeaSession } from "../idea-session";
 import { Markdown } from "../markdown";
 import type { Answer } from "../protocol";
-import { PermissionOutcome, PermissionRequest } from "./permission";
+import { PermissionRequest } from "./permission";
 import { PlanApproval } from "./plan";
 import { parseQuestions, Questions } from "./questions";
 import { describeTool, type ToolInput } from "./tool-input";
@@ -42,12 +42,11 @@ export function ToolCall({ part, live, connected, given, session }: ToolCallProp
         <Icon name={tool.icon} />
         <span class="tool-name">{title || "Tool"}</span>
         {tool.summary && <span class="tool-summary">{tool.summary}</span>}
-        <StateMark state={state} permission={part.permission?.state} />
+        <StateMark state={state} permission={part.permission} />
       </summary>
       <div class="tool-body">
         <InputView input={tool.input} />
         {part.permission && asking && <Request part={part} permission={part.permission} connected={connected} given={given} session={session} />}
-        {part.permission && <PermissionOutcome permission={part.permission} />}
         {part.result && <Result content={part.result.content} isError={part.result.isError} />}
       </div>
     </details>
@@ -70,12 +69,19 @@ const marks: Readonly<Record<ToolState, { readonly name: string; readonly icon?:
   unfinished: { name: "not finished", icon: "stop" },
 };
 
-function StateMark({ state, permission }: { readonly state: ToolState; readonly permission: PermissionState | undefined }) {
-  const name = permission === "denied" ? "denied" : permission === "allowed" && state === "done" ? "allowed, done" : marks[state].name;
+function StateMark({ state, permission }: { readonly state: ToolState; readonly permission: Permission | undefined }) {
+  const verdict = permission?.state === "denied" ? "denied" : permission?.state === "allowed" ? "allowed" : undefined;
+  const name = verdict === "denied" ? verdict : verdict && state === "done" ? "allowed, done" : marks[state].name;
   const { icon } = marks[state];
   return (
     <span class="tool-state" title={name}>
-      {permission === "denied" && <span class="tool-verdict">Denied</span>}
+      {verdict && permission?.elsewhere ? (
+        <span class="tool-verdict" data-testid="permission-elsewhere">
+          {verdict === "denied" ? "Denied" : "Allowed"} by somebody else
+        </span>
+      ) : (
+        verdict === "denied" && <span class="tool-verdict">Denied</span>
+      )}
       {icon ? <Icon name={icon} /> : <span class="spinner" aria-hidden="true" />}
       <span class="visually-hidden">{name}</span>
     </span>
