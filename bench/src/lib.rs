@@ -1,3 +1,4 @@
-//! What the benchmarks share: the table that they print.
+//! What the benchmarks share: the table that they print, and the event that streams are made of.
 
+pub mod event;
 pub mod table;
