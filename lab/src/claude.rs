@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use crate::folders;
 
-/// The version whose flags and output the product is tested with (`tests/claude_protocol.rs`).
+/// The version whose flags and output the product is tested with (the proxy's `tests/claude_protocol`).
 pub const VERSION: &str = "2.1.197";
 
 const PACKAGE: &str = "@anthropic-ai/claude-code";

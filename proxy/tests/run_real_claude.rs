@@ -97,8 +97,8 @@ async fn a_command_waits_for_leave_and_obeys_the_answer() {
 }
 
 #[tokio::test]
-async fn a_chat_cannot_write_and_runs_nothing_that_the_project_planted() {
-    let (stage, _api) = real().await;
+async fn a_chat_cannot_write_and_nothing_that_the_project_planted_runs() {
+    let (stage, api) = real().await;
     let project = stage.sshd.home().join("ideas/an-idea/project");
     std::fs::create_dir_all(project.join(".claude")).unwrap();
     let planted = format!("touch {}", project.join("planted").display());
@@ -119,10 +119,26 @@ async fn a_chat_cannot_write_and_runs_nothing_that_the_project_planted() {
     assert_eq!(refused, 2, "{:#?}", bodies(&frames));
     assert!(!project.join("made.txt").exists());
     assert!(!project.join("planted").exists(), "neither hook nor server of the project ran");
-    // A build runs them, so this was no accident.
-    runs.send(&stage.idea, Mode::Build, "SAY over", None).await.unwrap();
+    // Nor does a build run them, and it asks for what the project's settings would allow.
+    runs.send(&stage.idea, Mode::Build, "BASH dash -c \"touch made.txt\"\nSAY over", None).await.unwrap();
+    let frames = until(&mut viewer, |frame| matches!(frame.event, Event::Permission { .. })).await;
+    let Event::Permission { request_id, .. } = &frames.last().unwrap().event else { unreachable!() };
+    runs.answer(&stage.idea, request_id, Answer::Deny { message: "no".into() }).await.unwrap();
     until_results(&mut viewer, 1).await;
-    assert!(project.join("planted").exists());
+    assert!(!project.join("planted").exists());
+    // Started without the product's flags, the CLI runs them: this was no accident.
+    let api = format!("http://{}", api.address());
+    let said = tokio::process::Command::new(claude::install().await.unwrap())
+        .args(["-p", "SAY over"])
+        .env("HOME", stage.sshd.home())
+        .env("ANTHROPIC_BASE_URL", api)
+        .env("ANTHROPIC_API_KEY", "for-the-stand-in")
+        .envs(claude::QUIET)
+        .current_dir(&project)
+        .output()
+        .await
+        .unwrap();
+    assert!(project.join("planted").exists(), "{said:?}");
 }
 
 #[tokio::test]

@@ -83,11 +83,16 @@ fn body(event: &Event, out: &mut Members) {
                 out.text("mode", mode.as_str());
             }
         }
-        Event::Permission { request_id, tool_use_id, name, input } => {
+        Event::Permission { request_id, tool_use_id, name, input, always } => {
             out.text("requestId", request_id);
             out.text("toolUseId", tool_use_id);
             out.text("name", name);
             out.json("input", input);
+            if !always.is_empty() {
+                out.name("always");
+                // Writing strings into a Vec cannot fail.
+                let _ = serde_json::to_writer(&mut out.0, always);
+            }
         }
         Event::PermissionClosed { request_id, decision } => {
             out.text("requestId", request_id);

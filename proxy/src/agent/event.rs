@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde_json::value::RawValue;
 
+use super::Decision;
+
 /// Where an event stands in a run's log: the byte offset after its line, and its place among the line's events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq {
@@ -104,6 +106,8 @@ pub enum Event {
         name: String,
         /// Its input.
         input: Box<RawValue>,
+        /// The rules that would cover it for good, as the CLI writes them; none where there are none.
+        always: Vec<String>,
     },
     /// A request for permission needs no answer any more.
     PermissionClosed {
@@ -171,25 +175,4 @@ impl Mode {
             Mode::Build => "build",
         }
     }
-}
-
-/// The user's word on a tool call, as Claude is told it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It may run.
-    Allow,
-    /// It may not; Claude is told why.
-    Deny {
-        /// The reason.
-        message: String,
-    },
-}
-
-/// The user's word on a tool call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// It may run.
-    Allow,
-    /// It may not.
-    Deny,
 }

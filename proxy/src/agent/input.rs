@@ -1,15 +1,14 @@
 //! What is written to Claude's standard input, one JSON object a line, and the command line that makes it read that.
 
 use serde_json::json;
-use serde_json::value::RawValue;
 
-use super::{Answer, Mode};
+use super::Mode;
 
 /// Commands of the CLI that a message may call; any other message that begins with a slash is handed over as text.
 const SLASH_COMMANDS: &[&str] = &["compact", "context", "cost", "usage", "init", "review", "security-review"];
 
 /// The lines of one message: Claude's, and the log's, which tells every viewer what was asked. Each with its newline.
-pub fn turn(id: &str, mode: Mode, text: &str) -> String {
+pub fn turn(id: &str, mode: Mode, permissions: Permissions, text: &str) -> String {
     // The CLI looks for a slash in the first column only.
     let literal = if text.starts_with('/') && !is_allowed_command(text) { format!(" {text}") } else { text.to_owned() };
     let claude = json!({
@@ -20,8 +19,12 @@ pub fn turn(id: &str, mode: Mode, text: &str) -> String {
         "uuid": id,
     });
     // In this order, with the type first: the scripts on the VM look at the beginning of lines.
-    let (id, mode, text) = (json!(id), mode.as_str(), json!(text));
-    format!("{claude}\n{{\"type\":\"catalyst_turn\",\"id\":{id},\"mode\":\"{mode}\",\"text\":{text}}}\n")
+    let (id, text) = (json!(id), json!(text));
+    let mode = match mode {
+        Mode::Chat => "\"chat\"".to_owned(),
+        Mode::Build => format!("\"build\",\"permissions\":\"{}\"", permissions.as_str()),
+    };
+    format!("{claude}\n{{\"type\":\"catalyst_turn\",\"id\":{id},\"mode\":{mode},\"text\":{text}}}\n")
 }
 
 /// Asks Claude to end the turn.
@@ -29,59 +32,76 @@ pub fn interrupt(request_id: &str) -> String {
     format!("{}\n", json!({"type": "control_request", "request_id": request_id, "request": {"subtype": "interrupt"}}))
 }
 
-/// Answers a request for permission; `input` is what the request asked for, and what is allowed.
-pub fn permission(request_id: &str, answer: &Answer, input: &RawValue) -> String {
-    let response = match answer {
-        Answer::Allow => json!({"behavior": "allow", "updatedInput": input}),
-        Answer::Deny { message } => {
-            let message = if message.trim().is_empty() { "The user said no." } else { message };
-            json!({"behavior": "deny", "message": message, "interrupt": false})
-        }
-    };
-    let answer = json!({
-        "type": "control_response",
-        "response": {"subtype": "success", "request_id": request_id, "response": response},
-    });
-    format!("{answer}\n")
+/// How much a build may do without asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Permissions {
+    /// Every change and every command is asked for.
+    Ask,
+    /// Files of the project are changed without asking; commands and everything else are asked for.
+    #[default]
+    AcceptEdits,
+    /// Nothing is asked for. The CLI refuses this to root.
+    All,
+    /// Nothing is changed until a plan is approved; from then on as [`Permissions::AcceptEdits`].
+    Plan,
 }
+
+impl Permissions {
+    /// As logs, scripts and browsers call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Permissions::Ask => "ask",
+            Permissions::AcceptEdits => "acceptEdits",
+            Permissions::All => "all",
+            Permissions::Plan => "plan",
+        }
+    }
+
+    fn flag(self) -> &'static str {
+        match self {
+            Permissions::Ask => "--permission-mode=default",
+            Permissions::AcceptEdits => "--permission-mode=acceptEdits",
+            Permissions::All => "--permission-mode=bypassPermissions",
+            Permissions::Plan => "--permission-mode=plan",
+        }
+    }
+}
+
+/// Of every run: stream-json both ways, in pieces, with delivery proven and permission asked for on standard output.
+pub const STREAMING: &[&str] = &[
+    "-p",
+    "--verbose",
+    "--output-format=stream-json",
+    "--input-format=stream-json",
+    "--include-partial-messages",
+    "--replay-user-messages",
+    "--permission-prompt-tool=stdio",
+    // What lies in the project is the agent's own work: its settings could give it leave, its hooks would run unasked.
+    "--setting-sources=user",
+    ABOUT_THE_IDEA,
+];
 
 /// Tells Claude what it is about. The idea itself is a user's text and so never part of a command line: Claude reads the file.
 const ABOUT_THE_IDEA: &str = "--append-system-prompt=A person captured an idea and talks with you about it. The idea is the file \
-    ../idea.md (its title is in ../meta.json): read it before you answer the first message. Work in the current directory; what is \
-    above it is kept by the application and must not be changed.";
+    ../idea.md (its title is in ../meta.json): read it before you answer the first message, and CLAUDE.md if there is one in the \
+    current directory. Work in the current directory; what is above it is kept by the application and must not be changed.";
 
-/// Claude's arguments. The session to resume is added on the VM, where its transcript is.
-pub fn arguments(mode: Mode) -> &'static [&'static str] {
-    match mode {
+/// Claude's arguments: the one list of them. The session to resume and the file of standing allowances are added on the
+/// VM, where they are. `permissions` counts in a build only.
+pub fn arguments(mode: Mode, permissions: Permissions) -> Vec<&'static str> {
+    let own: &[&str] = match mode {
         Mode::Chat => &[
-            "-p",
-            "--verbose",
-            "--output-format=stream-json",
-            "--input-format=stream-json",
-            "--include-partial-messages",
-            "--replay-user-messages",
-            "--permission-prompt-tool=stdio",
-            // The only flag that restricts; hooks and MCP servers of the project would run beside it.
+            // The only flag that restricts; servers beside it would be tools beside it.
             "--tools=Read,Grep,Glob",
             "--strict-mcp-config",
-            "--setting-sources=user",
             // The idea lies beside the working directory; without this, reading it asks for permission.
             "--add-dir=..",
-            ABOUT_THE_IDEA,
         ],
-        Mode::Build => &[
-            "-p",
-            "--verbose",
-            "--output-format=stream-json",
-            "--input-format=stream-json",
-            "--include-partial-messages",
-            "--replay-user-messages",
-            "--permission-prompt-tool=stdio",
-            // No --add-dir here: edits would be accepted there too, and the log of the run and meta.json lie there.
-            "--permission-mode=acceptEdits",
-            ABOUT_THE_IDEA,
-        ],
-    }
+        // No --add-dir here: edits would be accepted there too, and the log of the run and meta.json lie there.
+        // MCP servers are those that the VM's user has set up; those of the project are left out by the setting sources.
+        Mode::Build => &[permissions.flag()],
+    };
+    [STREAMING, own].concat()
 }
 
 fn is_allowed_command(text: &str) -> bool {
@@ -96,7 +116,7 @@ mod tests {
     use super::*;
 
     fn handed_over(text: &str) -> (String, String) {
-        let lines = turn("m1", Mode::Chat, text);
+        let lines = turn("m1", Mode::Chat, Permissions::default(), text);
         let (claude, log) = lines.trim_end_matches('\n').split_once('\n').unwrap();
         let claude: Value = serde_json::from_str(claude).unwrap();
         let log: Value = serde_json::from_str(log).unwrap();
@@ -118,20 +138,11 @@ mod tests {
 
     #[test]
     fn a_turn_is_two_lines_whatever_the_text() {
-        assert_eq!(turn("m1", Mode::Build, "a\nb\r\u{2028}\"c").lines().count(), 2);
-        let log = turn("m1", Mode::Build, "x");
+        assert_eq!(turn("m1", Mode::Build, Permissions::Ask, "a\nb\r\u{2028}\"c").lines().count(), 2);
+        let log = turn("m1", Mode::Build, Permissions::Ask, "x");
         assert!(
-            log.ends_with("\n{\"type\":\"catalyst_turn\",\"id\":\"m1\",\"mode\":\"build\",\"text\":\"x\"}\n"),
+            log.ends_with("\n{\"type\":\"catalyst_turn\",\"id\":\"m1\",\"mode\":\"build\",\"permissions\":\"ask\",\"text\":\"x\"}\n"),
             "{log}"
         );
-    }
-
-    #[test]
-    fn an_allowed_call_runs_with_the_input_that_was_asked_for() {
-        let input: Box<RawValue> = serde_json::from_str(r#"{"command":"ls \"a\""}"#).unwrap();
-        let line: Value = serde_json::from_str(&permission("r1", &Answer::Allow, &input)).unwrap();
-        assert_eq!(line["response"]["response"]["updatedInput"]["command"], "ls \"a\"");
-        let line = permission("r1", &Answer::Deny { message: String::new() }, &input);
-        assert!(line.contains(r#""message":"The user said no.""#), "{line}");
     }
 }

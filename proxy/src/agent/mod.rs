@@ -9,9 +9,11 @@ mod flatten;
 pub mod input;
 mod lines;
 mod outcome;
+mod permission;
 mod wire;
 
 pub use decode::{Decoder, OpenRequest, State};
 pub use encode::members;
-pub use event::{Answer, Decision, Event, Mode, Seq, SeqParseError, TurnResult};
+pub use event::{Event, Mode, Seq, SeqParseError, TurnResult};
 pub use lines::{HEAD, LINE_LIMIT, Line, Lines};
+pub use permission::{Answer, CanUseTool, Decision, PLAN, Rule};

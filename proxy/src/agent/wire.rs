@@ -96,18 +96,6 @@ pub(super) struct Block<'a> {
 }
 
 #[derive(Deserialize)]
-pub(super) struct CanUseTool<'a> {
-    #[serde(borrow, default)]
-    pub(super) subtype: Cow<'a, str>,
-    #[serde(default)]
-    pub(super) tool_name: String,
-    #[serde(default)]
-    pub(super) tool_use_id: String,
-    #[serde(borrow, default)]
-    pub(super) input: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
 pub(super) struct ResultLine<'a> {
     #[serde(borrow, default)]
     pub(super) subtype: Cow<'a, str>,

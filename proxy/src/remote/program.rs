@@ -12,6 +12,7 @@ const PROGRAM: &str = concat!(
     include_str!("vm/library.sh"),
     include_str!("vm/supervisor.sh"),
     include_str!("vm/delivery.sh"),
+    include_str!("vm/start.sh"),
     include_str!("vm/commands.sh"),
 );
 

@@ -20,13 +20,14 @@ use std::time::Duration;
 pub use error::RunError;
 pub use frame::{Frame, Position};
 pub use subscription::Subscription;
+pub use vm::{RunList, RunSummary};
 
 use follow::Follower;
 use hub::Hub;
 use index::{Hubs, Index};
 use vm::{Stopped, Vm};
 
-use crate::agent::Decision;
+pub use crate::agent::input::Permissions;
 pub use crate::agent::{Answer, Mode, Seq};
 use crate::remote::Remote;
 
@@ -52,6 +53,10 @@ pub struct RunSettings {
     pub idle: Duration,
     /// How long an interrupt may take before the process is ended.
     pub stop_grace: Duration,
+    /// A request for permission that nobody answers for this long is denied.
+    pub approval: Duration,
+    /// A turn that works for longer is ended; waiting for answers does not count.
+    pub turn: Option<Duration>,
 }
 
 impl Default for RunSettings {
@@ -61,6 +66,8 @@ impl Default for RunSettings {
             silence: Duration::from_secs(600),
             idle: Duration::from_secs(900),
             stop_grace: Duration::from_secs(5),
+            approval: Duration::from_secs(24 * 3600),
+            turn: None,
         }
     }
 }
@@ -137,6 +144,21 @@ impl Runs {
         text: &str,
         message_id: Option<&str>,
     ) -> Result<Accepted, RunError> {
+        self.send_with(idea, mode, Permissions::default(), text, message_id).await
+    }
+
+    /// As [`Runs::send`]; a build does so much without asking.
+    ///
+    /// # Errors
+    /// As [`Runs::send`].
+    pub async fn send_with(
+        self: &Arc<Self>,
+        idea: &IdeaRef,
+        mode: Mode,
+        permissions: Permissions,
+        text: &str,
+        message_id: Option<&str>,
+    ) -> Result<Accepted, RunError> {
         if text.trim().is_empty() {
             return Err(RunError::BadMessage("The message is empty.".to_owned()));
         }
@@ -146,7 +168,7 @@ impl Runs {
         let generated = uuid::Uuid::new_v4().to_string();
         let message_id = message_id.unwrap_or(&generated);
         vm::identifier(message_id, "The message's id")?;
-        let run = self.vm.send(idea, mode, message_id, text, &self.settings).await?;
+        let run = self.vm.send(idea, (mode, permissions), message_id, text, &self.settings).await?;
         // Followed though nobody looks: the turn's end is to be noticed.
         self.open_hub(idea, false).know(run);
         Ok(Accepted { run })
@@ -180,9 +202,41 @@ impl Runs {
     pub async fn answer(&self, idea: &IdeaRef, request_id: &str, answer: Answer) -> Result<(), RunError> {
         self.vm.answer(idea, request_id, &answer).await?;
         if let Some(hub) = self.hub(&idea.id) {
-            hub.answered(request_id, if answer == Answer::Allow { Decision::Allow } else { Decision::Deny });
+            hub.answered(request_id, answer.decision());
         }
         Ok(())
+    }
+
+    /// The rules of what is always allowed in an idea, as the CLI writes them.
+    ///
+    /// # Errors
+    /// What kept them from being read.
+    pub async fn allowances(&self, idea: &IdeaRef) -> Result<Vec<String>, RunError> {
+        self.vm.allowances(idea).await
+    }
+
+    /// Has `rule` asked for again from the next message on; gives the rules that are left.
+    ///
+    /// # Errors
+    /// What kept it from being removed.
+    pub async fn revoke(&self, idea: &IdeaRef, rule: &str) -> Result<Vec<String>, RunError> {
+        self.vm.revoke(idea, rule).await
+    }
+
+    /// An idea's runs, newest first, from the one below `before` on.
+    ///
+    /// # Errors
+    /// What kept them from being read.
+    pub async fn list(&self, idea: &IdeaRef, before: Option<u64>) -> Result<RunList, RunError> {
+        self.vm.runs(idea, before).await
+    }
+
+    /// Removes all but the latest `keep` runs with their logs; the latest one always stays.
+    ///
+    /// # Errors
+    /// What kept them from being removed.
+    pub async fn trim(&self, idea: &IdeaRef, keep: u64) -> Result<(), RunError> {
+        self.vm.trim(idea, keep).await
     }
 
     /// Frames after `after` and on into later runs; without it the recent ones first.

@@ -1,14 +1,18 @@
 //! The commands of the program on the VM, typed.
 
+mod permissions;
+mod runs;
+
+pub use runs::{RunList, RunSummary};
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use catalyst_ssh::{Finished, Lane, Reason};
-use serde_json::value::RawValue;
 
-use super::{Answer, IdeaRef, Mode, RunError, RunSettings};
-use crate::agent::input;
+use super::{IdeaRef, Mode, RunError, RunSettings};
+use crate::agent::input::{self, Permissions};
 use crate::remote::ideas::Slug;
 use crate::remote::{Remote, RemoteError, Stream};
 
@@ -95,18 +99,21 @@ impl Vm {
     pub(super) async fn send(
         &self,
         idea: &IdeaRef,
-        mode: Mode,
+        (mode, permissions): (Mode, Permissions),
         message_id: &str,
         text: &str,
         settings: &RunSettings,
     ) -> Result<u64, RunError> {
         let folder = self.folder(idea).await?;
-        let lines = input::turn(message_id, mode, text);
-        let (length, silence, idle) = (lines.len().to_string(), seconds(settings.silence), seconds(settings.idle));
+        let lines = input::turn(message_id, mode, permissions, text);
+        let length = lines.len().to_string();
+        let limits = [settings.silence, settings.idle, settings.approval].map(seconds).join(" ");
+        let limits = format!("{limits} {}", settings.turn.map_or_else(|| "0".to_owned(), seconds));
         let session = idea.session_id.as_deref().filter(|id| identifier(id, "").is_ok()).unwrap_or("-");
-        let mut args = vec!["send", &idea.id, &folder, message_id, mode.as_str(), &length, session, &silence, &idle];
+        let mode_word = run_mode(mode, permissions);
+        let mut args = vec!["send", &idea.id, &folder, message_id, &mode_word, &length, session, &limits];
         args.push(&settings.claude_command);
-        args.extend_from_slice(input::arguments(mode));
+        args.extend_from_slice(&input::arguments(mode, permissions));
         let output = self.call(&args, lines.as_bytes()).await?;
         let text = String::from_utf8_lossy(&output);
         let run = text.lines().find_map(|line| line.strip_prefix("accepted ")?.parse().ok());
@@ -130,30 +137,6 @@ impl Vm {
     pub(super) async fn end(&self, idea: &IdeaRef) -> Result<(), RunError> {
         let folder = self.folder(idea).await?;
         self.call(&["end", &idea.id, &folder], b"").await.map(drop)
-    }
-
-    pub(super) async fn answer(&self, idea: &IdeaRef, request_id: &str, answer: &Answer) -> Result<(), RunError> {
-        #[derive(serde::Deserialize)]
-        struct Line<'a> {
-            #[serde(borrow)]
-            request: Request<'a>,
-        }
-        #[derive(serde::Deserialize)]
-        struct Request<'a> {
-            #[serde(borrow)]
-            input: &'a RawValue,
-        }
-        identifier(request_id, "The request's id")?;
-        let folder = self.folder(idea).await?;
-        let decision = if *answer == Answer::Allow { "allow" } else { "deny" };
-        let asked = self.call(&["request", &idea.id, &folder, request_id, decision], b"").await?;
-        if asked == b"answered\n" {
-            return Ok(());
-        }
-        let line: Line<'_> = serde_json::from_slice(&asked).map_err(|_| RunError::RequestGone)?;
-        let response = input::permission(request_id, answer, line.request.input);
-        let args = ["answer", &idea.id, &folder, request_id, decision];
-        self.call(&args, response.as_bytes()).await.map(drop)
     }
 
     /// Up to `length` bytes of a run's log from `start` on; None if there is no such log.
@@ -252,6 +235,14 @@ pub(super) fn unexpected(what: &str) -> RunError {
 
 fn seconds(duration: Duration) -> String {
     duration.as_millis().div_ceil(1000).max(1).to_string()
+}
+
+/// What a run is started for, as the VM knows it: runs that differ in it are different processes.
+fn run_mode(mode: Mode, permissions: Permissions) -> String {
+    match mode {
+        Mode::Chat => mode.as_str().to_owned(),
+        Mode::Build => format!("{}:{}", mode.as_str(), permissions.as_str()),
+    }
 }
 
 fn mode_of(word: &str) -> Mode {

@@ -6,7 +6,8 @@ use super::late::Late;
 use super::out::Out;
 use super::state::State;
 use crate::agent::event::{Event, TurnResult};
-use crate::agent::wire::{Block, CanUseTool, Envelope, Message, ResultLine, StreamEvent};
+use crate::agent::permission::CanUseTool;
+use crate::agent::wire::{Block, Envelope, Message, ResultLine, StreamEvent};
 use crate::agent::{flatten, outcome};
 
 /// A piece of the answer.
@@ -159,7 +160,9 @@ pub(super) fn control_request(state: &mut State, envelope: &Envelope<'_>, out: &
         return;
     }
     state.ask(request_id.clone(), request.tool_use_id.clone());
+    let always = request.rules().iter().map(ToString::to_string).collect();
     out.push(Event::Permission {
+        always,
         request_id: request_id.clone(),
         tool_use_id: request.tool_use_id,
         name: request.tool_name,

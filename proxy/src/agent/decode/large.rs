@@ -40,7 +40,7 @@ pub(super) fn line(state: &mut State, line: &Line<'_>, out: &mut Out<'_>) {
             state.ask(request_id.clone(), String::new());
             let name = member("tool_name").unwrap_or_default();
             let input = RawValue::NULL.to_owned();
-            out.push(Event::Permission { request_id, tool_use_id: String::new(), name, input });
+            out.push(Event::Permission { request_id, tool_use_id: String::new(), name, input, always: Vec::new() });
         }
         _ => {}
     }

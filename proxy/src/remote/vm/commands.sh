@@ -37,7 +37,7 @@ cmd_state() {
   live=live
   settle "$run" "$logs" "$tag" && live=over
   mode=chat
-  { read -r mode <"$run/mode"; } 2>/dev/null || { head -n 1 "$logs/log.jsonl" | grep -q '"mode":"build"' && mode=build; } 2>/dev/null
+  { read -r mode <"$run/mode" && mode=${mode%%:*}; } 2>/dev/null || { head -n 1 "$logs/log.jsonl" | grep -q '"mode":"build"' && mode=build; } 2>/dev/null
   size=$(wc -c 2>/dev/null <"$logs/log.jsonl" | tr -d ' ')
   printf 'run %s %s %s %s\n' $n $live "$mode" "${size:-0}"
   report_answers
@@ -135,7 +135,22 @@ redeliver() {
   return 1
 }
 
-# Answers request $3 with decision $4; standard input: the answer. The first one counts.
+# Makes file $2 the answer to request $1, if it is the first. A link is made whole or not at all, and never replaces one.
+first_answer() {
+  ln "$2" "$run/answers/$1" 2>/dev/null
+  first=$?
+  rm -f "$2"
+  return $first
+}
+
+# Hands the answer to request $1 over and tells everybody that it is $2.
+answer_given() {
+  redeliver "$1" || return 1
+  announce "answer ${tag%/*} ${tag##*/} $1 $2"
+}
+
+# Answers request $3 with decision $4; standard input: the answer, then a line "HASH RULE" for each rule that is to stand.
+# The first answer counts. $5: the mode that claude works in from then on, if it changes.
 cmd_answer() {
   place "$1" "$2"
   request=$3 decision=$4
@@ -143,18 +158,85 @@ cmd_answer() {
   at_run $n
   [ $n -gt 0 ] && ! settle "$run" "$logs" "$tag" || fail request_gone
   mine=$run/answers/$request.new.$$
-  cat >"$mine" && [ -s "$mine" ] || fail storage "$idea"
-  # A link is made whole or not at all, and never replaces one.
-  if ln "$mine" "$run/answers/$request" 2>/dev/null; then
-    rm -f "$mine"
-    redeliver "$request" || fail request_gone
-    announce "answer $id $n $request $decision"
+  rules=$mine.rules
+  { cat >"$mine.all" && head -n 1 "$mine.all" >"$mine" && tail -n +2 "$mine.all" >"$rules" && [ -s "$mine" ]; } || fail storage "$idea"
+  rm -f "$mine.all"
+  if first_answer "$request" "$mine"; then
+    keep_rules
+    [ -z "${5-}" ] || { printf '%s\n' "$5" >"$run/mode.new" && mv -f "$run/mode.new" "$run/mode"; }
+    answer_given "$request" "$decision" || fail request_gone
     echo answered
     exit 0
   fi
-  rm -f "$mine"
+  rm -f "$rules"
   redeliver "$request"
   settled "$request" "$decision"
+}
+
+keep_rules() {
+  mkdir -p "$idea/allowances"
+  while IFS=' ' read -r hash rule; do
+    printf '%s\n' "$rule" >"$idea/allowances.$$" && mv -f "$idea/allowances.$$" "$idea/allowances/$hash"
+  done <"$rules"
+  rm -f "$rules"
+}
+
+# What is always allowed, a JSON string a line.
+cmd_allowances() {
+  place "$1" "$2"
+  cat "$idea"/allowances/* 2>/dev/null
+  return 0
+}
+
+# Allows rule $3 no longer. A live process knows it: the next message gets another.
+cmd_revoke() {
+  place "$1" "$2"
+  if [ -e "$idea/allowances/$3" ]; then
+    rm -f "$idea/allowances/$3" || fail storage "$idea"
+    latest
+    at_run $n
+    if [ $n -gt 0 ] && ! settle "$run" "$logs" "$tag"; then close_run "$run" revoked; fi
+  fi
+  cmd_allowances "$1" "$2"
+}
+
+# What the logs say of at most $4 runs below $3 (0: from the latest): for each a line "run N live|over LOGSIZE", then the first
+# line of its log, its results without their texts, and its last line. In the end "more N" if there are older ones.
+cmd_runs() {
+  place "$1" "$2"
+  latest
+  at=$n left=$4
+  [ "$3" -eq 0 ] || at=$(($3 - 1))
+  while [ $at -gt 0 ]; do
+    at_run $at
+    if [ -e "$logs/log.jsonl" ]; then
+      [ $left -gt 0 ] || break
+      left=$((left - 1))
+      live=over
+      [ $at -lt $n ] || settle "$run" "$logs" "$tag" || live=live
+      printf 'run %s %s %s\n' $at $live "$(wc -c <"$logs/log.jsonl" | tr -d ' ')"
+      head -n 1 "$logs/log.jsonl" | head -c 300
+      echo
+      grep '^{"type":"result"' "$logs/log.jsonl" | sed -E 's/,"result":"([^"\\]|\\.)*"//; s/,"(permission_denials|errors)":.*/}/'
+      tail -n 1 "$logs/log.jsonl" | grep '^{"type":"catalyst_exit"'
+    fi
+    at=$((at - 1))
+  done
+  [ $at -eq 0 ] || printf 'more %s\n' $((at + 1))
+  return 0
+}
+
+# Removes all but the latest $3 runs.
+cmd_trim() {
+  place "$1" "$2"
+  latest
+  kept=$(($n - $3))
+  for entry in "$folder"/runs/* "$idea"/runs/*; do
+    at=${entry##*/}
+    case $at in '' | 0* | *[!0-9]*) continue ;; esac
+    [ "$at" -gt $kept ] || rm -rf "$entry" || fail storage "$entry"
+  done
+  echo trimmed
 }
 
 # A range of a log: "SIZE PREVIOUS" (bytes of the line that follows: the last result before the range, if $4 is 1), then
@@ -245,6 +327,6 @@ command=$1
 shift
 case $command in
   supervise) supervise "$@" ;;
-  deliver | send | state | stop | end | request | answer | read | follow | index) "cmd_$command" "$@" ;;
+  deliver | send | state | stop | end | request | answer | allowances | revoke | runs | trim | read | follow | index) "cmd_$command" "$@" ;;
   *) fail unknown_command ;;
 esac

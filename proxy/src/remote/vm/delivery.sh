@@ -2,7 +2,7 @@
 # How a message comes to a run: one carrier at a time, through whatever ends before the message is there.
 
 # Takes a message. Arguments: message id, mode, bytes of standard input (Claude's line, then the log's line), session or
-# "-", silence, idle, claude, then claude's arguments. Prints "accepted N".
+# "-", limits, claude, then claude's arguments. Prints "accepted N".
 cmd_send() {
   place "$1" "$2"
   message=$3 mode=$4 bytes=$5
@@ -86,8 +86,8 @@ undo_claim() {
 # Brings the message in $box into the live run of its mode, or a new one. A run that is ending is waited for, in the
 # background if it takes long. Arguments: as cmd_send from the message's id on.
 deliver() {
-  message=$1 mode=$2 session=$4 silence=$5 idle=$6
-  shift 6
+  message=$1 mode=$2 session=$4 limits=$5
+  shift 5
   waited=0
   while :; do
     [ ! -s "$claimed/run" ] || took "$(cat "$claimed/run")"
@@ -104,7 +104,7 @@ deliver() {
         fi
       fi
       if [ $waited -ge 30 ] && [ -z "${CATALYST_WAITS-}" ]; then
-        printf '%s\n' "$message" "$mode" - "$session" "$silence" "$idle" "$@" >"$box.new" &&
+        printf '%s\n' "$message" "$mode" - "$session" "$limits" "$@" >"$box.new" &&
           mv -f "$box.new" "$box.args" && hand_on || { undo_claim; fail storage "$idea"; }
         printf 'accepted %s\n' $((n + 1))
         exit 0
@@ -187,7 +187,7 @@ refuse() {
     identify $$ "$run/identity"
     printf '%s\n' "$mode" >"$run/mode"
     # What cannot be said now stays, and is tried again when somebody looks.
-    mkdir -p "$logs" && printf '{"type":"catalyst_start","mode":"%s"}\n' "$mode" >"$logs/log.jsonl" &&
+    mkdir -p "$logs" && start_line >"$logs/log.jsonl" &&
       cat "$box.log" >>"$logs/log.jsonl" || { rm -rf "$run" "$logs"; exit 3; }
     claim_verdict "$run" &&
       write_exit "$run" "$logs" 127 missing "The message could not be handed to Claude ($words). Send it again."
@@ -205,7 +205,10 @@ enqueue() {
   exec 5<>"$run/ctl"
   printf '%s\n' "$1" >&5
   exec 5>&-
-  if [ -d "$run/closed" ] || [ -e "$run/exit" ] || ! alive "$run/identity"; then
+  # An answer is for the running turn, which goes on when the run is closed.
+  gate=closed
+  [ -n "${3-}" ] || gate=fed
+  if [ -e "$run/$gate" ] || [ -e "$run/exit" ] || ! alive "$run/identity"; then
     # The gate may have closed meanwhile: either the feeder has it, or we take it back.
     if mv "$run/spool/$1" "$2" 2>/dev/null; then
       [ -z "${3-}" ] || mv "$run/turns/$1" "$3" 2>/dev/null
@@ -213,90 +216,4 @@ enqueue() {
     fi
   fi
   return 0
-}
-
-# Starts run $n with the waiting message first. Arguments: claude and its arguments. Fails if somebody else was faster.
-start_run() {
-  at_run $n
-  command -v setsid >/dev/null 2>&1 || refuse setsid_missing || return 1
-  find_claude "$1" || refuse claude_missing || return 1
-  shift
-  if ! mkdir "$run" 2>/dev/null; then
-    [ -d "$run" ] && return 1
-    refuse storage "$idea" || return 1
-  fi
-  identify $$ "$run/identity"
-  if ! prepare_run "$@"; then
-    [ -e "$box.log" ] || mv "$run/turns/$message" "$box.log"
-    rm -rf "$run" "$logs"
-    refuse storage "$logs" || return 1
-  fi
-  CATALYST_SUPERVISOR=$tag setsid sh "$self" supervise "$run" "$logs" "$work" "$tag" "$silence" "$idle" \
-    </dev/null >/dev/null 2>"$run/supervisor.err" &
-  started=0
-  until [ -e "$run/ready" ] || [ -e "$run/exit" ]; do
-    started=$((started + 1))
-    if [ $started -gt ${CATALYST_START_TRIES:-200} ] && claim_verdict "$run"; then
-      # Nothing of it may come up late: the message will be sent again.
-      words=$(last_words "$run/supervisor.err")
-      end_all "CATALYST_SUPERVISOR=$tag"
-      end_all "CATALYST_RUN=$tag"
-      [ -e "$run/exit" ] || write_exit "$run" "$logs" 127 missing \
-        "The message could not be handed to Claude (the run did not start: $words). Send it again."
-      refuse not_started "$words"
-    fi
-    nap 0.05
-  done
-  announce "run $id $n"
-  return 0
-}
-
-prepare_run() {
-  mkdir "$run/spool" "$run/turns" "$run/done" "$run/answers" || return 1
-  mkdir -p "$logs" "$folder/project" || return 1
-  # Room for the last line, so that a full disk cannot hide how the run ended.
-  dd if=/dev/zero of="$logs/.reserve" bs=4096 count=4 || return 1
-  [ "$(wc -c <"$logs/.reserve" | tr -d ' ')" = 16384 ] || return 1
-  work=$folder/project
-  resume=
-  [ "$session" != - ] || last_session
-  [ "$session" = - ] || find_session
-  printf '%s\n' "$claude" "$@" >"$run/command" || return 1
-  [ -z "$resume" ] || printf '%s\n' "--resume=$resume" >>"$run/command" || return 1
-  printf '%s\n' "$mode" >"$run/mode" || return 1
-  printf '%s\n' "$message" >"$run/first" || return 1
-  printf '{"type":"catalyst_start","mode":"%s"}\n' "$mode" >>"$logs/log.jsonl" || return 1
-  # The last that can fail, so that what is refused is still there to be told.
-  mv "$box.log" "$run/turns/$message" && mv "$box.turn" "$run/spool/$message"
-}
-
-# Sets claude to the path of command $1: from PATH, from the usual places, or from where a login shell finds it.
-find_claude() {
-  claude=$(command -v "$1" 2>/dev/null) && return 0
-  for at in "$HOME/.local/bin/$1" "$HOME/.claude/local/$1" "$HOME/.npm-global/bin/$1" "/usr/local/bin/$1"; do
-    [ -x "$at" ] && claude=$at && return 0
-  done
-  case $1 in *[!A-Za-z0-9._/-]*) return 1 ;; esac
-  claude=$("${SHELL:-sh}" -lc "command -v $1" 2>/dev/null </dev/null | tail -n 1)
-  case $claude in /*) [ -x "$claude" ] ;; *) return 1 ;; esac
-}
-
-# The session of the run before, for a proxy that has not heard of it yet.
-last_session() {
-  said=$(grep '^{"type":"system","subtype":"init"' "$folder/runs/$((n - 1))/log.jsonl" 2>/dev/null | tail -n 1 |
-    grep -o '"session_id":"[A-Za-z0-9_-]*"' | head -n 1 | cut -d'"' -f4)
-  session=${said:--}
-}
-
-# Resumes the session where its transcript says: Claude finds it only from the folder it was started in.
-find_session() {
-  transcripts=${CLAUDE_CONFIG_DIR:-$HOME/.claude}/projects
-  for transcript in "$transcripts"/*/"$session".jsonl; do
-    [ -f "$transcript" ] || continue
-    resume=$session
-    there=$(grep -o '"cwd":"[^"\\]*"' "$transcript" | head -n 1 | cut -d'"' -f4)
-    [ -n "$there" ] && [ -d "$there" ] && work=$there
-    return 0
-  done
-  # No transcript: a new session begins rather than none.
 }

@@ -1,5 +1,5 @@
 # The part of a run that lives on the VM. One file is delivered there: library.sh, supervisor.sh,
-# delivery.sh and commands.sh together.
+# delivery.sh, start.sh and commands.sh together.
 #
 # Plain POSIX sh: dash, bash and busybox sh all run it. Arguments are paths and identifiers of the proxy's own; what a
 # user typed comes on standard input and stays in files.
@@ -10,14 +10,20 @@
 #     run                     the run that took the message
 #     carrier, carrier.1 …    whoever brings it to a run, as in identity; the last counts, and only the dead are followed
 #   ID/inbox/MESSAGE.PID.*    a message on its way: Claude's line (turn), the log's (log), and how, if it waits (args)
+#   ID/allowances/HASH        a rule of the CLI's, as a JSON string, that is always allowed in this idea; the agent works elsewhere,
+#                             so writing one is asked for like everything outside its folder
 #   ID/runs/N/                the folder is the lock of run N; nobody makes N+1 before N is over
 #     identity                boot id, pid and start time of whoever keeps the run (starter, then supervisor)
 #     verdict, verdict.1 …    the right to say how the run ended; whoever makes the folder has it
 #     exit                    exists when the run is over
-#     closed                  no more messages; the process may finish
+#     closed                  no more messages; the process may finish its turn, and get the answers that it asks for
+#     fed                     claude's input has ended; nothing reaches it any more
+#     mode                    chat, or build: and how much it may do without asking
+#     settings.json           the allowances when it started
 #     ctl, in                 FIFOs: identifiers for the feeder; Claude's standard input
 #     spool, turns, done      messages to hand over, what the log says of them, those that were handed over
 #     answers/REQUEST         the first answer to a request for permission
+#     asked/REQUEST           when the supervisor first saw that it waits, in seconds since 1970
 # IDEA/runs/N/log.jsonl, stderr.log   what Claude printed; it stays with the idea
 
 set -u
@@ -150,7 +156,8 @@ last_words() {
 # Only whoever has the verdict does.
 write_exit() {
   rm -f "$2/.reserve"
-  line=$(printf '{"type":"catalyst_exit","code":%d,"reason":"%s","stderr":"%s"}' "$3" "$4" "${5-$(last_words "$2/stderr.log")}")
+  line=$(printf '{"type":"catalyst_exit","code":%d,"reason":"%s","at":%d,"stderr":"%s"}' \
+    "$3" "$4" "$(date +%s)" "${5-$(last_words "$2/stderr.log")}")
   if [ -d "$2" ]; then
     [ -z "$(tail -c 1 "$2/log.jsonl" 2>/dev/null)" ] || echo >>"$2/log.jsonl"
     printf '%s\n' "$line" >>"$2/log.jsonl"

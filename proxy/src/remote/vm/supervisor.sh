@@ -1,9 +1,11 @@
 
 # Keeps one claude process from its start to its last line, in a session of its own.
-# Arguments: folder, log folder, working folder, tag, silence in seconds, idle time in seconds. The command line is in
-# the file command, a word a line; the first message in the file first.
+# Arguments: folder, log folder, working folder, tag, limits. The limits are seconds: of silence, of idle time, for an
+# answer to a request, for a turn (0: none). The command line is in the file command, a word a line; the first message
+# in the file first.
 supervise() {
-  run=$1 logs=$2 work=$3 tag=$4 silence=$5 idle=$6
+  run=$1 logs=$2 work=$3 tag=$4
+  set_limits $5
   log=$logs/log.jsonl
   cd "$run" || exit 1
   # A handler, not '': an ignored signal would be inherited by claude.
@@ -45,16 +47,37 @@ supervise() {
   exit 0
 }
 
-# Hands messages to claude, in the order of their identifiers in the FIFO, each once.
+set_limits() {
+  silence=$1 idle=$2 approval=$3 turn_limit=$4
+}
+
+# Hands messages to claude, in the order of their identifiers in the FIFO, each once. Closed, it stays for the answers
+# that the running turn may ask for: without its input, claude takes every question for denied.
 feed() {
   for id in $(cat first); do hand_over "$id"; done
   while IFS= read -r id <&3; do
     case $id in
-      close) exit 0 ;;
+      close)
+        busy "$log" || end_input
+        announce_end &
+        ;;
+      end) end_input ;;
       '' | *[!A-Za-z0-9._-]*) ;;
       *) hand_over "$id" ;;
     esac
   done
+}
+
+# Tells the feeder that the turn is over. It must not hold claude's input open itself.
+announce_end() {
+  exec 4>&-
+  while busy "$log" && kill -0 "$child" 2>/dev/null; do nap 0.2; done
+  echo end >&3
+}
+
+end_input() {
+  : >fed
+  exit 0
 }
 
 hand_over() {
@@ -73,30 +96,66 @@ hand_over() {
   : >"done/$1"
 }
 
-# Ends a process that waits for nothing (idle) or prints nothing (silent; not while a request for permission is open).
+# Ends a process that waits for nothing (idle), prints nothing (silent; not while a request for permission is open) or
+# works on one message for too long (overtime; the time that it waits for answers does not count). A request that nobody
+# answers is denied.
 watch() {
-  tick=$silence
-  [ "$idle" -lt "$tick" ] && tick=$idle
-  tick=$((tick / 4))
-  [ $tick -gt 15 ] && tick=15
-  [ $tick -lt 1 ] && tick=1
-  quiet=0
+  tick=15
+  for limit in "$silence" "$idle" "$approval" "$turn_limit"; do
+    [ "$limit" -eq 0 ] || [ $((limit / 4)) -ge $tick ] || tick=$((limit / 4))
+  done
+  [ $tick -ge 1 ] || tick=1
+  quiet=0 worked=0 answered=0 waiting=
   : >mark
   while sleep $tick; do
     kill -0 $$ 2>/dev/null || exit 0
     if [ "$log" -nt mark ] || [ "done" -nt mark ]; then
       : >mark
-      quiet=0
-      continue
+      quiet=0 waiting=
+    else
+      # What the log does not change, need not be looked for again.
+      [ $quiet -gt 0 ] || waiting=$(open_requests "$log" answers)
+      quiet=$((quiet + tick))
     fi
-    quiet=$((quiet + tick))
     if ! busy "$log"; then
+      worked=0
       [ $quiet -lt "$idle" ] || close_run . idle
-    elif [ $quiet -ge "$silence" ] && [ -z "$(open_requests "$log" answers)" ]; then
-      echo silent >reason
-      end_all "CATALYST_RUN=$tag"
+    elif [ -n "$waiting" ] && deny_late; then
+      :
+    elif [ $quiet -ge "$silence" ]; then
+      end_turn silent
+    elif [ "$turn_limit" -gt 0 ]; then
+      results=$(grep -c '^{"type":"result"' "$log")
+      [ "$results" -eq $answered ] || answered=$results worked=0
+      worked=$((worked + tick))
+      [ $worked -lt "$turn_limit" ] || end_turn overtime
     fi
   done
+}
+
+end_turn() {
+  echo "$1" >reason
+  end_all "CATALYST_RUN=$tag"
+}
+
+# Denies those of the waiting requests that have waited for too long; fails if all are answered.
+deny_late() {
+  still=1
+  mkdir -p asked
+  now=$(date +%s)
+  for request in $waiting; do
+    [ ! -e "answers/$request" ] || continue
+    still=0
+    since=
+    { read -r since <"asked/$request"; } 2>/dev/null
+    [ -n "$since" ] || { echo "$now" >"asked/$request" && since=$now; }
+    [ $((now - since)) -ge "$approval" ] || continue
+    printf '{"type":"control_response","response":{"subtype":"success","request_id":"%s","response":{"behavior":"deny","message":"%s","interrupt":false}}}\n' \
+      "$request" "Nobody answered this request in time, so it counts as denied. Do not ask again; say what you would have done." \
+      >"$run/answers/$request.new.$$"
+    first_answer "$request" "$run/answers/$request.new.$$" && answer_given "$request" deny
+  done
+  return $still
 }
 
 # Takes no more messages into run $1 and lets claude finish; $2 says why.

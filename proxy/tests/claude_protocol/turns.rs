@@ -1,13 +1,14 @@
 //! Turns: what goes in, what comes out.
 
+use catalyst_proxy::agent::Mode;
 use serde_json::json;
 
-use crate::session::{BUILD, CHAT, Cli};
+use crate::session::Cli;
 
 #[tokio::test]
 async fn a_chat_streams_an_answer_in_pieces_and_closes_with_the_same_text() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("SAY one two three").await;
     let events = chat.result().await;
     let init = events.init();
@@ -32,7 +33,7 @@ async fn a_chat_streams_an_answer_in_pieces_and_closes_with_the_same_text() {
 #[tokio::test]
 async fn thinking_streams_as_deltas_of_its_own() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("THINK about it\nSAY so").await;
     let events = chat.result().await;
     let deltas = events.of_type("stream_event").into_iter().map(|event| &event["event"]["delta"]);
@@ -48,7 +49,7 @@ async fn thinking_streams_as_deltas_of_its_own() {
 #[tokio::test]
 async fn a_turn_is_replayed_with_the_uuid_it_was_given_as_the_proof_of_delivery() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     let uuid = "7f3f7a70-19d2-4d13-9d9b-0d4d4a0a5e11";
     chat.turn_named("SAY hello", uuid).await;
     let events = chat.result().await;
@@ -71,7 +72,7 @@ async fn a_turn_is_replayed_with_the_uuid_it_was_given_as_the_proof_of_delivery(
 #[tokio::test]
 async fn one_process_answers_turn_after_turn_and_its_cost_counts_up() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     let mut costs = Vec::new();
     let mut sessions = Vec::new();
     for turn in ["SAY first", "SAY second", "SAY third"] {
@@ -84,7 +85,7 @@ async fn one_process_answers_turn_after_turn_and_its_cost_counts_up() {
     sessions.dedup();
     assert_eq!(sessions.len(), 1, "every turn begins with an init event of the same session");
     chat.end().await;
-    let mut again = cli.start(&[CHAT, &[format!("--resume={}", sessions[0].as_str().unwrap()).as_str()]].concat());
+    let mut again = cli.resume(Mode::Chat, sessions[0].as_str().unwrap());
     again.turn("SAY first").await;
     let cost = again.result().await.last()["total_cost_usd"].as_f64().unwrap();
     assert!(cost < costs[2], "a new process counts from zero: {cost} after {costs:?}");
@@ -94,7 +95,7 @@ async fn one_process_answers_turn_after_turn_and_its_cost_counts_up() {
 #[tokio::test]
 async fn turns_sent_while_one_runs_are_each_answered() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("SLOW 5 50").await;
     chat.turn("SAY second").await;
     assert!(chat.result().await.last()["result"].as_str().unwrap().contains("tick 4"));
@@ -105,11 +106,11 @@ async fn turns_sent_while_one_runs_are_each_answered() {
 #[tokio::test]
 async fn a_session_is_resumed_by_another_process_also_from_chat_to_build() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("SAY remember the kite").await;
     let session = chat.result().await.last()["session_id"].as_str().unwrap().to_owned();
     chat.end().await;
-    let mut build = cli.start(&[BUILD, &[format!("--resume={session}").as_str()]].concat());
+    let mut build = cli.resume(Mode::Build, &session);
     build.turn("WRITE page.txt hello").await;
     let events = build.result().await;
     assert_eq!(events.last()["session_id"], session);
@@ -122,7 +123,7 @@ async fn a_session_is_resumed_by_another_process_also_from_chat_to_build() {
 #[tokio::test]
 async fn an_unknown_session_cannot_be_resumed_and_says_so() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(&[CHAT, &["--resume=11111111-1111-4111-8111-111111111111"]].concat());
+    let mut chat = cli.resume(Mode::Chat, "11111111-1111-4111-8111-111111111111");
     chat.turn("SAY hello").await;
     let (events, status) = chat.rest().await;
     assert_eq!(status.code(), Some(1));
@@ -134,7 +135,7 @@ async fn an_unknown_session_cannot_be_resumed_and_says_so() {
 #[tokio::test]
 async fn a_message_that_begins_with_a_slash_is_a_command_unless_a_space_stands_before_it() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("/kites are nice").await;
     let events = chat.result().await;
     assert_eq!(events.last()["result"], "Unknown command: /kites");
@@ -159,7 +160,7 @@ async fn a_message_that_begins_with_a_slash_is_a_command_unless_a_space_stands_b
 async fn files_are_read_without_asking_in_a_chat() {
     let cli = Cli::installed().await;
     cli.plant("project/notes.md", "The wind has a map.\n");
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("Please list the files").await;
     let events = chat.result().await;
     let results: Vec<String> = events.tool_results().iter().map(|result| result["content"].to_string()).collect();
@@ -170,7 +171,7 @@ async fn files_are_read_without_asking_in_a_chat() {
 #[tokio::test]
 async fn an_api_error_is_a_result_that_says_so() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("ERROR 400").await;
     let events = chat.result().await;
     let result = events.last();
@@ -186,7 +187,7 @@ async fn an_api_error_is_a_result_that_says_so() {
 #[tokio::test]
 async fn an_overloaded_api_is_retried_and_each_retry_is_told() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("ERROR 529 2\nSAY recovered").await;
     let events = chat.result().await;
     assert_eq!(events.last()["result"], "recovered");

@@ -7,24 +7,11 @@ use std::time::Duration;
 
 use catalyst_lab::claude;
 use catalyst_lab::messages_api::StandIn;
+use catalyst_proxy::agent::Mode;
+use catalyst_proxy::agent::input::{self, Permissions, STREAMING};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-
-/// The flags of every run; a chat and a build add theirs.
-pub(crate) const STREAMING: &[&str] = &[
-    "-p",
-    "--verbose",
-    "--output-format=stream-json",
-    "--input-format=stream-json",
-    "--include-partial-messages",
-    "--replay-user-messages",
-    "--permission-prompt-tool=stdio",
-];
-/// A chat may only read.
-pub(crate) const CHAT: &[&str] = &["--tools=Read,Grep,Glob", "--strict-mcp-config", "--setting-sources=user"];
-/// A build may write; what else it does is asked for.
-pub(crate) const BUILD: &[&str] = &["--permission-mode=acceptEdits", "--strict-mcp-config", "--setting-sources=user"];
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -60,7 +47,7 @@ impl Cli {
     }
 
     /// The CLI with just these arguments, in the working directory.
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command
             .args(arguments)
@@ -78,9 +65,36 @@ impl Cli {
         command
     }
 
-    /// A run that talks stream-json both ways.
-    pub(crate) fn start(&self, flags: &[&str]) -> Session {
-        let mut child = self.command(&[STREAMING, flags].concat()).spawn().expect("start the CLI");
+    /// A run as the product starts it.
+    pub(crate) fn start(&self, mode: Mode) -> Session {
+        self.run(&input::arguments(mode, Permissions::default()))
+    }
+
+    /// A build with these permissions.
+    pub(crate) fn build(&self, permissions: Permissions) -> Session {
+        self.run(&input::arguments(Mode::Build, permissions))
+    }
+
+    /// A run of the product's, resumed.
+    pub(crate) fn resume(&self, mode: Mode, session: &str) -> Session {
+        let resume = format!("--resume={session}");
+        self.run(&[input::arguments(mode, Permissions::default()).as_slice(), &[&resume]].concat())
+    }
+
+    /// A run that talks stream-json both ways and has these flags beside.
+    pub(crate) fn start_with(&self, flags: &[&str]) -> Session {
+        self.run(&[STREAMING, flags].concat())
+    }
+
+    /// The same, without one of the flags that the product always gives.
+    pub(crate) fn start_without(&self, flag: &str, flags: &[&str]) -> Session {
+        assert!(STREAMING.contains(&flag), "{flag} is none of them");
+        let rest: Vec<&str> = STREAMING.iter().copied().filter(|other| *other != flag).collect();
+        self.run(&[rest.as_slice(), flags].concat())
+    }
+
+    fn run(&self, arguments: &[&str]) -> Session {
+        let mut child = self.command(arguments).spawn().expect("start the CLI");
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("stdout")).lines();
         Session { child, stdin, stdout }

@@ -1,13 +1,14 @@
 //! Permission: asked by `control_request`, answered by `control_response`, withdrawn by `control_cancel_request`.
 
+use catalyst_proxy::agent::Mode;
 use serde_json::json;
 
-use crate::session::{BUILD, Cli, is_permission_request};
+use crate::session::{Cli, is_permission_request};
 
 #[tokio::test]
 async fn a_build_writes_without_asking_and_asks_for_a_command() {
     let cli = Cli::installed().await;
-    let mut build = cli.start(BUILD);
+    let mut build = cli.start(Mode::Build);
     build.turn("WRITE a.txt words\nBASH sh -c 'echo made >made.txt'").await;
     let before = build.until(is_permission_request).await;
     assert_eq!(std::fs::read_to_string(cli.project("a.txt")).unwrap(), "words\n");
@@ -32,7 +33,7 @@ async fn a_build_writes_without_asking_and_asks_for_a_command() {
 #[tokio::test]
 async fn a_denied_tool_does_not_run_and_the_reason_reaches_the_model() {
     let cli = Cli::installed().await;
-    let mut build = cli.start(BUILD);
+    let mut build = cli.start(Mode::Build);
     build.turn("BASH sh -c 'echo made >made.txt'").await;
     let request = build.permission_request().await;
     build.answer(&request, json!({ "behavior": "deny", "message": "Not on a Sunday", "interrupt": false })).await;
@@ -48,7 +49,7 @@ async fn a_denied_tool_does_not_run_and_the_reason_reaches_the_model() {
 #[tokio::test]
 async fn commands_of_one_message_are_asked_for_one_after_the_other() {
     let cli = Cli::installed().await;
-    let mut build = cli.start(BUILD);
+    let mut build = cli.start(Mode::Build);
     build.turn("MANY 3").await;
     for n in 1..=3 {
         let request = build.permission_request().await;
@@ -66,7 +67,7 @@ async fn tools_that_may_run_side_by_side_are_asked_for_at_once_and_answered_in_a
     for n in 1..=3 {
         cli.plant(&format!("elsewhere/{n}.txt"), &format!("file {n}"));
     }
-    let mut build = cli.start(BUILD);
+    let mut build = cli.start(Mode::Build);
     build.turn(&format!("MANY 3 READ {}/%.txt", cli.home("elsewhere").display())).await;
     let mut requests = Vec::new();
     for _ in 0..3 {
@@ -86,7 +87,7 @@ async fn tools_that_may_run_side_by_side_are_asked_for_at_once_and_answered_in_a
 #[tokio::test]
 async fn an_interrupt_withdraws_an_open_question_and_a_late_answer_does_nothing() {
     let cli = Cli::installed().await;
-    let mut build = cli.start(BUILD);
+    let mut build = cli.start(Mode::Build);
     build.turn("BASH sh -c 'echo made >made.txt'").await;
     let request = build.permission_request().await;
     build.interrupt("stop-1").await;
@@ -105,7 +106,7 @@ async fn an_interrupt_withdraws_an_open_question_and_a_late_answer_does_nothing(
 async fn the_natural_build_of_the_demo_asks_once_and_ends_well() {
     let cli = Cli::installed().await;
     for prompt in ["A page about kites", "Once more, in blue"] {
-        let mut build = cli.start(BUILD);
+        let mut build = cli.start(Mode::Build);
         build.turn(prompt).await;
         let request = build.permission_request().await;
         build.allow(&request).await;

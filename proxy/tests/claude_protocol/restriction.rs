@@ -1,8 +1,9 @@
 //! A chat reads, and nothing else: tools are restricted in fact, and what a project brings along does not run.
 
+use catalyst_proxy::agent::Mode;
 use serde_json::{Value, json};
 
-use crate::session::{CHAT, Cli, Events};
+use crate::session::{Cli, Events};
 
 fn tools(events: &Events) -> Vec<&str> {
     events.init()["tools"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
@@ -11,7 +12,7 @@ fn tools(events: &Events) -> Vec<&str> {
 #[tokio::test]
 async fn a_chat_has_three_tools_and_refuses_every_other() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("BASH echo made >made.txt").await;
     let events = chat.result().await;
     assert_eq!(tools(&events), ["Glob", "Grep", "Read"]);
@@ -33,7 +34,7 @@ async fn a_chat_has_three_tools_and_refuses_every_other() {
 #[tokio::test]
 async fn allowed_tools_alone_do_not_restrict() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(&["--allowedTools=Read,Grep,Glob"]);
+    let mut chat = cli.start_with(&["--allowedTools=Read,Grep,Glob"]);
     chat.turn("BASH echo hello").await;
     let events = chat.result().await;
     assert!(tools(&events).contains(&"Bash"));
@@ -54,6 +55,8 @@ fn plant_everything(cli: &Cli) {
     let server = |name: &str| json!({ "mcpServers": { name: { "command": "sh", "args": ["-c", touch(name)] } } });
     cli.plant("project/.mcp.json", &server("ran-project-mcp").to_string());
     cli.plant(".claude.json", &server("ran-home-mcp").to_string());
+    cli.plant("idea.md", "words of the idea\n");
+    cli.plant("meta.json", "{}\n");
     cli.plant("project/notes.md", "words\n");
 }
 
@@ -68,7 +71,7 @@ fn ran(cli: &Cli) -> Vec<String> {
 async fn hooks_and_mcp_servers_of_a_project_do_not_run_in_a_chat() {
     let cli = Cli::installed().await;
     plant_everything(&cli);
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("READ notes.md").await;
     let events = chat.result().await;
     assert_eq!(events.init()["mcp_servers"], json!([]));
@@ -77,12 +80,54 @@ async fn hooks_and_mcp_servers_of_a_project_do_not_run_in_a_chat() {
     assert_eq!(ran(&cli), [""; 0]);
 }
 
-/// The control: without the two flags, they do run.
+/// The agent can write the project, so what lies there must not give it leave; a user's own servers are the user's word.
+#[tokio::test]
+async fn hooks_leave_and_mcp_servers_of_a_project_count_for_nothing_in_a_build() {
+    let cli = Cli::installed().await;
+    plant_everything(&cli);
+    let mut build = cli.start(Mode::Build);
+    build.turn("BASH sh -c 'echo made >made.txt'").await;
+    let request = build.permission_request().await;
+    assert_eq!(request["request"]["tool_name"], "Bash", "the project's settings allow it, and are not asked");
+    build.answer(&request, json!({ "behavior": "deny", "message": "no" })).await;
+    build.result().await;
+    build.end().await;
+    assert_eq!(ran(&cli), ["ran-home-mcp"]);
+}
+
+#[tokio::test]
+async fn a_chat_reads_the_idea_without_asking_and_a_build_does_not_write_beside_its_folder_unasked() {
+    let cli = Cli::installed().await;
+    plant_everything(&cli);
+    let mut chat = cli.start(Mode::Chat);
+    chat.turn("READ ../idea.md").await;
+    let events = chat.result().await;
+    assert!(events.of_type("control_request").is_empty(), "{events:?}");
+    assert!(events.tool_results()[0]["content"].as_str().unwrap().contains("words of the idea"), "{events:?}");
+    chat.end().await;
+    let mut build = cli.start(Mode::Build);
+    for file in ["../meta.json", ".claude/settings.json"] {
+        // The CLI writes over a file only after it was read.
+        build.turn(&format!("READ {file}\nWRITE {file} spoilt")).await;
+        let mut request = build.permission_request().await;
+        if request["request"]["tool_name"] == "Read" {
+            build.allow(&request).await;
+            request = build.permission_request().await;
+        }
+        assert_eq!(request["request"]["tool_name"], "Write", "{file}");
+        build.answer(&request, json!({ "behavior": "deny", "message": "no" })).await;
+        build.result().await;
+    }
+    build.end().await;
+    assert_eq!(std::fs::read_to_string(cli.home("meta.json")).unwrap(), "{}\n");
+}
+
+/// The control: without the flags, they do run.
 #[tokio::test]
 async fn without_the_flags_hooks_and_mcp_servers_run() {
     let cli = Cli::installed().await;
     plant_everything(&cli);
-    let mut chat = cli.start(&["--tools=Read,Grep,Glob"]);
+    let mut chat = cli.start_without("--setting-sources=user", &["--tools=Read,Grep,Glob"]);
     chat.turn("READ notes.md").await;
     chat.result().await;
     chat.end().await;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use catalyst_proxy::agent::Mode;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::session::{BUILD, CHAT, Cli, STREAMING, is_permission_request};
+use crate::session::{Cli, is_permission_request};
 
 fn has_delta(event: &Value, text: &str) -> bool {
     event["event"]["delta"]["text"].as_str().is_some_and(|delta| delta.contains(text))
@@ -15,7 +16,7 @@ fn has_delta(event: &Value, text: &str) -> bool {
 #[tokio::test]
 async fn an_interrupt_ends_the_turn_and_keeps_the_process() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("SLOW 600 100").await;
     chat.until(|event| has_delta(event, "tick 2")).await;
     chat.interrupt("stop-1").await;
@@ -37,7 +38,7 @@ async fn an_interrupt_ends_the_turn_and_keeps_the_process() {
 #[tokio::test]
 async fn an_interrupt_ends_a_turn_whose_api_hangs() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("HANG").await;
     chat.until(|event| has_delta(event, "moment")).await;
     chat.interrupt("stop-1").await;
@@ -50,7 +51,7 @@ async fn an_interrupt_ends_a_turn_whose_api_hangs() {
 #[tokio::test]
 async fn an_interrupt_without_a_turn_is_answered_and_does_not_stop_the_next() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("SAY first").await;
     chat.result().await;
     chat.interrupt("stop-1").await;
@@ -63,7 +64,7 @@ async fn an_interrupt_without_a_turn_is_answered_and_does_not_stop_the_next() {
 #[tokio::test]
 async fn an_interrupt_ends_a_running_command() {
     let cli = Cli::installed().await;
-    let mut build = cli.start(BUILD);
+    let mut build = cli.start(Mode::Build);
     build.turn("BASH sh -c 'echo $$ >pid; exec sleep 600'").await;
     let request = build.permission_request().await;
     build.allow(&request).await;
@@ -85,7 +86,7 @@ async fn an_interrupt_ends_a_running_command() {
 #[tokio::test]
 async fn the_end_of_stdin_ends_an_idle_process_and_lets_a_turn_finish() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("SLOW 10 50").await;
     chat.until(|event| has_delta(event, "tick 1")).await;
     chat.close_stdin();
@@ -97,7 +98,7 @@ async fn the_end_of_stdin_ends_an_idle_process_and_lets_a_turn_finish() {
 #[tokio::test]
 async fn the_end_of_stdin_with_an_open_question_ends_without_running_the_tool() {
     let cli = Cli::installed().await;
-    let mut build = cli.start(BUILD);
+    let mut build = cli.start(Mode::Build);
     build.turn("BASH sh -c 'echo made >made.txt'").await;
     build.until(is_permission_request).await;
     build.close_stdin();
@@ -109,7 +110,7 @@ async fn the_end_of_stdin_with_an_open_question_ends_without_running_the_tool() 
 #[tokio::test]
 async fn a_term_signal_ends_it_with_143_and_no_result() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.turn("SLOW 600 100").await;
     chat.until(|event| has_delta(event, "tick 2")).await;
     kill(Pid::from_raw(chat.pid()), Signal::SIGTERM).unwrap();
@@ -121,7 +122,7 @@ async fn a_term_signal_ends_it_with_143_and_no_result() {
 #[tokio::test]
 async fn a_line_that_is_not_json_ends_it_with_1() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(CHAT);
+    let mut chat = cli.start(Mode::Chat);
     chat.line("hello").await;
     let (events, status) = chat.rest().await;
     assert_eq!(status.code(), Some(1));
@@ -132,7 +133,7 @@ async fn a_line_that_is_not_json_ends_it_with_1() {
 #[tokio::test]
 async fn an_unknown_flag_is_refused_on_stderr_alone() {
     let cli = Cli::installed().await;
-    let mut chat = cli.start(&["--no-such-flag"]);
+    let mut chat = cli.start_with(&["--no-such-flag"]);
     let (events, status) = chat.rest().await;
     assert_eq!((events.0.len(), status.code()), (0, Some(1)));
     assert!(chat.stderr().await.contains("unknown option '--no-such-flag'"));
@@ -141,8 +142,7 @@ async fn an_unknown_flag_is_refused_on_stderr_alone() {
 #[tokio::test]
 async fn stream_json_output_needs_verbose() {
     let cli = Cli::installed().await;
-    let flags: Vec<&str> = STREAMING.iter().copied().filter(|flag| *flag != "--verbose").collect();
-    let output = cli.command(&flags).output().await.unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("requires --verbose"), "{output:?}");
+    let mut chat = cli.start_without("--verbose", &[]);
+    assert_eq!(chat.rest().await.1.code(), Some(1));
+    assert!(chat.stderr().await.contains("requires --verbose"));
 }
