@@ -3,6 +3,7 @@
 pub mod health;
 pub mod ideas;
 pub mod session;
+pub mod terminals;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;

@@ -16,6 +16,7 @@ use crate::remote::Remote;
 use crate::remote::ideas::Ideas;
 use crate::run::{RunSettings, Runs};
 use crate::settings::{Settings, WebSettings};
+use crate::terminal::{TerminalSettings, Terminals};
 
 /// What all handlers share.
 pub type App = Arc<AppState>;
@@ -36,6 +37,8 @@ pub struct AppState {
     pub ideas: Arc<Ideas>,
     /// The runs on the VM.
     pub runs: Arc<Runs>,
+    /// The terminals on the VM.
+    pub terminals: Arc<Terminals>,
     /// Writes what runs tell into the ideas.
     pub observer: Arc<Observer>,
     /// The way to the VM.
@@ -68,6 +71,8 @@ impl AppState {
             ..RunSettings::default()
         };
         let runs = Runs::new(remote.clone(), run_settings, observer.clone());
+        let terminal_settings = TerminalSettings { mode: settings.terminal, ..TerminalSettings::default() };
+        let terminals = Terminals::new(remote.clone(), terminal_settings);
         if settings.web.allowed_origins.is_empty() {
             tracing::warn!(
                 "neither ALLOWED_ORIGINS nor PUBLIC_URL is set: only requests that a browser marks as same-origin may \
@@ -82,6 +87,7 @@ impl AppState {
             health,
             ideas,
             runs,
+            terminals,
             observer,
             remote,
             started: Instant::now(),

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::origin::Origin;
-use crate::settings::{KeySource, Secret, Settings, SettingsError, SshSettings, WebSettings};
+use crate::settings::{KeySource, Secret, Settings, SettingsError, SshSettings, TerminalMode, WebSettings};
 
 /// Secrets shorter than this are refused: a guessable one opens a shell on the VM.
 pub const SHORTEST_SECRET: usize = 16;
@@ -118,6 +118,10 @@ pub struct RawSettings {
     /// How Claude Code is called on the VM.
     #[arg(long, env = "CLAUDE_COMMAND", default_value = "claude", global = true)]
     pub claude_command: String,
+    /// Terminals on the VM. auto: kept by tmux or screen where the VM has them, so that they outlive the pod; plain: kept by
+    /// this server alone; off: none.
+    #[arg(long, env = "TERMINAL", default_value = "auto", global = true)]
+    pub terminal: String,
     /// Form of the log: json or text.
     #[arg(long, env = "LOG_FORMAT", default_value = "json", global = true)]
     pub log_format: String,
@@ -145,6 +149,15 @@ impl RawSettings {
         let web = self.check_web(&mut problems);
         let ssh = self.check_ssh(&mut problems);
         let silence = problems.parse::<u64>("CLAUDE_TIMEOUT_MS", &self.claude_timeout_ms, "600000", "milliseconds");
+        let terminal = match or_default(&self.terminal, "auto") {
+            "auto" => TerminalMode::Auto,
+            "plain" => TerminalMode::Plain,
+            "off" => TerminalMode::Off,
+            other => {
+                problems.add(format!("TERMINAL is {other:?}; set it to auto, plain or off."));
+                TerminalMode::Off
+            }
+        };
         if !matches!(self.log_format.as_str(), "json" | "text" | "") {
             problems.add(format!("LOG_FORMAT is {:?}; set it to json or text.", self.log_format));
         }
@@ -158,6 +171,7 @@ impl RawSettings {
                     ideas_base_path: or_default(&self.ideas_base_path, "~/catalyst/ideas").to_owned(),
                     claude_command: or_default(&self.claude_command, "claude").to_owned(),
                     claude_silence: Duration::from_millis(silence.max(1000)),
+                    terminal,
                 })
             }
             _ => Err(SettingsError(problems.0)),

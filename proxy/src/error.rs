@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::remote::RemoteError;
 use crate::remote::ideas::IdeasError;
+use crate::terminal::TerminalError;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -53,6 +54,9 @@ pub enum ApiError {
     /// What the ideas say.
     #[error(transparent)]
     Ideas(#[from] IdeasError),
+    /// What the terminals say.
+    #[error(transparent)]
+    Terminal(#[from] TerminalError),
 }
 
 /// The envelope of a refusal.
@@ -79,6 +83,8 @@ impl ApiError {
             ApiError::Broken => StatusCode::INTERNAL_SERVER_ERROR,
             ApiError::Restarting => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+            ApiError::Terminal(TerminalError::NotFound) => StatusCode::NOT_FOUND,
+            ApiError::Terminal(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Ideas(error) => match error {
                 IdeasError::Damaged { .. } | IdeasError::Refused { .. } => StatusCode::INTERNAL_SERVER_ERROR,
                 IdeasError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -92,6 +98,7 @@ impl ApiError {
         match self {
             ApiError::Ideas(IdeasError::Ssh(failure)) => Some(failure.reason.as_str()),
             ApiError::Ideas(IdeasError::Remote(RemoteError::Ssh(failure))) => Some(failure.reason.as_str()),
+            ApiError::Terminal(error) => error.reason(),
             _ => None,
         }
     }

@@ -22,5 +22,6 @@ pub mod run;
 pub mod server;
 pub mod settings;
 pub mod telemetry;
+pub mod terminal;
 pub mod tools;
 pub mod websocket;

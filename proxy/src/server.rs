@@ -10,10 +10,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::api::{BODY_LIMIT, health, ideas, session};
+use crate::api::{BODY_LIMIT, health, ideas, session, terminals};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::{assets, websocket};
@@ -29,6 +29,8 @@ pub fn routes(app: &App) -> Router {
     let signed_in = Router::new()
         .route("/ideas", get(ideas::list).post(ideas::create))
         .route("/ideas/{id}", get(ideas::read).patch(ideas::change).delete(ideas::delete))
+        .route("/ideas/{id}/terminals", get(terminals::list))
+        .route("/ideas/{id}/terminals/{number}", delete(terminals::close))
         .route_layer(from_fn(require_session));
     let api = Router::new()
         .route("/login", post(session::login))
@@ -44,7 +46,10 @@ pub fn routes(app: &App) -> Router {
         .layer(from_fn_with_state(app.clone(), identify))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready));
-    let socket = Router::new().route("/ws", get(websocket::upgrade)).layer(from_fn_with_state(app.clone(), identify));
+    let socket = Router::new()
+        .route("/ws", get(websocket::upgrade))
+        .route("/ws/terminal", get(websocket::terminal::upgrade))
+        .layer(from_fn_with_state(app.clone(), identify));
     Router::new()
         .nest("/api", api.fallback(not_found))
         .merge(health)

@@ -49,6 +49,20 @@ pub struct Settings {
     pub claude_command: String,
     /// How long a run may be silent.
     pub claude_silence: Duration,
+    /// Whether there are terminals.
+    pub terminal: TerminalMode,
+}
+
+/// Whether there are terminals, and what keeps them while nobody looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TerminalMode {
+    /// tmux or screen where the VM has them, else this process.
+    #[default]
+    Auto,
+    /// Only this process.
+    Plain,
+    /// There are none.
+    Off,
 }
 
 /// Sign-in and web safety.

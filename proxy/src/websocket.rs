@@ -4,6 +4,7 @@
 //! that goes out passes one bounded queue: a client that does not read holds up its own viewers only.
 
 mod outgoing;
+pub mod terminal;
 mod viewer;
 mod worker;
 

@@ -8,7 +8,7 @@ use catalyst_proxy::health::Timing;
 use catalyst_proxy::origin::Origin;
 use catalyst_proxy::protocol::ALIVE;
 use catalyst_proxy::server;
-use catalyst_proxy::settings::{KeySource, Secret, Settings, SshSettings, WebSettings};
+use catalyst_proxy::settings::{KeySource, Secret, Settings, SshSettings, TerminalMode, WebSettings};
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use futures::{SinkExt, StreamExt};
 use reqwest::{Method, RequestBuilder, Response};
@@ -70,6 +70,7 @@ pub fn settings(sshd: &TestSshd) -> Settings {
         ideas_base_path: "~/catalyst/ideas".to_owned(),
         claude_command: "claude".to_owned(),
         claude_silence: Duration::from_secs(60),
+        terminal: TerminalMode::Auto,
     }
 }
 
