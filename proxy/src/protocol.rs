@@ -2,11 +2,13 @@
 //!
 //! `ideaId` goes back exactly as the client wrote it: the existing client drops everything else.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::run::{Frame, Position, Seq, Start};
+use crate::run::{Answer, Frame, Permissions, Position, RunList, RunSummary, Seq, Start};
 
 /// The answer to a frame that is no message; the words are those that the existing server uses.
 pub const INVALID: &str = "Invalid message format";
@@ -36,6 +38,8 @@ pub enum Command {
         instructions: String,
         /// Makes a repetition harmless.
         message_id: Option<String>,
+        /// How much it may do without asking.
+        permissions: Permissions,
     },
     /// Stop the turn.
     Cancel,
@@ -55,10 +59,25 @@ pub enum Command {
     Answer {
         /// Which request.
         request_id: String,
-        /// Yes or no.
-        allow: bool,
-        /// What Claude is told when it is no.
-        message: Option<String>,
+        /// The word on it.
+        answer: Answer,
+    },
+    /// Tell what is always allowed.
+    Permissions,
+    /// Ask for what a rule covers again.
+    Revoke {
+        /// As the CLI writes it.
+        rule: String,
+    },
+    /// Tell of the runs.
+    Runs {
+        /// Of those below this one; from the latest on without it.
+        before: Option<u64>,
+    },
+    /// Remove old runs.
+    Trim {
+        /// All but so many.
+        keep: u64,
     },
 }
 
@@ -79,17 +98,31 @@ impl Command {
                 About { message_id: message_id.clone(), request_id: None }
             }
             Command::Answer { request_id, .. } => About { message_id: None, request_id: Some(request_id.clone()) },
-            Command::Cancel | Command::Subscribe { .. } | Command::Unsubscribe | Command::Page { .. } => {
-                About::default()
-            }
+            Command::Cancel
+            | Command::Subscribe { .. }
+            | Command::Unsubscribe
+            | Command::Page { .. }
+            | Command::Permissions
+            | Command::Revoke { .. }
+            | Command::Runs { .. }
+            | Command::Trim { .. } => About::default(),
         }
     }
 
     /// Whether it changes something on the VM: then it is carried out even if its client goes away meanwhile.
     pub fn acts(&self) -> bool {
         match self {
-            Command::Chat { .. } | Command::Build { .. } | Command::Cancel | Command::Answer { .. } => true,
-            Command::Subscribe { .. } | Command::Unsubscribe | Command::Page { .. } => false,
+            Command::Chat { .. }
+            | Command::Build { .. }
+            | Command::Cancel
+            | Command::Answer { .. }
+            | Command::Revoke { .. }
+            | Command::Trim { .. } => true,
+            Command::Subscribe { .. }
+            | Command::Unsubscribe
+            | Command::Page { .. }
+            | Command::Permissions
+            | Command::Runs { .. } => false,
         }
     }
 }
@@ -97,13 +130,54 @@ impl Command {
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 enum Wire {
-    Chat { idea_id: String, message: String, message_id: Option<String> },
-    Build { idea_id: String, instructions: String, message_id: Option<String> },
-    Cancel { idea_id: String },
-    Subscribe { idea_id: String, run: Option<u64>, after: Option<String> },
-    Unsubscribe { idea_id: String },
-    Page { idea_id: String, before: WirePosition },
-    Answer { idea_id: String, request_id: String, decision: WireDecision, message: Option<String> },
+    Chat {
+        idea_id: String,
+        message: String,
+        message_id: Option<String>,
+    },
+    Build {
+        idea_id: String,
+        instructions: String,
+        message_id: Option<String>,
+        mode: Option<WirePermissions>,
+    },
+    Cancel {
+        idea_id: String,
+    },
+    Subscribe {
+        idea_id: String,
+        run: Option<u64>,
+        after: Option<String>,
+    },
+    Unsubscribe {
+        idea_id: String,
+    },
+    Page {
+        idea_id: String,
+        before: WirePosition,
+    },
+    Answer {
+        idea_id: String,
+        request_id: String,
+        decision: WireDecision,
+        message: Option<String>,
+        answers: Option<BTreeMap<String, WireAnswer>>,
+    },
+    Permissions {
+        idea_id: String,
+    },
+    Revoke {
+        idea_id: String,
+        rule: String,
+    },
+    Runs {
+        idea_id: String,
+        before: Option<u64>,
+    },
+    Trim {
+        idea_id: String,
+        keep: u64,
+    },
 }
 
 #[derive(Deserialize)]
@@ -116,8 +190,50 @@ struct WirePosition {
 #[serde(rename_all = "lowercase")]
 enum WireDecision {
     Allow,
+    Always,
     Deny,
 }
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum WirePermissions {
+    Ask,
+    AcceptEdits,
+    All,
+    Plan,
+}
+
+impl From<WirePermissions> for Permissions {
+    fn from(wire: WirePermissions) -> Permissions {
+        match wire {
+            WirePermissions::Ask => Permissions::Ask,
+            WirePermissions::AcceptEdits => Permissions::AcceptEdits,
+            WirePermissions::All => Permissions::All,
+            WirePermissions::Plan => Permissions::Plan,
+        }
+    }
+}
+
+/// One answer, or several where several may be chosen.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WireAnswer {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl WireAnswer {
+    /// As the CLI reads it.
+    fn joined(self) -> String {
+        match self {
+            WireAnswer::One(answer) => answer,
+            WireAnswer::Several(answers) => answers.join(", "),
+        }
+    }
+}
+
+/// What Claude is told where the person gives no reason.
+const DENIED: &str = "The person denied this.";
 
 /// A frame that is no message of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -132,7 +248,10 @@ pub fn decode(text: &str) -> Result<Request, Invalid> {
     let wire: Wire = serde_json::from_str(text).map_err(|_| Invalid)?;
     let (idea_id, command) = match wire {
         Wire::Chat { idea_id, message, message_id } => (idea_id, Command::Chat { message, message_id }),
-        Wire::Build { idea_id, instructions, message_id } => (idea_id, Command::Build { instructions, message_id }),
+        Wire::Build { idea_id, instructions, message_id, mode } => {
+            let permissions = mode.map_or_else(Permissions::default, Permissions::from);
+            (idea_id, Command::Build { instructions, message_id, permissions })
+        }
         Wire::Cancel { idea_id } => (idea_id, Command::Cancel),
         Wire::Subscribe { idea_id, run, after } => {
             let after = match (run, after) {
@@ -145,10 +264,21 @@ pub fn decode(text: &str) -> Result<Request, Invalid> {
         }
         Wire::Unsubscribe { idea_id } => (idea_id, Command::Unsubscribe),
         Wire::Page { idea_id, before } => (idea_id, Command::Page { before: position(before.run, &before.seq)? }),
-        Wire::Answer { idea_id, request_id, decision, message } => {
-            let allow = matches!(decision, WireDecision::Allow);
-            (idea_id, Command::Answer { request_id, allow, message })
+        Wire::Answer { idea_id, request_id, decision, message, answers } => {
+            let answer = match (decision, answers) {
+                (WireDecision::Allow, Some(answers)) => {
+                    Answer::Answers(answers.into_iter().map(|(question, answer)| (question, answer.joined())).collect())
+                }
+                (WireDecision::Allow, None) => Answer::Allow,
+                (WireDecision::Always, _) => Answer::Always,
+                (WireDecision::Deny, _) => Answer::Deny { message: message.unwrap_or_else(|| DENIED.to_owned()) },
+            };
+            (idea_id, Command::Answer { request_id, answer })
         }
+        Wire::Permissions { idea_id } => (idea_id, Command::Permissions),
+        Wire::Revoke { idea_id, rule } => (idea_id, Command::Revoke { rule }),
+        Wire::Runs { idea_id, before } => (idea_id, Command::Runs { before }),
+        Wire::Trim { idea_id, keep } => (idea_id, Command::Trim { keep }),
     };
     Ok(Request { idea_id, command })
 }
@@ -193,12 +323,31 @@ pub enum Notice<'a> {
         /// Whether a turn is running.
         live: bool,
     },
+    /// What is always allowed in the idea.
+    #[serde(rename = "permissions")]
+    Permissions {
+        /// Rules of the CLI.
+        rules: &'a [String],
+    },
+    /// The idea's runs, newest first.
+    #[serde(rename = "runs")]
+    Runs {
+        /// The runs.
+        runs: &'a [RunSummary],
+        /// Where older ones can be asked from.
+        before: Option<u64>,
+    },
 }
 
 impl<'a> Notice<'a> {
     /// A failure of what `about` names.
     pub fn error(error: &'a str, about: &'a About) -> Notice<'a> {
         Notice::Error { error, message_id: about.message_id.as_deref(), request_id: about.request_id.as_deref() }
+    }
+
+    /// The answer to `runs` and `trim`.
+    pub fn runs(list: &'a RunList) -> Notice<'a> {
+        Notice::Runs { runs: &list.runs, before: list.before }
     }
 
     /// The answer to `subscribe`.
@@ -289,8 +438,43 @@ mod tests {
         assert_eq!(chat.idea_id, "my-idea");
         assert_eq!(chat.command, Command::Chat { message: "hi".into(), message_id: None });
         let build = decode(r#"{"type":"build","ideaId":"x","instructions":"do","later":1}"#).unwrap();
-        assert_eq!(build.command, Command::Build { instructions: "do".into(), message_id: None });
+        let permissions = Permissions::AcceptEdits;
+        assert_eq!(build.command, Command::Build { instructions: "do".into(), message_id: None, permissions });
         assert_eq!(decode(r#"{"type":"cancel","ideaId":"x"}"#).unwrap().command, Command::Cancel);
+    }
+
+    #[test]
+    fn an_answer_is_a_word_a_reason_or_answers_by_question() {
+        let answer = |more: &str| {
+            let text = format!(r#"{{"type":"answer","ideaId":"x","requestId":"r","decision":{more}}}"#);
+            decode(&text).map(|request| match request.command {
+                Command::Answer { answer, .. } => answer,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert_eq!(answer(r#""allow""#), Ok(Answer::Allow));
+        assert_eq!(answer(r#""always""#), Ok(Answer::Always));
+        assert_eq!(answer(r#""deny""#), Ok(Answer::Deny { message: DENIED.into() }));
+        assert_eq!(answer(r#""deny","message":"no""#), Ok(Answer::Deny { message: "no".into() }));
+        let answers = BTreeMap::from([("A?".to_owned(), "x".to_owned()), ("B?".to_owned(), "y, z".to_owned())]);
+        assert_eq!(answer(r#""allow","answers":{"A?":"x","B?":["y","z"]}"#), Ok(Answer::Answers(answers)));
+        assert_eq!(answer(r#""allow","answers":{"A?":1}"#), Err(Invalid));
+    }
+
+    #[test]
+    fn a_build_says_how_far_it_may_go() {
+        let permissions = |mode: &str| {
+            let text = format!(r#"{{"type":"build","ideaId":"x","instructions":"do","mode":{mode}}}"#);
+            decode(&text).map(|request| match request.command {
+                Command::Build { permissions, .. } => permissions,
+                other => panic!("{other:?}"),
+            })
+        };
+        for each in [Permissions::Ask, Permissions::AcceptEdits, Permissions::All, Permissions::Plan] {
+            assert_eq!(permissions(&format!("\"{}\"", each.as_str())), Ok(each));
+        }
+        assert_eq!(permissions("null"), Ok(Permissions::AcceptEdits));
+        assert_eq!(permissions("\"bypassPermissions\""), Err(Invalid), "never more than was said");
     }
 
     #[test]

@@ -33,6 +33,16 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// For the log: the word, without what was written.
+    pub fn said(&self) -> &'static str {
+        match self {
+            Answer::Allow => "allow",
+            Answer::Always => "always",
+            Answer::Answers(_) => "answers",
+            Answer::Deny { .. } => "deny",
+        }
+    }
+
     /// What it comes down to.
     pub fn decision(&self) -> Decision {
         match self {

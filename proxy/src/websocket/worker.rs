@@ -14,10 +14,8 @@ use crate::app::App;
 use crate::observer::reference;
 use crate::protocol::{self, About, Command, Notice, Prefix};
 use crate::remote::ideas::IdeasError;
-use crate::run::{Answer, IdeaRef, Mode, Position, RunError, Runs};
+use crate::run::{IdeaRef, Mode, Permissions, Position, RunError, Runs};
 use crate::websocket::viewer::FromTurn;
-
-const STOPPED_BY_PERSON: &str = "The person denied this.";
 
 /// A running worker; ends by itself when there is nothing left to do, or when it is dropped and what acts is done.
 pub(super) struct Worker {
@@ -96,9 +94,11 @@ impl Work {
             Err(error) => return self.error(&error.to_string(), &about).await,
         };
         let outcome = match command {
-            Command::Chat { message, message_id } => self.send(&idea, Mode::Chat, message, message_id).await,
-            Command::Build { instructions, message_id } => {
-                self.send(&idea, Mode::Build, instructions, message_id).await
+            Command::Chat { message, message_id } => {
+                self.send(&idea, Mode::Chat, Permissions::default(), message, message_id).await
+            }
+            Command::Build { instructions, message_id, permissions } => {
+                self.send(&idea, Mode::Build, permissions, instructions, message_id).await
             }
             Command::Cancel => self.app.runs.stop(&idea).await,
             Command::Subscribe { after } => {
@@ -114,29 +114,54 @@ impl Work {
                 }
                 Err(error) => Err(error),
             },
-            Command::Answer { request_id, allow, message } => {
-                let answer = if allow {
-                    Answer::Allow
-                } else {
-                    Answer::Deny { message: message.unwrap_or_else(|| STOPPED_BY_PERSON.to_owned()) }
-                };
-                self.app.runs.answer(&idea, &request_id, answer).await
+            Command::Answer { request_id, answer } => {
+                let said = answer.said();
+                let outcome = self.app.runs.answer(&idea, &request_id, answer).await;
+                if outcome.is_ok() {
+                    tracing::info!(idea = idea.slug, request = request_id, answer = said, "permission answered");
+                }
+                outcome
             }
+            Command::Permissions => self.tell_rules(self.app.runs.allowances(&idea).await).await,
+            Command::Revoke { rule } => {
+                tracing::info!(idea = idea.slug, "a standing permission is revoked");
+                self.tell_rules(self.app.runs.revoke(&idea, &rule).await).await
+            }
+            Command::Runs { before } => self.tell_runs(&idea, before).await,
+            Command::Trim { keep } => match self.app.runs.trim(&idea, keep).await {
+                Ok(()) => {
+                    tracing::info!(idea = idea.slug, keep, "old runs are removed");
+                    self.tell_runs(&idea, None).await
+                }
+                Err(error) => Err(error),
+            },
         };
         if let Err(error) = outcome {
             self.error(&error.to_string(), &about).await;
         }
     }
 
+    async fn tell_rules(&self, rules: Result<Vec<String>, RunError>) -> Result<(), RunError> {
+        self.outgoing.text(Notice::Permissions { rules: &rules? }.encode(&self.idea_id)).await;
+        Ok(())
+    }
+
+    async fn tell_runs(&self, idea: &IdeaRef, before: Option<u64>) -> Result<(), RunError> {
+        let list = self.app.runs.list(idea, before).await?;
+        self.outgoing.text(Notice::runs(&list).encode(&self.idea_id)).await;
+        Ok(())
+    }
+
     async fn send(
         &mut self,
         idea: &IdeaRef,
         mode: Mode,
+        permissions: Permissions,
         text: String,
         message_id: Option<String>,
     ) -> Result<(), RunError> {
         let id = message_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        let accepted = self.app.runs.send(idea, mode, &text, Some(&id)).await?;
+        let accepted = self.app.runs.send_with(idea, mode, permissions, &text, Some(&id)).await?;
         self.app.observer.turn_accepted(idea, mode);
         tracing::info!(idea = idea.slug, run = accepted.run, mode = ?mode, "message taken");
         if let Some(message_id) = &message_id {
