@@ -2,8 +2,10 @@
 
 pub mod health;
 pub mod ideas;
+pub mod project;
 pub mod session;
 pub mod terminals;
+pub mod trash;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::remote::RemoteError;
-use crate::remote::ideas::IdeasError;
+use crate::remote::ideas::{IdeasError, WithContent};
 use crate::terminal::TerminalError;
 
 /// Why a request was refused.
@@ -33,12 +33,18 @@ pub enum ApiError {
     /// 405.
     #[error("Method not allowed")]
     MethodNotAllowed,
+    /// 412: somebody else edited the idea; it is sent along as it is now.
+    #[error("Somebody else changed this idea meanwhile; nothing was written. Look at what it is now and try again")]
+    Changed(Box<WithContent>),
     /// 413.
     #[error("The request is larger than {0} bytes")]
     TooLarge(usize),
     /// 415.
     #[error("Send JSON with Content-Type: application/json")]
     NotJson,
+    /// 416, with the file's length.
+    #[error("The file has {0} bytes; ask for a range within")]
+    NoSuchRange(u64),
     /// 429.
     #[error("Too many failed sign-ins; try again in {} s", .0.as_secs().saturating_add(1))]
     TooMany(Duration),
@@ -66,6 +72,8 @@ struct Refusal {
     error: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Box<WithContent>>,
 }
 
 impl ApiError {
@@ -77,8 +85,10 @@ impl ApiError {
             ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
             ApiError::NotFound | ApiError::Ideas(IdeasError::NotFound) => StatusCode::NOT_FOUND,
             ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            ApiError::Changed(_) => StatusCode::PRECONDITION_FAILED,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ApiError::NoSuchRange(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             ApiError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             ApiError::Broken => StatusCode::INTERNAL_SERVER_ERROR,
             ApiError::Restarting => StatusCode::SERVICE_UNAVAILABLE,
@@ -110,11 +120,25 @@ impl IntoResponse for ApiError {
         if status.is_server_error() {
             tracing::warn!(status = status.as_u16(), cause = %self, "request failed");
         }
-        let body = Refusal { ok: false, error: self.to_string(), reason: self.reason() };
-        let mut response = (status, Json(body)).into_response();
-        if let ApiError::TooMany(wait) = self {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
-        }
-        response
+        let (error, reason) = (self.to_string(), self.reason());
+        let mut extra = HeaderMap::new();
+        let data = match self {
+            ApiError::TooMany(wait) => {
+                extra.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
+                None
+            }
+            ApiError::NoSuchRange(size) => {
+                extra.extend(
+                    HeaderValue::from_str(&format!("bytes */{size}")).map(|range| (header::CONTENT_RANGE, range)),
+                );
+                None
+            }
+            ApiError::Changed(now) => {
+                extra.extend(HeaderValue::from_str(&now.tag()).map(|tag| (header::ETAG, tag)));
+                Some(now)
+            }
+            _ => None,
+        };
+        (status, extra, Json(Refusal { ok: false, error, reason, data })).into_response()
     }
 }

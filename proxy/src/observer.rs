@@ -48,9 +48,9 @@ impl Pending {
             return None;
         }
         Some(Change {
-            title: None,
             status: (status != idea.status).then_some(status),
             session_id: session_id.map(Some),
+            ..Change::default()
         })
     }
 }

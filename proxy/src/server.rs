@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::api::{BODY_LIMIT, health, ideas, session, terminals};
+use crate::api::{BODY_LIMIT, health, ideas, project, session, terminals, trash};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::{assets, websocket};
@@ -31,6 +31,12 @@ pub fn routes(app: &App) -> Router {
         .route("/ideas/{id}", get(ideas::read).patch(ideas::change).delete(ideas::delete))
         .route("/ideas/{id}/terminals", get(terminals::list))
         .route("/ideas/{id}/terminals/{number}", delete(terminals::close))
+        .route("/ideas/{id}/project", get(project::folder))
+        .route("/ideas/{id}/project/file", get(project::file))
+        .route("/ideas/{id}/changes", get(project::changes))
+        .route("/trash", get(trash::list))
+        .route("/trash/{name}", delete(trash::remove))
+        .route("/trash/{name}/restore", post(trash::restore))
         .route_layer(from_fn(require_session));
     let api = Router::new()
         .route("/login", post(session::login))

@@ -1,43 +1,48 @@
 //! The ideas: list, create, read, change, delete.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
 
-use super::{Body, Envelope, IdeaId, data, done};
+use super::{Body, IdeaId, data};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::remote::ideas::{Change, Idea, Status, is_identifier};
+use crate::remote::ideas::{Change, Damaged, Edit, Idea, Status, WithContent, is_identifier};
 
 const LONGEST_TITLE: usize = 500;
 
-/// An idea with its text.
-#[derive(Debug, Serialize)]
-pub struct WithContent {
-    #[serde(flatten)]
-    idea: Idea,
-    content: String,
-}
-
-/// GET /api/ideas.
+/// GET /api/ideas: beside `data` the folders that cannot be read, where there are any.
 ///
 /// # Errors
 /// When the VM cannot be asked.
-pub async fn list(State(app): State<App>) -> Result<Json<Envelope<Vec<Idea>>>, ApiError> {
+pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
     let listing = app.ideas.list().await?;
-    if !listing.damaged.is_empty() {
-        tracing::warn!(folders = listing.damaged.join(", "), "ideas with a damaged meta.json are left out of the list");
-    }
-    Ok(data(listing.ideas.clone()))
+    let body = listing.rendered(|listing| {
+        let damaged: Vec<&str> = listing.damaged.iter().map(|damaged| damaged.slug.as_str()).collect();
+        if !damaged.is_empty() {
+            tracing::warn!(folders = damaged.join(", "), "ideas with a damaged meta.json cannot be shown");
+        }
+        let listed = Listed { ok: true, data: &listing.ideas, damaged: &listing.damaged };
+        serde_json::to_vec(&listed).unwrap_or_default().into()
+    });
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    ok: bool,
+    data: &'a [Idea],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    damaged: &'a [Damaged],
 }
 
 /// POST /api/ideas `{title, content}`.
 ///
 /// # Errors
 /// 400 without both, or when the VM cannot be asked.
-pub async fn create(State(app): State<App>, body: Body) -> Result<impl IntoResponse, ApiError> {
+pub async fn create(State(app): State<App>, body: Body) -> Result<Response, ApiError> {
     let given = |name| body.text(name).map(str::trim).filter(|text| !text.is_empty());
     let (Some(title), Some(content)) = (given("title"), given("content")) else {
         return Err(ApiError::BadRequest("Title and content required".to_owned()));
@@ -45,40 +50,62 @@ pub async fn create(State(app): State<App>, body: Body) -> Result<impl IntoRespo
     let title = read_title(title)?;
     let idea = app.ideas.create(&title, content).await?;
     tracing::info!(idea = idea.slug, "idea created");
-    Ok((StatusCode::CREATED, data(WithContent { idea, content: content.to_owned() })))
+    let created = WithContent { idea, content: content.to_owned() };
+    Ok((StatusCode::CREATED, [(header::ETAG, created.tag())], data(created)).into_response())
 }
 
 /// GET /api/ideas/:idOrSlug.
 ///
 /// # Errors
 /// 404, or when the VM cannot be asked.
-pub async fn read(State(app): State<App>, IdeaId(id): IdeaId) -> Result<Json<Envelope<WithContent>>, ApiError> {
-    let idea = app.ideas.get(&id).await?;
-    let content = app.ideas.content(&idea).await?;
-    Ok(data(WithContent { idea, content }))
+pub async fn read(State(app): State<App>, IdeaId(id): IdeaId) -> Result<Response, ApiError> {
+    let found = app.ideas.get_with_content(&id).await?;
+    Ok(([(header::ETAG, found.tag())], data(found)).into_response())
 }
 
-/// PATCH /api/ideas/:idOrSlug `{title?, status?, sessionId?}`.
+/// PATCH /api/ideas/:idOrSlug `{title?, status?, sessionId?, content?}`, with `If-Match` only if nobody else edited it.
 ///
 /// # Errors
-/// 400 for a value that cannot be, 404, or when the VM cannot be asked.
-pub async fn change(State(app): State<App>, IdeaId(id): IdeaId, body: Body) -> Result<Json<Envelope<Idea>>, ApiError> {
+/// 400 for a value that cannot be, 404, 412 with the idea as it is now, or when the VM cannot be asked.
+pub async fn change(
+    State(app): State<App>,
+    IdeaId(id): IdeaId,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let expected = match headers.get(header::IF_MATCH).map(HeaderValue::to_str) {
+        None => None,
+        Some(Ok("*")) => None,
+        Some(Ok(tag)) => Some(tag),
+        Some(Err(_)) => return Err(ApiError::BadRequest("If-Match must be an ETag that this server gave".to_owned())),
+    };
     let change = read_change(&body)?;
-    Ok(data(app.ideas.update(&id, &change).await?))
+    match app.ideas.edit(&id, &change, expected).await? {
+        Edit::Done(now) => {
+            let tag = now.tag();
+            // As the existing server: the text comes back only to those who sent one.
+            let answer = match change.content {
+                Some(_) => data(now).into_response(),
+                None => data(now.idea).into_response(),
+            };
+            Ok(([(header::ETAG, tag)], answer).into_response())
+        }
+        Edit::Conflict(now) => Err(ApiError::Changed(Box::new(now))),
+    }
 }
 
 /// DELETE /api/ideas/:idOrSlug: into the trash; its run is ended first.
 ///
 /// # Errors
 /// 404, or when the VM cannot be asked.
-pub async fn delete(State(app): State<App>, IdeaId(id): IdeaId) -> Result<Json<Envelope<()>>, ApiError> {
+pub async fn delete(State(app): State<App>, IdeaId(id): IdeaId) -> Result<impl IntoResponse, ApiError> {
     let idea = app.ideas.get(&id).await?;
     if let Err(error) = app.runs.end(&crate::observer::reference(&idea)).await {
         tracing::warn!(idea = idea.slug, cause = %error, "the idea is deleted though its run may still be there");
     }
-    app.ideas.delete(&idea.slug).await?;
-    tracing::info!(idea = idea.slug, "idea moved to the trash");
-    Ok(done())
+    let trashed = app.ideas.delete(&idea.slug).await?;
+    tracing::info!(idea = idea.slug, trash = trashed.as_str(), "idea moved to the trash");
+    Ok(data(json!({"trash": trashed.as_str()})))
 }
 
 fn read_change(body: &Body) -> Result<Change, ApiError> {
@@ -103,8 +130,14 @@ fn read_change(body: &Body) -> Result<Change, ApiError> {
             _ => return refuse("sessionId must be letters, digits, - and _"),
         }
     }
+    if body.member("content").is_some() {
+        match body.text("content").map(str::trim) {
+            Some(content) if !content.is_empty() => change.content = Some(content.to_owned()),
+            _ => return refuse("content must be a text that is not empty"),
+        }
+    }
     if change == Change::default() {
-        return refuse("Nothing to change: send title, status or sessionId");
+        return refuse("Nothing to change: send title, content, status or sessionId");
     }
     Ok(change)
 }

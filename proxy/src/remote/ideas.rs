@@ -1,36 +1,41 @@
-//! The ideas: folders on the VM, `<base>/<slug>/{meta.json,idea.md,project/}`, read and written over SFTP.
+//! The ideas: folders on the VM, `<base>/<slug>/{meta.json,idea.md,project/}`.
 //!
-//! A path is only ever made of the base, a [`Slug`] and names of ours. A folder without a readable `meta.json` is left
-//! alone and reported. `meta.json` is replaced by rename, so a reader sees the old or the new one. The list is fetched
-//! anew for every reader, but one fetch serves all who asked before it began.
+//! A path is only ever made of the base, a [`Slug`] and names of ours, or of a checked [`ProjectPath`]. A folder without
+//! a readable `meta.json` is left alone and reported. Files are replaced by rename, so a reader sees the old or the new
+//! one, and only if they still are what they were read as, so no writer undoes another's. The list is fetched anew for
+//! every reader, but one fetch serves all who asked before it began.
 
+mod edit;
+mod error;
 mod files;
 mod idea;
+mod lister;
+mod listing;
+mod project;
 mod slug;
+mod trash;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use catalyst_ssh::{Failure, Lane};
-use futures::StreamExt;
+use catalyst_ssh::Lane;
 
-pub use idea::{Change, Idea, Status, is_identifier};
+pub use edit::Edit;
+pub use error::IdeasError;
+pub use idea::{Change, Idea, Status, WithContent, is_identifier};
+pub use listing::{Damaged, Listing};
+pub use project::{Changed, Changes, Entry, FileHead, Folder, Kind, PIECE, ProjectPath};
 pub use slug::Slug;
+pub use trash::{TrashName, Trashed};
 
-use super::{Remote, RemoteError};
+use super::Remote;
 use files::{Attempt, Files};
+use lister::{Lister, Place};
 
 const META_LIMIT: u64 = 256 * 1024;
 const CONTENT_LIMIT: u64 = 8 * 1024 * 1024;
-const READS_AT_ONCE: usize = 32;
 const NAMES_TRIED: u32 = 1000;
-const TRASH: &str = ".trash";
-
-/// Replaces a file by what comes on stdin; a reader sees the old or the new one, never a part.
-const REPLACE: &str = r#"umask 077
-cat >"$1.new.$$" && mv -f -- "$1.new.$$" "$1" && exit 0
-rm -f -- "$1.new.$$"; exit 1"#;
 
 /// Says what is wrong with the folder `$1`, or with the nearest one above it that exists; writes nothing. A folder that
 /// is not there yet is fine where it can be made.
@@ -43,80 +48,14 @@ if [ ! -d "$at" ]; then echo "$at is not a folder"
 elif [ ! -w "$at" ] || [ ! -x "$at" ]; then echo "$(id -un 2>/dev/null) may not write in $at"
 fi"#;
 
-/// Why something with ideas failed; the text is for the person who asked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum IdeasError {
-    /// No idea has this id or slug.
-    #[error("Idea not found")]
-    NotFound,
-    /// The idea's `meta.json` cannot be read.
-    #[error("The idea {slug} cannot be read: its meta.json is damaged ({problem}). Repair or remove {path} on the VM")]
-    Damaged {
-        /// The folder's name.
-        slug: String,
-        /// Where the file is.
-        path: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The VM said no.
-    #[error("The dev-VM could not {what}: {cause}")]
-    Refused {
-        /// What was tried.
-        what: String,
-        /// What the VM said.
-        cause: String,
-    },
-    /// No answer in time.
-    #[error("The dev-VM did not {what} in time. It may be overloaded or frozen")]
-    TimedOut {
-        /// What was tried.
-        what: String,
-    },
-    /// The connection broke, and again when tried anew.
-    #[error("The connection to the dev-VM broke while it should {what}. Try again")]
-    Broken {
-        /// What was tried.
-        what: String,
-    },
-    /// The way to the VM is closed.
-    #[error(transparent)]
-    Ssh(#[from] Failure),
-    /// A script on the VM could not be run.
-    #[error("{0}")]
-    Remote(RemoteError),
-}
-
-impl From<RemoteError> for IdeasError {
-    fn from(error: RemoteError) -> Self {
-        match error {
-            RemoteError::Ssh(failure) => IdeasError::Ssh(failure),
-            other => IdeasError::Remote(other),
-        }
-    }
-}
-
-impl IdeasError {
-    fn refused(what: &str, cause: &str) -> IdeasError {
-        IdeasError::Refused { what: what.to_owned(), cause: cause.to_owned() }
-    }
-}
-
-/// All ideas that can be read, newest change first, and the folders that cannot.
-#[derive(Debug, Default, PartialEq)]
-pub struct Listing {
-    /// Newest `updatedAt` first.
-    pub ideas: Vec<Idea>,
-    /// Folders whose `meta.json` is damaged.
-    pub damaged: Vec<String>,
-}
-
 /// The ideas on one VM.
 pub struct Ideas {
     remote: Arc<Remote>,
     files: Files,
     asked: AtomicU64,
     fetched: tokio::sync::Mutex<Option<Fetched>>,
+    lister: Lister,
+    latest: Mutex<Option<Arc<Listing>>>,
     slug_of: Mutex<HashMap<String, Slug>>,
     writing: tokio::sync::Mutex<()>,
 }
@@ -133,6 +72,8 @@ impl Ideas {
     pub fn new(remote: Arc<Remote>) -> Arc<Ideas> {
         Arc::new(Ideas {
             files: Files::new(remote.clone()),
+            lister: Lister::new(remote.clone()),
+            latest: Mutex::default(),
             remote,
             asked: AtomicU64::new(0),
             fetched: tokio::sync::Mutex::new(None),
@@ -152,7 +93,7 @@ impl Ideas {
             return done.outcome.clone();
         }
         let asked = self.asked.load(Ordering::SeqCst);
-        let outcome = self.fetch().await.map(Arc::new);
+        let outcome = self.fetch().await;
         *fetched = Some(Fetched { asked, outcome: outcome.clone() });
         outcome
     }
@@ -182,18 +123,20 @@ impl Ideas {
         listing.ideas.iter().find(|idea| idea.id == id_or_slug).cloned().ok_or(IdeasError::NotFound)
     }
 
-    /// The idea's text, trimmed; empty when it has none.
+    /// One idea by id or slug, with its text.
     ///
     /// # Errors
-    /// When the VM cannot be asked.
-    pub async fn content(&self, idea: &Idea) -> Result<String, IdeasError> {
-        let path = format!("{}/{}/idea.md", self.remote.base().await?, folder(idea)?);
-        let bytes = self
-            .files
-            .with("read idea.md", async |sftp| files::read(&sftp, &path, CONTENT_LIMIT).await)
-            .await?
-            .unwrap_or_default();
-        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    /// As [`Ideas::get`].
+    pub async fn get_with_content(&self, id_or_slug: &str) -> Result<WithContent, IdeasError> {
+        let idea = self.get(id_or_slug).await?;
+        let content = self.content(&folder(&idea)?).await?;
+        Ok(WithContent::new(idea, content.as_deref()))
+    }
+
+    /// The bytes of `idea.md`; `None` when there is none.
+    async fn content(&self, slug: &Slug) -> Result<Option<Vec<u8>>, IdeasError> {
+        let path = format!("{}/{slug}/idea.md", self.remote.base().await?);
+        self.files.with("read idea.md", async |sftp| files::read(&sftp, &path, CONTENT_LIMIT).await).await
     }
 
     /// A new idea in a folder of its own.
@@ -225,62 +168,6 @@ impl Ideas {
         Ok(idea)
     }
 
-    /// Changes an idea; `updatedAt` is set, the folder keeps its name.
-    ///
-    /// # Errors
-    /// [`IdeasError::NotFound`], or when the VM cannot be asked or refuses to write.
-    pub async fn update(&self, id_or_slug: &str, change: &Change) -> Result<Idea, IdeasError> {
-        self.update_if(id_or_slug, |_| Some(change.clone())).await
-    }
-
-    /// Changes an idea by what it is at that moment; `None` from `decide` leaves it.
-    ///
-    /// # Errors
-    /// As [`Ideas::update`].
-    pub async fn update_if(
-        &self,
-        id_or_slug: &str,
-        decide: impl FnOnce(&Idea) -> Option<Change>,
-    ) -> Result<Idea, IdeasError> {
-        let _one_writer = self.writing.lock().await;
-        let mut idea = self.get(id_or_slug).await?;
-        let Some(change) = decide(&idea) else { return Ok(idea) };
-        idea.apply(&change);
-        idea.touch();
-        let path = format!("{}/{}/meta.json", self.remote.base().await?, folder(&idea)?);
-        let done = self.remote.sh(Lane::Interactive, REPLACE, &[&path], &idea.to_meta()).await?;
-        if done.status != Some(0) {
-            let cause = String::from_utf8_lossy(&done.stderr);
-            let cause = cause.lines().next_back().unwrap_or("no reason given").chars().take(200).collect::<String>();
-            return Err(IdeasError::refused("write meta.json", &cause));
-        }
-        Ok(idea)
-    }
-
-    /// Moves an idea's folder to the trash (`<base>/.trash/`), from where it can be moved back.
-    ///
-    /// # Errors
-    /// [`IdeasError::NotFound`], or when the VM cannot be asked or refuses.
-    pub async fn delete(&self, id_or_slug: &str) -> Result<(), IdeasError> {
-        let idea = self.get(id_or_slug).await?;
-        let base = self.remote.base().await?;
-        let slug = folder(&idea)?;
-        let when = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S");
-        let (from, to) = (format!("{base}/{slug}"), format!("{base}/{TRASH}/{slug}.{when}.{}", short(&idea.id)));
-        self.files
-            .with("move the idea to the trash", async |sftp| {
-                let _existing = sftp.create_dir(format!("{base}/{TRASH}")).await;
-                match sftp.rename(&from, &to).await {
-                    Err(_) if sftp.try_exists(&to).await? => Ok(()),
-                    other => Ok(other?),
-                }
-            })
-            .await?
-            .ok_or(IdeasError::NotFound)?;
-        self.slugs().remove(&idea.id);
-        Ok(())
-    }
-
     /// What keeps ideas from being written, with the remedy; `None` when nothing does. Nothing is written to find out.
     ///
     /// # Errors
@@ -298,47 +185,38 @@ impl Ideas {
         }))
     }
 
-    async fn fetch(&self) -> Result<Listing, IdeasError> {
-        let base = self.remote.base().await?;
-        let folders = self
-            .files
-            .with("list the ideas", async |sftp| {
-                let entries = sftp.read_dir(&base).await?;
-                Ok(entries.filter(|e| e.file_type().is_dir()).filter_map(|e| Slug::accept(&e.file_name())).collect())
-            })
-            .await?;
-        let folders: Vec<Slug> = folders.unwrap_or_default();
-        let reads = folders.into_iter().map(async |slug| (slug.clone(), self.read(&slug).await));
-        let mut reads = futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE);
-        let mut listing = Listing::default();
-        let mut slugs = HashMap::new();
-        while let Some((slug, outcome)) = reads.next().await {
-            match outcome {
-                Ok(None) => {} // being made, or just deleted
-                Ok(Some(idea)) => {
-                    slugs.insert(idea.id.clone(), slug);
-                    listing.ideas.push(idea);
-                }
-                Err(IdeasError::Damaged { .. } | IdeasError::Refused { .. }) => {
-                    listing.damaged.push(slug.to_string());
-                }
-                Err(other) => return Err(other),
-            }
+    async fn fetch(&self) -> Result<Arc<Listing>, IdeasError> {
+        let answer = self.lister.ask(Place::Ideas).await?;
+        if let Some(same) = self.latest().filter(|listing| listing.is_of(&answer)) {
+            return Ok(same);
         }
-        listing.ideas.sort_by(|a, b| b.updated_at.cmp(&a.updated_at).then_with(|| a.slug.cmp(&b.slug)));
-        listing.damaged.sort();
-        *self.slugs() = slugs;
+        let listing = Arc::new(Listing::read(answer));
+        *self.slugs() = listing.slugs();
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(listing.clone());
         Ok(listing)
+    }
+
+    fn latest(&self) -> Option<Arc<Listing>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The idea in a folder; `None` when there is no folder or no `meta.json`.
     async fn read(&self, slug: &Slug) -> Result<Option<Idea>, IdeasError> {
+        Ok(self.read_meta(slug).await?.map(|(idea, _)| idea))
+    }
+
+    /// The same with the bytes of `meta.json`.
+    async fn read_meta(&self, slug: &Slug) -> Result<Option<(Idea, Vec<u8>)>, IdeasError> {
         let folder = format!("{}/{slug}", self.remote.base().await?);
         let path = format!("{folder}/meta.json");
         let read = self.files.with("read the idea", async |sftp| {
-            // A link could lead anywhere. Both are asked for at once.
-            let (kind, read) = futures::join!(sftp.symlink_metadata(&folder), files::read(&sftp, &path, META_LIMIT));
-            if !kind?.is_dir() {
+            // A link could lead anywhere. All is asked for at once.
+            let (kind, meta_kind, read) = futures::join!(
+                sftp.symlink_metadata(&folder),
+                sftp.symlink_metadata(&path),
+                files::read(&sftp, &path, META_LIMIT)
+            );
+            if !kind?.is_dir() || meta_kind?.file_type().is_symlink() {
                 return Err(Attempt::Missing);
             }
             match read {
@@ -350,7 +228,7 @@ impl Ideas {
         match read.await? {
             None => Ok(None),
             Some(Err(cause)) => Err(damaged(cause)),
-            Some(Ok(bytes)) => Idea::from_meta(slug, &bytes).map(Some).map_err(damaged),
+            Some(Ok(bytes)) => Idea::from_meta(slug, &bytes).map(|idea| Some((idea, bytes))).map_err(damaged),
         }
     }
 
@@ -397,6 +275,9 @@ fn folder(idea: &Idea) -> Result<Slug, IdeasError> {
     Slug::accept(&idea.slug).ok_or(IdeasError::NotFound)
 }
 
-fn short(id: &str) -> String {
-    id.chars().take(8).collect()
+/// What the VM said when it refused: its last line, without what terminals obey.
+fn last_line(stderr: &[u8]) -> String {
+    let said = String::from_utf8_lossy(stderr);
+    let line = said.lines().next_back().unwrap_or("no reason given");
+    line.chars().filter(|c| !c.is_control()).take(200).collect()
 }

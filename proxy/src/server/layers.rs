@@ -32,7 +32,8 @@ pub(super) async fn secure(State(app): State<App>, request: Request, next: Next)
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
+        // Who is stricter by itself stays so.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     if app.web.secure_cookie {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));

@@ -11,11 +11,14 @@
 )]
 
 mod binary;
+mod edits;
 mod faults;
 mod ideas;
+mod project;
 mod runs;
 mod serving;
 mod sign_in;
 mod socket;
 mod stopping;
+mod trash;
 mod web;

@@ -1,5 +1,8 @@
 //! An idea as it is kept in `meta.json` (one line) and as the browser gets it. Members that we do not know are kept.
 
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -54,6 +57,36 @@ pub struct Change {
     pub status: Option<Status>,
     /// A new session; `Some(None)` forgets it.
     pub session_id: Option<Option<String>>,
+    /// A new text.
+    pub content: Option<String>,
+}
+
+/// An idea with its text.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WithContent {
+    /// What `meta.json` holds.
+    #[serde(flatten)]
+    pub idea: Idea,
+    /// What `idea.md` holds, trimmed; empty when there is none.
+    pub content: String,
+}
+
+impl WithContent {
+    /// Puts the parts together.
+    pub fn new(idea: Idea, content: Option<&[u8]>) -> WithContent {
+        let content = String::from_utf8_lossy(content.unwrap_or_default()).trim().to_owned();
+        WithContent { idea, content }
+    }
+
+    /// Changes when title or text do: what people edit. Status and session, which runs set, do not count.
+    pub fn tag(&self) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&(self.idea.title.len() as u64).to_be_bytes());
+        context.update(self.idea.title.as_bytes());
+        context.update(self.content.as_bytes());
+        let short = context.finish().as_ref().iter().take(12).copied().collect::<Vec<u8>>();
+        format!("\"{}\"", URL_SAFE_NO_PAD.encode(short))
+    }
 }
 
 impl Idea {

@@ -47,6 +47,13 @@ impl Slug {
         if attempt == 0 { Slug(stem) } else { Slug(format!("{stem}-{}", attempt.saturating_add(1))) }
     }
 
+    /// The name with a number behind it, for when the name itself is taken.
+    pub fn numbered(&self, number: u32) -> Slug {
+        let end = format!("-{number}");
+        let stem: String = self.0.chars().take(LONGEST_ACCEPTED - end.len()).collect();
+        Slug(stem + &end)
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
