@@ -4,6 +4,8 @@
 
 /// The container's port of web app, REST and WebSocket.
 pub const HTTP_PORT: u16 = 3001;
+/// What both probes ask by default: 503 while the VM cannot be signed in to.
+pub const HEALTH_PATH: &str = "/api/health";
 /// The container's port of `/metrics`.
 pub const METRICS_PORT: u16 = 9090;
 /// Where the host keys are mounted in the container.

@@ -15,10 +15,13 @@ use crate::{
     observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SecretText, SshKeySecret},
     words::words,
 };
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Secret, Service},
-    networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Secret, Service},
+        networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
+    },
+    jiff::Timestamp,
 };
 use kube::{
     Api, Client,
@@ -28,6 +31,10 @@ use kube::{
 
 /// No single read takes longer.
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// How long after its pods became ready an instance's server is listened to for what it finds only then.
+const NEWS: Duration = Duration::from_secs(60);
+/// Lines of a ready pod's log that are looked through for that.
+const NEWS_LINES: i64 = 500;
 /// Lines of a pod's log that are looked through for its word on the VM.
 const LOG_LINES: i64 = 40;
 
@@ -158,8 +165,12 @@ impl Fetcher {
             })
             .collect();
         fetched.children.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
-        if fetched.deployment.as_ref().is_some_and(|deployment| !view::settled(deployment)) {
-            fetched.pods = self.pods(namespace, &name).await?;
+        if let Some(deployment) = &fetched.deployment {
+            if !view::settled(deployment) {
+                fetched.pods = self.pods(namespace, &name).await?;
+            } else if deployment.available > 0 && may_have_news(instance) {
+                fetched.ideas_path = self.word_on_ideas_path(namespace, &name).await?;
+            }
         }
         Ok((fetched, live))
     }
@@ -243,6 +254,17 @@ impl Fetcher {
         Ok(views)
     }
 
+    /// What the newest ready pod last logged against the ideas folder.
+    async fn word_on_ideas_path(&self, namespace: &str, name: &InstanceName) -> Result<Option<String>, FetchError> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let mut pods = bounded("the pods", api.list(&ListParams::default().labels(&name.selector()))).await?.items;
+        pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
+        let Some(pod) = pods.iter().map(view::pod).rfind(|pod| pod.ready && !pod.terminating) else { return Ok(None) };
+        let params = LogParams { tail_lines: Some(NEWS_LINES), limit_bytes: Some(262_144), ..LogParams::default() };
+        let log = bounded("a pod's log", api.logs(&pod.name, &params)).await;
+        Ok(log.ok().and_then(|log| view::ideas_path_in(&log)))
+    }
+
     async fn get<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<K>, FetchError> {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         bounded(&format!("{} {name}", K::KIND), api.get_opt(name)).await
@@ -253,6 +275,18 @@ impl Fetcher {
         let found = bounded(&format!("{} {name}", K::KIND), api.get_metadata_opt(name)).await?;
         Ok(found.map(|partial| partial.metadata))
     }
+}
+
+/// Whether the server may have found something that status does not say yet, or not any more: it became ready a moment ago,
+/// or something was the matter with it. At rest nothing is asked.
+#[must_use]
+pub fn may_have_news(instance: &CatalystInstance) -> bool {
+    let conditions = instance.status.iter().flat_map(|status| &status.conditions);
+    let mut ready = conditions.filter(|condition| condition.type_ == crate::status::READY);
+    ready.next().is_none_or(|ready| {
+        let since = Timestamp::now().duration_since(ready.last_transition_time.0);
+        ready.status != "True" || Duration::try_from(since).unwrap_or_default() < NEWS
+    })
 }
 
 async fn bounded<T>(what: &str, read: impl Future<Output = Result<T, kube::Error>>) -> Result<T, FetchError> {

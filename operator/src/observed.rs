@@ -24,6 +24,8 @@ pub struct Fetched {
     pub settings: Option<BTreeMap<String, String>>,
     /// Whether the Secret that `ingress.tls` names exists; `None`: none is named.
     pub tls_secret: Option<bool>,
+    /// What the server last logged against the ideas folder on the VM; looked for only where it may be new.
+    pub ideas_path: Option<String>,
     /// The Deployment's own report, if it exists.
     pub deployment: Option<DeploymentView>,
     /// The pods, oldest first.

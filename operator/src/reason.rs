@@ -123,6 +123,10 @@ reasons! {
         "The message holds the cluster's words: a quota, an admission policy or a missing service account.";
     PodCrashing(Stalled) "The container ends soon after each start.",
         "Read its last words in the message, and `kubectl logs deployment/NAME --previous`.";
+    IdeasPathUnwritable(Stalled) "The folder that ssh.ideasBasePath names cannot be made or written on the VM.",
+        "Give it to ssh.user on the VM, free space there, or set ssh.ideasBasePath to a folder that this user can write.";
+    GatewayApiMissing(Stalled) "The cluster has no HTTPRoute, which gateway asks for.",
+        "Install the Gateway API's CRDs (gateway.networking.k8s.io/v1) and a controller for them, or use ingress.";
     PodCannotReachHost(Stalled) "The operator reaches the VM, the pod does not.",
         "Look at the NetworkPolicy (networkPolicy.sshEgressCidr) and at any other policy of the namespace.";
     ApplyRefused(Stalled) "The API server refuses an object that the instance needs.",

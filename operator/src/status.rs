@@ -3,6 +3,7 @@
 
 mod conditions;
 mod diagnosis;
+mod parts;
 mod rollout;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 pub use self::{
     conditions::{Conditions, READY, RECONCILING, STALLED, conditions},
     diagnosis::{Circumstances, diagnose},
+    parts::{Part, PartState, faulty_parts, parts},
     rollout::{Running, rollout_cause},
 };
 use crate::{
@@ -68,6 +70,8 @@ pub struct Facts<'a> {
     pub instance: Option<&'a ValidatedInstance>,
     /// The Deployment's report, if there is one.
     pub deployment: Option<&'a DeploymentView>,
+    /// What is to be said of the parts; of those that are missing nothing new is known.
+    pub parts: Vec<PartState>,
     /// The record of host keys.
     pub host_keys: Vec<HostKeyRecord>,
     /// A rollout that this pass began: why.
@@ -83,7 +87,7 @@ pub fn status(
     now: Timestamp,
 ) -> (CatalystInstanceStatus, Option<Duration>) {
     let mut status = before.cloned().unwrap_or_default();
-    let Conditions { conditions, patience } = conditions(before, verdict, facts.generation, now);
+    let Conditions { conditions, patience } = conditions(before, verdict, &facts.parts, facts.generation, now);
     status.observed_generation = Some(facts.generation);
     status.conditions = conditions;
     status.host_keys = std::mem::take(&mut facts.host_keys);

@@ -28,7 +28,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
-use world::{World, ready, true_conditions, until};
+use world::{World, parts, ready, true_conditions, until};
 
 async fn sshd() -> TestSshd {
     TestSshd::start(TestSshdOptions::default()).await
@@ -149,13 +149,20 @@ async fn ready_pods_make_it_available_with_its_url_and_a_pod_that_fails_takes_it
     let classes: kube::Api<k8s_openapi::api::networking::v1::IngressClass> = kube::Api::all(world.admin.clone());
     classes.patch("nginx", &PatchParams::apply("test"), &Patch::Apply(&class)).await.unwrap();
     world.apply("x", spec).await;
-    authorize(&sshd, &world.reason("x", "SSHAuthRejected").await);
+    let rejected = world.reason("x", "SSHAuthRejected").await;
+    let others = ["ExposureReady=True Available", "NetworkPolicyReady=True Available"];
+    let expected =
+        ["SecretsReady=True Available", "SSHReady=False SSHAuthRejected", "WorkloadReady=False RolloutInProgress"];
+    assert_eq!(parts(&rejected), [&expected[..], &others[..]].concat());
+    authorize(&sshd, &rejected);
     pods_become_ready(&world).await;
     let instance = world.reason("x", "Available").await;
     let status = instance.status.clone().unwrap();
     assert_eq!(true_conditions(&instance), ["Ready"]);
     assert_eq!(status.url.as_deref(), Some("http://x.example.com"));
     assert_eq!((status.replicas, status.ready_replicas), (Some(1), Some(1)));
+    let expected = ["SecretsReady=True Available", "SSHReady=True Available", "WorkloadReady=True Available"];
+    assert_eq!(parts(&instance), [&expected[..], &others[..]].concat());
     assert!(status.ssh_public_key.unwrap().starts_with("ssh-ed25519 "));
 
     // What was seen before the pods served is told no more.
@@ -195,6 +202,7 @@ async fn a_certificate_that_is_missing_is_told_and_its_creation_is_seen() {
     classes.patch("certificate-class", &PatchParams::apply("test"), &Patch::Apply(&class)).await.unwrap();
     world.apply("x", spec).await;
     let instance = world.reason("x", "TlsSecretMissing").await;
+    assert!(parts(&instance).contains(&"ExposureReady=False TlsSecretMissing".to_owned()), "{:?}", parts(&instance));
     let message = &ready(&instance).unwrap().message;
     assert!(message.contains("kubectl create secret tls x-cert -n certificate"), "{message}");
     let passes = world.passes();
@@ -296,6 +304,7 @@ async fn a_missing_secret_stalls_with_the_command_and_its_creation_mends_it() {
     let instance = world.reason("x", "SecretMissing").await;
     assert_eq!(true_conditions(&instance), ["Stalled"]);
     assert!(ready(&instance).unwrap().message.contains("kubectl create secret generic x-secrets -n missing"));
+    assert_eq!(parts(&instance), ["SecretsReady=False SecretMissing"]);
     let generation = instance.metadata.generation;
 
     let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "x-secrets"},

@@ -196,6 +196,28 @@ pub(super) fn ssh_reason_in(log: &str) -> Option<SshReason> {
     None
 }
 
+/// What our server logs when the ideas folder can be used again, and the reason with which it logs that it cannot.
+const FOLDER_RECOVERED: &str = "the ideas folder can be used";
+const FOLDER_UNWRITABLE: &str = "IdeasPathUnwritable";
+
+/// The last word of the server's JSON log against the ideas folder, unless a later line says that it can be used.
+pub(super) fn ideas_path_in(log: &str) -> Option<String> {
+    for line in log.lines().rev() {
+        let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
+        let member = |name: &str| {
+            let nested = || entry.get("fields")?.get(name)?.as_str();
+            entry.get(name).and_then(Value::as_str).or_else(nested)
+        };
+        if member("message") == Some(FOLDER_RECOVERED) {
+            return None;
+        }
+        if member("reason") == Some(FOLDER_UNWRITABLE) {
+            return Some(plain(member("cause").unwrap_or("the server says no more")));
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -252,6 +274,15 @@ mod tests {
         assert_eq!(ssh_reason_in(log), Some(SshReason::HostUnreachable));
         assert_eq!(ssh_reason_in(&format!("{log}{{\"message\":\"{RECOVERED}\"}}\n")), None);
         assert_eq!(ssh_reason_in("nothing\n"), None);
+    }
+
+    #[test]
+    fn the_servers_last_word_on_the_ideas_folder_counts() {
+        let bad = r#"{"fields":{"message":"the ideas folder cannot be used","reason":"IdeasPathUnwritable","cause":"no room"}}"#;
+        let good = format!("{{\"fields\":{{\"message\":\"{FOLDER_RECOVERED}\"}}}}");
+        assert_eq!(ideas_path_in(&format!("{bad}\nother\n")).as_deref(), Some("no room"));
+        assert_eq!(ideas_path_in(&format!("{bad}\n{good}\n")), None);
+        assert_eq!(ideas_path_in(&format!("{good}\n{bad}\n")).as_deref(), Some("no room"));
     }
 
     #[test]

@@ -11,12 +11,13 @@ use crate::{
     apply::{Act, Applied, Change, Pods},
     build::build,
     crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
+    fetch::may_have_news,
     live::Live,
     observed::{Fetched, Referenced},
     prober::{Answer, Look, Question},
     reason::{Reason, Severity},
     secrets::{Generated, generate},
-    status::{Circumstances, Facts, Running, Verdict, diagnose, facts_alone, rollout_cause},
+    status::{Circumstances, Facts, Running, Verdict, diagnose, facts_alone, faulty_parts, parts, rollout_cause},
     trust::{Trust, consider},
     validate::validate,
     validated::{Finding, HostKeys, KeyState, MissingSecret, ValidatedInstance},
@@ -27,6 +28,9 @@ const RETRY: Duration = Duration::from_secs(30);
 
 /// Pods that have never run wait this long at most for the first contact with the VM.
 const FIRST_CONTACT: Duration = Duration::from_secs(3);
+
+/// How often the server of an instance that became ready a moment ago is listened to.
+const LISTEN: Duration = Duration::from_secs(20);
 
 /// What a pass came to.
 pub(super) struct Converged<'a> {
@@ -212,6 +216,8 @@ impl Steps {
             forbidden = refused;
             again = Some(due);
         }
+        let approved = instance.annotations().get(TRUST_HOST_KEY_ANNOTATION).map(String::as_str);
+        let circumstances = Circumstances { forbidden, approved };
         let rolling = now.applied.changes.iter().any(|change| change.kind == "Deployment" && change.spec_changed);
         let verdict = if let Some(verdict) = Verdict::of(&now.applied.refused) {
             again = Some(again.unwrap_or(RETRY).min(RETRY));
@@ -222,15 +228,19 @@ impl Steps {
         } else if rolling && fetched.deployment.is_some() {
             Verdict::new(Reason::RolloutInProgress, "The Deployment was changed just now.")
         } else {
-            let approved = instance.annotations().get(TRUST_HOST_KEY_ANNOTATION).map(String::as_str);
-            diagnose(valid, fetched, &Circumstances { forbidden, approved })
+            diagnose(valid, fetched, &circumstances)
         };
         if verdict.reason.severity() == Severity::Stalled || valid.advice.iter().any(|found| unwatched(found.reason)) {
             again = Some(again.unwrap_or(RETRY).min(RETRY));
         }
+        if verdict.reason.severity() == Severity::Ready && may_have_news(instance) {
+            again = Some(again.unwrap_or(LISTEN).min(LISTEN));
+        }
         let unchanged = now.applied.changes.is_empty() && same_generation_and_not_ready(instance);
         let deployment = fetched.deployment.as_ref();
-        let facts = Facts { instance: Some(valid), deployment, rollout: now.rollout.clone(), ..Facts::default() };
+        let parts = parts(valid, fetched, &now.applied.refused, &circumstances);
+        let facts =
+            Facts { instance: Some(valid), deployment, parts, rollout: now.rollout.clone(), ..Facts::default() };
         Converged { verdict, facts, again, hold: pending && unchanged }
     }
 
@@ -238,19 +248,22 @@ impl Steps {
     pub(super) async fn report_paused(&self, instance: &CatalystInstance) -> Result<Outcome, ReconcileError> {
         let (fetched, _) = self.fetch(instance).await?;
         let valid = validate(instance, &fetched, &self.defaults);
-        let (state, valid) = match &valid {
-            Ok(_) if fetched.deployment.is_none() => ("There is no Deployment.".to_owned(), None),
+        let (state, parts) = match &valid {
+            Ok(_) if fetched.deployment.is_none() => ("There is no Deployment.".to_owned(), Vec::new()),
             Ok(valid) => {
-                let verdict = diagnose(valid, &fetched, &Circumstances::default());
-                (format!("{}: {}", verdict.reason, verdict.message), Some(valid))
+                let circumstances = Circumstances::default();
+                let verdict = diagnose(valid, &fetched, &circumstances);
+                (format!("{}: {}", verdict.reason, verdict.message), parts(valid, &fetched, &[], &circumstances))
             }
-            Err(findings) => (
-                Verdict::of(findings).map(|told| format!("{}: {}", told.reason, told.message)).unwrap_or_default(),
-                None,
-            ),
+            Err(findings) => {
+                let verdict = Verdict::of(findings);
+                let told = verdict.map(|verdict| format!("{}: {}", verdict.reason, verdict.message));
+                (told.unwrap_or_default(), faulty_parts(findings))
+            }
         };
         let message = format!("Nothing is changed while {PAUSED_ANNOTATION} is \"true\". As it is: {state}");
-        let facts = Facts { instance: valid, deployment: fetched.deployment.as_ref(), ..Facts::default() };
+        let facts =
+            Facts { instance: valid.as_ref().ok(), deployment: fetched.deployment.as_ref(), parts, ..Facts::default() };
         self.report(instance, &Verdict::new(Reason::Paused, message), facts, None).await
     }
 
@@ -268,7 +281,8 @@ impl Steps {
             self.prober.renew(&instance.uid().unwrap_or_default(), target.clone());
             again = Some(RETRY);
         }
-        self.report(instance, &verdict, Facts::default(), again).await
+        let facts = Facts { parts: faulty_parts(findings), ..Facts::default() };
+        self.report(instance, &verdict, facts, again).await
     }
 
     /// An instance that does not parse stalls itself and nothing else.

@@ -1,4 +1,5 @@
-//! Conditions as kstatus reads them: `Ready`, and `Reconciling` and `Stalled`, of which at most one is True.
+//! Conditions as kstatus reads them: `Ready`, and `Reconciling` and `Stalled`, of which at most one is True; and one for
+//! each part, which kstatus leaves alone.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::Verdict;
+use super::{Part, PartState, Verdict};
 use crate::{
     crd::CatalystInstanceStatus,
     reason::{Reason, Severity},
@@ -23,18 +24,19 @@ pub const STALLED: &str = "Stalled";
 /// The conditions, and how long until they change by themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conditions {
-    /// All three, in a fixed order, and those of others as they were.
+    /// All three and those of the parts, in a fixed order, and those of others as they were.
     pub conditions: Vec<Condition>,
     /// After this long the reason's patience ends and it is Stalled.
     pub patience: Option<Duration>,
 }
 
-/// The conditions for a verdict. Times of transition are kept while the status of a condition stays; that of `Reconciling`
+/// The conditions for a verdict and what is known of the parts. Times of transition are kept while the status of a condition stays; that of `Reconciling`
 /// begins anew with a generation.
 #[must_use]
 pub fn conditions(
     before: Option<&CatalystInstanceStatus>,
     verdict: &Verdict,
+    parts: &[PartState],
     generation: i64,
     now: Timestamp,
 ) -> Conditions {
@@ -63,9 +65,41 @@ pub fn conditions(
         make(RECONCILING, severity == Severity::Reconciling),
         make(STALLED, severity == Severity::Stalled),
     ];
+    conditions.extend(Part::ALL.into_iter().filter_map(|part| {
+        let told = parts.iter().find(|told| told.part == part);
+        of_part(told, old(part.condition()), generation, now)
+    }));
+    let own = |kind: &str| [READY, RECONCILING, STALLED].contains(&kind) || of_a_part(kind);
     let others = before.iter().flat_map(|status| &status.conditions);
-    conditions.extend(others.filter(|old| ![READY, RECONCILING, STALLED].contains(&old.type_.as_str())).cloned());
+    conditions.extend(others.filter(|old| !own(&old.type_)).cloned());
     Conditions { conditions, patience }
+}
+
+fn of_a_part(kind: &str) -> bool {
+    Part::ALL.iter().any(|part| part.condition() == kind)
+}
+
+/// The condition of a part. What nobody knows now stays as it was known for this generation.
+fn of_part(told: Option<&PartState>, old: Option<&Condition>, generation: i64, now: Timestamp) -> Option<Condition> {
+    let Some(told) = told else { return old.cloned() };
+    let known = old.filter(|old| told.ready.is_none() && old.observed_generation == Some(generation));
+    if let Some(known) = known.filter(|known| known.status != "Unknown") {
+        return Some(known.clone());
+    }
+    let status = match told.ready {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => "Unknown",
+    };
+    let since = old.filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
+    Some(Condition {
+        type_: told.part.condition().to_owned(),
+        status: status.to_owned(),
+        reason: told.reason.as_str().to_owned(),
+        message: told.message.clone(),
+        observed_generation: Some(generation),
+        last_transition_time: since.unwrap_or(Time(now)),
+    })
 }
 
 /// The severity now: what may pass by itself becomes Stalled when it has lasted longer than its patience, counted from
@@ -109,7 +143,7 @@ mod tests {
         reason: Reason,
         second: i64,
     ) -> (CatalystInstanceStatus, Option<Duration>) {
-        let Conditions { conditions, patience } = conditions(before, &Verdict::new(reason, "m"), 1, at(second));
+        let Conditions { conditions, patience } = conditions(before, &Verdict::new(reason, "m"), &[], 1, at(second));
         (CatalystInstanceStatus { conditions, ..CatalystInstanceStatus::default() }, patience)
     }
 
@@ -147,11 +181,11 @@ mod tests {
         let (stalled, _) = apply(Some(&first), Reason::HostUnreachable, 600);
         assert_eq!(true_ones(&stalled), [STALLED]);
         let verdict = Verdict::new(Reason::HostUnreachable, "m");
-        let anew = conditions(Some(&stalled), &verdict, 2, at(700));
+        let anew = conditions(Some(&stalled), &verdict, &[], 2, at(700));
         assert_eq!(anew.patience, Some(Duration::from_secs(600)));
         // And one that comes in the midst of the wait, through to its own end.
         let after = |before: &CatalystInstanceStatus, second| {
-            let Conditions { conditions, patience } = conditions(Some(before), &verdict, 2, at(second));
+            let Conditions { conditions, patience } = conditions(Some(before), &verdict, &[], 2, at(second));
             (CatalystInstanceStatus { conditions, ..CatalystInstanceStatus::default() }, patience)
         };
         let (second, patience) = after(&first, 500);
@@ -167,6 +201,34 @@ mod tests {
         let (third, _) = apply(Some(&second), Reason::Available, 200);
         let times: Vec<_> = third.conditions.iter().map(|c| c.last_transition_time.0.as_second()).collect();
         assert_eq!(times, [200, 0, 200]);
+    }
+
+    #[test]
+    fn a_part_keeps_what_is_known_while_nobody_knows_anew_and_its_time_moves_with_its_status_alone() {
+        let verdict = Verdict::new(Reason::PodNotReady, "m");
+        let ssh =
+            |ready, reason, message: &str| PartState { part: Part::Ssh, ready, reason, message: message.to_owned() };
+        let after = |before: &CatalystInstanceStatus, part: PartState, generation, second| {
+            let Conditions { conditions, .. } = conditions(Some(before), &verdict, &[part], generation, at(second));
+            CatalystInstanceStatus { conditions, ..CatalystInstanceStatus::default() }
+        };
+        let shown = |status: &CatalystInstanceStatus| {
+            let ssh = status.conditions.iter().find(|condition| condition.type_ == "SSHReady").unwrap();
+            (ssh.status.clone(), ssh.reason.clone(), ssh.last_transition_time.0.as_second())
+        };
+        let is = |status: &str, reason: &str, since| (status.to_owned(), reason.to_owned(), since);
+        let unknown = || ssh(None, Reason::Progressing, "?");
+        let first = after(&CatalystInstanceStatus::default(), unknown(), 1, 0);
+        assert_eq!(shown(&first), is("Unknown", "Progressing", 0));
+        let second = after(&first, ssh(Some(false), Reason::SSHTimedOut, "a"), 1, 10);
+        let third = after(&second, ssh(Some(false), Reason::SSHAuthRejected, "b"), 1, 20);
+        assert_eq!(shown(&third), is("False", "SSHAuthRejected", 10));
+        assert_eq!(shown(&after(&third, unknown(), 1, 30)), shown(&third));
+        // Of another generation nothing is known yet.
+        assert_eq!(shown(&after(&third, unknown(), 2, 40)), is("Unknown", "Progressing", 40));
+        // A pass that says nothing of it leaves it as it is.
+        let Conditions { conditions, .. } = conditions(Some(&third), &verdict, &[], 2, at(50));
+        assert_eq!(shown(&CatalystInstanceStatus { conditions, ..CatalystInstanceStatus::default() }), shown(&third));
     }
 
     #[test]

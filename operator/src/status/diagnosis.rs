@@ -13,8 +13,8 @@ use self::{
 use super::Verdict;
 use crate::{
     observed::{DeploymentView, Fetched, PodView},
-    reason::Reason,
-    validated::ValidatedInstance,
+    reason::{Reason, Severity},
+    validated::{Finding, ValidatedInstance},
 };
 
 /// What counts beside the instance and what was fetched.
@@ -52,27 +52,28 @@ pub fn diagnose(instance: &ValidatedInstance, fetched: &Fetched, circumstances: 
         );
     }
     if all_serve(deployment) {
-        return ready(instance, deployment);
+        return ready(instance, fetched, deployment);
     }
     cause(instance, fetched, deployment, circumstances)
 }
 
-fn all_serve(deployment: &DeploymentView) -> bool {
+pub(super) fn all_serve(deployment: &DeploymentView) -> bool {
     deployment.updated >= deployment.wanted
         && deployment.available >= deployment.wanted
         && deployment.replicas <= deployment.updated
 }
 
-fn ready(instance: &ValidatedInstance, deployment: &DeploymentView) -> Verdict {
+fn ready(instance: &ValidatedInstance, fetched: &Fetched, deployment: &DeploymentView) -> Verdict {
     let mut message = match deployment.wanted {
         0 => "No pods are wanted (replicas: 0).".to_owned(),
         1 => "The pod is ready.".to_owned(),
         many => format!("{many} pods are ready."),
     };
     // What only exposure suffers from (a missing IngressClass) keeps the pods from nothing, but people from the app.
-    let gravest = instance.advice.iter().min_by_key(|finding| finding.reason.severity());
-    let grave = gravest.filter(|finding| finding.reason.severity() < crate::reason::Severity::Warning);
-    for finding in instance.advice.iter().filter(|finding| !grave.is_some_and(|grave| std::ptr::eq(grave, *finding))) {
+    let advice = advice(instance, fetched);
+    let gravest = advice.iter().min_by_key(|finding| finding.reason.severity());
+    let grave = gravest.filter(|finding| finding.reason.severity() < Severity::Warning);
+    for finding in advice.iter().filter(|finding| !grave.is_some_and(|grave| std::ptr::eq(grave, *finding))) {
         message.push_str(&format!(" {}: {}", finding.reason, finding.message));
     }
     match grave {
@@ -81,21 +82,30 @@ fn ready(instance: &ValidatedInstance, deployment: &DeploymentView) -> Verdict {
     }
 }
 
+/// What is to be said of an instance whose pods serve: what validation found, and what the server said meanwhile.
+pub(super) fn advice(instance: &ValidatedInstance, fetched: &Fetched) -> Vec<Finding> {
+    let folder = fetched.ideas_path.as_ref().map(|words| Finding {
+        reason: Reason::IdeasPathUnwritable,
+        field: Some("ssh.ideasBasePath".to_owned()),
+        message: format!("ssh.ideasBasePath cannot be used: {}", ended(words)),
+    });
+    instance.advice.iter().cloned().chain(folder).collect()
+}
+
 fn cause(
     instance: &ValidatedInstance,
     fetched: &Fetched,
     deployment: &DeploymentView,
     circumstances: &Circumstances<'_>,
 ) -> Verdict {
-    let pods: Vec<&PodView> = fetched.pods.iter().filter(|pod| !pod.terminating && !pod.ready).collect();
+    let pods = unready(fetched);
+    let seen = |weight| seen_from_here(instance, fetched.ssh.as_ref(), weight, circumstances);
     let verdict = refused(deployment)
         .or_else(|| pods.iter().rev().find_map(|pod| image(instance, pod)))
-        .or_else(|| seen_from_here(instance, fetched.ssh.as_ref(), Weight::Decisive, circumstances))
+        .or_else(|| seen(Weight::Decisive))
         .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod)))
         .or_else(|| pods.iter().rev().find_map(|pod| unschedulable(pod)))
-        .or_else(|| seen_from_here(instance, fetched.ssh.as_ref(), Weight::Any, circumstances))
-        .or_else(|| forbidden_host(instance, circumstances))
-        .or_else(|| pods.iter().rev().find_map(|pod| said_by_pod(instance, pod, fetched.ssh.as_ref())))
+        .or_else(|| vm_cause(instance, fetched, circumstances))
         .or_else(|| pods.iter().rev().find(|pod| crashed(pod)).map(|pod| crashing(instance, pod)))
         .unwrap_or_else(|| waiting(instance, deployment, &pods));
     let serving = deployment.available;
@@ -106,6 +116,33 @@ fn cause(
         );
     }
     verdict
+}
+
+/// Of all that, what is the VM's matter or that of the way to it, seen from here or said by a pod.
+pub(super) fn vm_cause(
+    instance: &ValidatedInstance,
+    fetched: &Fetched,
+    circumstances: &Circumstances<'_>,
+) -> Option<Verdict> {
+    let pods = unready(fetched);
+    seen_from_here(instance, fetched.ssh.as_ref(), Weight::Any, circumstances)
+        .or_else(|| forbidden_host(instance, circumstances))
+        .or_else(|| pods.iter().rev().find_map(|pod| said_by_pod(instance, pod, fetched.ssh.as_ref())))
+}
+
+/// Of all that, what is the pods' own matter.
+pub(super) fn workload_cause(instance: &ValidatedInstance, fetched: &Fetched, deployment: &DeploymentView) -> Verdict {
+    let pods = unready(fetched);
+    refused(deployment)
+        .or_else(|| pods.iter().rev().find_map(|pod| image(instance, pod)))
+        .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod)))
+        .or_else(|| pods.iter().rev().find_map(|pod| unschedulable(pod)))
+        .or_else(|| pods.iter().rev().find(|pod| crashed(pod)).map(|pod| crashing(instance, pod)))
+        .unwrap_or_else(|| waiting(instance, deployment, &pods))
+}
+
+fn unready(fetched: &Fetched) -> Vec<&PodView> {
+    fetched.pods.iter().filter(|pod| !pod.terminating && !pod.ready).collect()
 }
 
 /// A sentence with its full stop.

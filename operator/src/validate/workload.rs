@@ -124,7 +124,7 @@ pub(super) fn probe(spec: Option<&ProbeSpec>, field: &str, default: Probe, findi
 
 pub(super) fn default_liveness() -> Probe {
     Probe {
-        path: "/api/health".to_owned(),
+        path: crate::container::HEALTH_PATH.to_owned(),
         initial_delay_seconds: 10,
         period_seconds: 30,
         timeout_seconds: 3,
@@ -135,7 +135,7 @@ pub(super) fn default_liveness() -> Probe {
 
 pub(super) fn default_readiness() -> Probe {
     Probe {
-        path: "/api/health".to_owned(),
+        path: crate::container::HEALTH_PATH.to_owned(),
         initial_delay_seconds: 5,
         period_seconds: 10,
         timeout_seconds: 3,

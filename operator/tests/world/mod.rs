@@ -249,10 +249,19 @@ pub fn ready(instance: &CatalystInstance) -> Option<&k8s_openapi::apimachinery::
     instance.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == "Ready")
 }
 
-/// The conditions that are True.
+/// Status and reason of the conditions of the parts, in the order of status.
+pub fn parts(instance: &CatalystInstance) -> Vec<String> {
+    let conditions = instance.status.iter().flat_map(|status| &status.conditions);
+    let of_part = conditions.filter(|condition| condition.type_.len() > 5 && condition.type_.ends_with("Ready"));
+    of_part.map(|condition| format!("{}={} {}", condition.type_, condition.status, condition.reason)).collect()
+}
+
+/// Of the conditions that kstatus reads those that are True.
 pub fn true_conditions(instance: &CatalystInstance) -> Vec<String> {
     let conditions = instance.status.iter().flat_map(|status| &status.conditions);
-    conditions.filter(|condition| condition.status == "True").map(|condition| condition.type_.clone()).collect()
+    let kstatus = |kind: &str| ["Ready", "Reconciling", "Stalled"].contains(&kind);
+    let is = conditions.filter(|condition| condition.status == "True" && kstatus(&condition.type_));
+    is.map(|condition| condition.type_.clone()).collect()
 }
 
 /// Settings under which a test's sshd on this machine counts as a VM.
