@@ -453,9 +453,39 @@ async fn a_follower_that_breaks_ends_its_viewers_and_the_next_get_another() {
         frames
     };
     let mut frames = tokio::time::timeout(WAIT, all).await.expect("its viewers wait for ever");
-    let after = frames.last().unwrap().position();
+    let beginning = Position { run: 1, seq: "0.0".parse().unwrap() };
+    let after = frames.last().map_or(beginning, |frame| frame.position());
     let mut viewer = runs.subscribe(&stage.idea, Some(after)).await.unwrap();
     frames.extend(until_results(&mut viewer, 1).await);
     assert_in_order(&frames);
     assert_eq!(text(&frames), "you said: hello");
+}
+
+#[tokio::test]
+async fn runs_beyond_the_channels_for_following_lose_nothing_either() {
+    let stage = Stage::new().await;
+    // One connection: two of its channels follow, the third run is read through a shared one.
+    let limits = PoolLimits { interactive_connections: 1, ..PoolLimits::default() };
+    let remote = Remote::new(Pool::new(stage.sshd.source(), limits), "~/ideas");
+    let runs = Runs::new(remote, stage.settings.clone(), stage.observed.clone());
+    for name in ["first", "second"] {
+        let idea = IdeaRef { id: uuid::Uuid::new_v4().to_string(), slug: name.to_owned(), session_id: None };
+        std::fs::create_dir_all(stage.sshd.home().join("ideas").join(name)).unwrap();
+        let mut viewer = runs.subscribe(&idea, None).await.unwrap();
+        runs.send(&idea, Mode::Chat, "ticks 1000 0.1", None).await.unwrap();
+        until(&mut viewer, has_text).await;
+    }
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "ticks 60 0.05", None).await.unwrap();
+    let mut frames = until(&mut viewer, has_text).await;
+    assert!(stage.sshd.kill_sessions() > 0);
+    frames.extend(until_results(&mut viewer, 1).await);
+    assert_in_order(&frames);
+    assert_eq!(text(&frames), ticks(60));
+    runs.send(&stage.idea, Mode::Chat, "flood 20000", None).await.unwrap();
+    let flood = until_results(&mut viewer, 1).await;
+    assert_eq!(text(&flood), (0..20_000).map(|n| format!("{n} ")).collect::<String>());
+    kill(stage.supervisor(1), "-KILL");
+    let frames = until(&mut viewer, is_exit).await;
+    assert!(matches!(&frames.last().unwrap().event, Event::Exit { reason, .. } if reason == "lost"));
 }

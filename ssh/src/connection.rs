@@ -6,11 +6,12 @@ use std::time::Duration;
 use russh::client::Msg;
 use russh::keys::PublicKey;
 use russh::{Channel, ChannelMsg};
-use russh_sftp::client::SftpSession;
+use russh_sftp::client::{RawSftpSession, SftpSession};
 use tokio::time::timeout;
 
 use crate::exec::Exec;
 use crate::failure::{Failure, Reason};
+use crate::files::Files;
 use crate::link::Link;
 use crate::terminal::{self, Size, TerminalReader, TerminalWriter};
 use crate::transfer::ChannelBytes;
@@ -95,30 +96,45 @@ impl Connection {
         Ok(exec)
     }
 
-    pub(crate) async fn start_sftp(&self, mut channel: Channel<Msg>) -> Result<SftpSession, Failure> {
-        let endpoint = &self.link.endpoint;
-        let refused = || {
-            Failure::new(
-                Reason::ChannelRefused,
-                format!(
-                    "{endpoint} offers no file transfer: enable `Subsystem sftp internal-sftp` in its sshd_config."
-                ),
-            )
-        };
+    pub(crate) async fn start_sftp(&self, channel: Channel<Msg>) -> Result<SftpSession, Failure> {
         let started = async {
-            channel.request_subsystem(true, "sftp").await.map_err(|_| self.link.lost())?;
-            loop {
-                match channel.wait().await {
-                    Some(ChannelMsg::Success) => break,
-                    Some(ChannelMsg::Failure | ChannelMsg::Close) => return Err(refused()),
-                    Some(_) => {}
-                    None => return Err(self.link.lost()),
-                }
-            }
-            SftpSession::new(ChannelBytes::new(channel.into_stream(), self.link.clone()))
-                .await
-                .map_err(|_| if self.is_closed() { self.link.lost() } else { refused() })
+            let bytes = self.start_transfer(channel).await?;
+            SftpSession::new(bytes).await.map_err(|_| self.no_transfer())
         };
         self.link.within_deadline(started).await?
+    }
+
+    /// The channel is given back by the last of the `Files` and of what they opened.
+    pub(crate) async fn start_files(&self, channel: Channel<Msg>) -> Result<Files, Failure> {
+        let started = async {
+            let session = RawSftpSession::new(self.start_transfer(channel).await?);
+            session.init().await.map_err(|_| self.no_transfer())?;
+            Ok(Files::new(session, self.link.clone()))
+        };
+        self.link.within_deadline(started).await?
+    }
+
+    async fn start_transfer(&self, mut channel: Channel<Msg>) -> Result<ChannelBytes, Failure> {
+        channel.request_subsystem(true, "sftp").await.map_err(|_| self.link.lost())?;
+        loop {
+            match channel.wait().await {
+                Some(ChannelMsg::Success) => break,
+                Some(ChannelMsg::Failure | ChannelMsg::Close) => return Err(self.no_transfer()),
+                Some(_) => {}
+                None => return Err(self.link.lost()),
+            }
+        }
+        Ok(ChannelBytes::new(channel.into_stream(), self.link.clone()))
+    }
+
+    fn no_transfer(&self) -> Failure {
+        if self.is_closed() {
+            return self.link.lost();
+        }
+        let endpoint = &self.link.endpoint;
+        Failure::new(
+            Reason::ChannelRefused,
+            format!("{endpoint} offers no file transfer: enable `Subsystem sftp internal-sftp` in its sshd_config."),
+        )
     }
 }

@@ -21,6 +21,7 @@ use crate::connect::Connector;
 use crate::connection::Connection;
 use crate::exec::Exec;
 use crate::failure::{Failure, Reason};
+use crate::files::Files;
 use crate::settings::Purpose;
 use lane::Dial;
 pub use lane::LaneStats;
@@ -116,6 +117,17 @@ impl Pool {
         Ok(Sftp { session, _lease: lease })
     }
 
+    /// Opens a channel through which files are read.
+    ///
+    /// # Errors
+    /// As [`Pool::exec`].
+    pub async fn files(self: &Arc<Self>, lane: Lane) -> Result<Files, Failure> {
+        let (channel, lease) = self.open(lane).await?;
+        let files = lease.connection().start_files(channel).await.inspect_err(|failure| lease.judge_start(failure))?;
+        files.hold(Box::new(lease));
+        Ok(files)
+    }
+
     /// A connection beside the pool's, for one terminal; see [`Connector::connect_for_terminal`]. It lives for as long as it is
     /// held.
     ///
@@ -132,6 +144,11 @@ impl Pool {
         let connection = (self.source)()?.connect_after(accepted, Purpose::Terminal).await?;
         self.core.lock().accepted = connection.host_key().cloned();
         Ok(connection)
+    }
+
+    /// The bounds that it was made with.
+    pub fn limits(&self) -> &PoolLimits {
+        &self.limits
     }
 
     /// What the pool has at the moment.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::frame::{Frame, Reader};
 use super::history::{self, Show};
 use super::hub::Hub;
+use super::tail::{LOOK_AGAIN, NO_SUCH_RUN, Tail};
 use super::vm::Vm;
 use super::{Mode, RunError, RunObserver};
 use crate::agent::Event;
@@ -27,10 +28,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 const PROVEN: Duration = Duration::from_millis(500);
 /// The first pause before it is looked again for a run that is to come; it grows.
 const GONE_FIRST: Duration = Duration::from_millis(200);
-
-/// What a status of the program's command `follow` means.
-const LOOK_AGAIN: u32 = 75;
-const NO_SUCH_RUN: u32 = 76;
 
 pub(super) struct Follower {
     pub(super) hub: Arc<Hub>,
@@ -178,14 +175,14 @@ impl Follower {
     async fn follow(&self, reader: &mut Reader, outage: &mut Outage) -> Result<Followed, RunError> {
         *reader = std::mem::replace(reader, Reader::beginning(0)).reopened();
         let (run, from) = (reader.run(), reader.fed());
-        let mut stream = self.vm.follow(&self.hub.idea, run, from).await?;
+        let mut tail = Tail::open(&self.vm, &self.hub.idea, run, from).await?;
         let mut changes = self.hub.changes();
         // Since when the command runs.
         let mut runs: Option<Instant> = None;
         loop {
             let check = if outage.since.is_some() { PROVEN } else { CHECK };
             let piece = tokio::select! {
-                piece = stream.next() => piece?,
+                piece = tail.next() => piece?,
                 () = async { let _ = tokio::time::timeout(check, changes.changed()).await; } => {
                     if runs.is_some_and(|since| since.elapsed() >= PROVEN) {
                         outage.over(&self.hub);

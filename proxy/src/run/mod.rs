@@ -11,6 +11,7 @@ mod hub;
 mod index;
 mod ring;
 mod subscription;
+mod tail;
 mod vm;
 
 use std::collections::HashMap;

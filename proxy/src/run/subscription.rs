@@ -7,16 +7,18 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use catalyst_ssh::{FileReader, Lane};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::frame::{Frame, Position, Reader, Resume};
-use super::history::{Recent, SPAN};
+use super::history::Recent;
 use super::hub::Hub;
 use super::ring::{Found, Place};
 use super::vm::Vm;
-use super::{RunError, Start};
+use super::{IdeaRef, RunError, Start};
 use crate::agent::{Event, State};
+use crate::remote::READ;
 
 /// A viewer is told of an outage that lasts longer than this.
 const SILENT_OUTAGE: Duration = Duration::from_secs(5);
@@ -35,6 +37,8 @@ pub struct Subscription {
     cursor: Position,
     /// From where the log is read if the viewer falls behind.
     resume: Resume,
+    /// The log that was read from last, with its run.
+    file: Option<(u64, FileReader)>,
     pending: VecDeque<Arc<Frame>>,
     changes: watch::Receiver<u64>,
     told: u64,
@@ -70,6 +74,7 @@ impl Subscription {
             start,
             cursor: reader.skipped().max(reader.position()),
             resume: reader.resume(),
+            file: None,
             hub,
             vm,
             way: Way::Log(Box::new(reader)),
@@ -93,6 +98,7 @@ impl Subscription {
             start,
             cursor: after,
             resume: resume.unwrap_or(Resume { run: after.run, offset: 0, state: State::default() }),
+            file: None,
             hub,
             vm,
             way: Way::Ring(next),
@@ -158,6 +164,7 @@ impl Subscription {
         if let Way::Log(reader) = &self.way {
             self.resume = reader.resume();
         }
+        self.file = None;
         self.way = Way::Ring(next);
         true
     }
@@ -213,9 +220,11 @@ impl Subscription {
             self.cursor = reader.position();
             return Ok(true);
         }
-        let range = self.vm.read(&self.hub.idea, reader.run(), reader.fed(), SPAN, false).await?;
+        let (run, fed) = (reader.run(), reader.fed());
+        let read = Self::read(&mut self.file, &self.vm, &self.hub.idea, run, fed).await?;
         self.outage = None;
-        let Some(range) = range else {
+        let Way::Log(reader) = &mut self.way else { return Ok(true) };
+        let Some(bytes) = read else {
             // Not begun, or removed: only a later run proves the latter.
             if reader.run() < followed {
                 reader.give_up();
@@ -225,9 +234,9 @@ impl Subscription {
             return Ok(true);
         };
         let mut frames = Vec::new();
-        reader.feed(&range.bytes, &mut frames);
+        reader.feed(&bytes, &mut frames);
         self.cursor = self.cursor.max(reader.position());
-        if range.bytes.is_empty() && frames.is_empty() {
+        if bytes.is_empty() && frames.is_empty() {
             if reader.run() < self.hub.head().map_or(0, |head| head.run) {
                 // The follower has gone on: that was all.
                 reader.end_lost(&mut frames);
@@ -240,6 +249,29 @@ impl Subscription {
         }
         self.pending.extend(frames);
         Ok(true)
+    }
+
+    /// A piece of a run's log; empty at its end, none if it is not there.
+    async fn read(
+        file: &mut Option<(u64, FileReader)>,
+        vm: &Vm,
+        idea: &IdeaRef,
+        run: u64,
+        offset: u64,
+    ) -> Result<Option<Vec<u8>>, RunError> {
+        if file.as_ref().is_none_or(|(of, _)| *of != run) {
+            let path = vm.log(idea, run).await?;
+            let opened = vm.remote().logs(Lane::Bulk).open(&path).await?;
+            *file = opened.map(|opened| (run, opened));
+        }
+        let Some((_, log)) = file else { return Ok(None) };
+        match log.read(offset, READ).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(failure) => {
+                *file = None;
+                Err(failure.into())
+            }
+        }
     }
 
     /// Waits after a failure; gives the error once an outage has lasted.

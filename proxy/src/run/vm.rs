@@ -69,6 +69,11 @@ impl Vm {
         Ok(format!("{}/{}", self.remote.base().await?, idea.slug))
     }
 
+    /// The absolute path of a run's log.
+    pub(super) async fn log(&self, idea: &IdeaRef, run: u64) -> Result<String, RunError> {
+        Ok(format!("{}/runs/{run}/log.jsonl", self.folder(idea).await?))
+    }
+
     pub(super) async fn state(&self, idea: &IdeaRef) -> Result<Latest, RunError> {
         let folder = self.folder(idea).await?;
         let output = self.call(&["state", &idea.id, &folder], b"").await?;
@@ -148,7 +153,7 @@ impl Vm {
         length: u64,
         previous: bool,
     ) -> Result<Option<Range>, RunError> {
-        let log = format!("{}/runs/{run}/log.jsonl", self.folder(idea).await?);
+        let log = self.log(idea, run).await?;
         let (start, length) = (start.to_string(), length.to_string());
         let args = ["read", &log, &start, &length, if previous { "1" } else { "0" }];
         let output = match self.call_in(DEADLINE, Lane::Bulk, &args, b"").await {
