@@ -122,7 +122,16 @@ impl Applier {
         live: &Live,
         pods: Pods,
     ) -> Result<Applied, ApplyError> {
-        let Desired { mut deployment, service, ingress, config, known_hosts, network_policy } = desired;
+        let Desired {
+            mut deployment,
+            service,
+            ingress,
+            http_route: _,
+            disruption_budget: _,
+            config,
+            known_hosts,
+            network_policy,
+        } = desired;
         let mut applied = Applied::default();
 
         self.wanted_or_pruned(network_policy, &name.policy(), namespace, live, &mut applied).await?;

@@ -18,7 +18,7 @@ pub const COOKIE_SECRET: &str = "COOKIE_SECRET";
 pub const BODY_LIMIT: u32 = 2 * 1024 * 1024;
 
 /// Environment that the operator sets, which `extraEnv` therefore must not. The rule of `extraEnv` in the CRD says the same.
-const MANAGED_VARIABLES: [&str; 16] = [
+const MANAGED_VARIABLES: [&str; 18] = [
     "NODE_ENV",
     "PORT",
     "METRICS_PORT",
@@ -35,6 +35,8 @@ const MANAGED_VARIABLES: [&str; 16] = [
     "ALLOWED_ORIGINS",
     "PUBLIC_URL",
     "TRUSTED_PROXIES",
+    "SSH_JUMP",
+    "SESSION_GENERATION",
 ];
 
 /// Whether the operator sets this variable of the server from other fields.

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use k8s_openapi::api::core::v1::{Affinity, TopologySpreadConstraint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use crate::crd::{PullPolicy, ServiceType, TolerationSpec};
+use crate::crd::{EgressProtocol, PullPolicy, ServiceType, TolerationSpec};
 use crate::names::InstanceName;
 use crate::reason::Reason;
 
@@ -57,6 +58,8 @@ pub struct ValidatedInstance {
     pub service: Service,
     /// The Ingress, if wanted.
     pub ingress: Option<Ingress>,
+    /// The route of the Gateway API, if wanted; never beside an Ingress.
+    pub gateway: Option<Gateway>,
     /// The NetworkPolicy, if wanted.
     pub network_policy: Option<Policy>,
     /// Requests and limits, in canonical form.
@@ -72,6 +75,23 @@ pub struct ValidatedInstance {
 }
 
 impl ValidatedInstance {
+    /// Whether more than one pod is wanted, so that one of them may be taken away for a while.
+    pub fn is_redundant(&self) -> bool {
+        self.replicas > 1
+    }
+
+    /// The origins that browsers come from, the one that is shown first; empty: only by port-forward.
+    pub fn origins(&self) -> Vec<String> {
+        let gateway = self.gateway.iter().flat_map(Gateway::urls);
+        let mut origins: Vec<String> = Vec::new();
+        for origin in self.public_url.iter().cloned().chain(gateway).map(|url| url.origin()) {
+            if !origins.contains(&origin) {
+                origins.push(origin);
+            }
+        }
+        origins
+    }
+
     /// The Secrets that have to be generated (POST, never apply) before anything is built: build leaves their checksums
     /// out while they are missing, and the pods would roll once more when they come.
     pub fn missing_secrets(&self) -> Vec<MissingSecret> {
@@ -115,12 +135,42 @@ pub struct Ssh {
     pub port: u16,
     /// Who signs in.
     pub user: String,
+    /// What it goes through, if anything.
+    pub jump: Option<Jump>,
     /// Where ideas live on it.
     pub ideas_base_path: String,
     /// The private key.
     pub key: KeyUse,
     /// What the pods know of its host keys.
     pub host_keys: HostKeys,
+}
+
+impl Ssh {
+    /// The host that the pods open a connection to: the jump host, or the VM itself.
+    pub fn first_hop(&self) -> (&Host, u16) {
+        self.jump.as_ref().map_or((&self.host, self.port), |jump| (&jump.host, jump.port))
+    }
+}
+
+/// A host that SSH goes through. Its `Display` is what the server takes: `user@host:port`, an IPv6 address in brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jump {
+    /// Where it is.
+    pub host: Host,
+    /// Its SSH port.
+    pub port: u16,
+    /// Who signs in.
+    pub user: String,
+}
+
+impl std::fmt::Display for Jump {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Jump { host, port, user } = self;
+        match host {
+            Host::Address(IpAddr::V6(address)) => write!(formatter, "{user}@[{address}]:{port}"),
+            host => write!(formatter, "{user}@{host}:{port}"),
+        }
+    }
 }
 
 /// A host as `ssh.host` writes it.
@@ -180,6 +230,8 @@ pub enum HostKeys {
 pub struct AppSecretUse {
     /// The Secret.
     pub secret: String,
+    /// The generation of sessions that is accepted; `None` leaves the first to the server.
+    pub generation: Option<i64>,
     /// Whether it is there.
     pub state: AppSecretState,
 }
@@ -253,17 +305,65 @@ pub struct IngressTls {
     pub issuer: Option<(&'static str, String)>,
 }
 
+/// The route of the Gateway API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// What it attaches to; at least one.
+    pub parents: Vec<Parent>,
+    /// Its hosts; at least one.
+    pub hostnames: Vec<String>,
+    /// Whether people come by https.
+    pub https: bool,
+    /// Annotations of the user.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Gateway {
+    /// Where people open the app, by host.
+    pub fn urls(&self) -> impl Iterator<Item = PublicUrl> {
+        self.hostnames.iter().map(|host| PublicUrl { https: self.https, host: host.clone(), port: None })
+    }
+}
+
+/// A Gateway that the route attaches to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; `None`: the instance's own.
+    pub namespace: Option<String>,
+    /// One listener of it, by name.
+    pub section: Option<String>,
+    /// One listener of it, by port.
+    pub port: Option<u16>,
+}
+
 /// The NetworkPolicy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Namespace that may connect.
-    pub ingress_namespace: String,
+    /// Namespaces that may connect.
+    pub ingress_namespaces: Vec<String>,
+    /// Labels that a pod of those must have.
+    pub ingress_pod_labels: BTreeMap<String, String>,
+    /// Namespaces that may read metrics.
+    pub metrics_namespaces: Vec<String>,
     /// Addresses that may connect.
     pub ingress_cidrs: Vec<IpNet>,
     /// Where SSH may go.
     pub ssh_cidrs: Vec<IpNet>,
     /// Where DNS may go beside pods.
     pub dns_cidrs: Vec<IpNet>,
+    /// What else may be connected to.
+    pub extra_egress: Vec<Egress>,
+}
+
+/// Something that the pods may connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Egress {
+    /// Its addresses.
+    pub cidr: IpNet,
+    /// Protocol and port; `None`: every one.
+    pub port: Option<(EgressProtocol, u16)>,
 }
 
 /// Requests and limits, resource name → canonical quantity.
@@ -301,6 +401,10 @@ pub struct Pod {
     pub node_selector: BTreeMap<String, String>,
     /// Taints that are tolerated.
     pub tolerations: Vec<TolerationSpec>,
+    /// Nodes and neighbours, as the user wrote it but for what the API server would drop.
+    pub affinity: Option<Affinity>,
+    /// How they are spread, likewise.
+    pub spread: Vec<TopologySpreadConstraint>,
     /// PriorityClass.
     pub priority_class: Option<String>,
     /// Numeric user; `None`: the cluster assigns one.

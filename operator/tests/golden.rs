@@ -13,13 +13,16 @@ use catalyst_operator::build::{Desired, build};
 use examples::{example, examples, validated};
 
 fn manifests(desired: Desired) -> String {
-    let Desired { deployment, service, ingress, config, known_hosts, network_policy } = desired;
+    let Desired { deployment, service, ingress, http_route, disruption_budget, config, known_hosts, network_policy } =
+        desired;
     let documents = [
         Some(serde_yaml::to_string(&config).unwrap()),
         Some(serde_yaml::to_string(&known_hosts).unwrap()),
         Some(serde_yaml::to_string(&deployment).unwrap()),
         Some(serde_yaml::to_string(&service).unwrap()),
         ingress.map(|ingress| serde_yaml::to_string(&ingress).unwrap()),
+        http_route.map(|route| serde_yaml::to_string(&route).unwrap()),
+        disruption_budget.map(|budget| serde_yaml::to_string(&budget).unwrap()),
         network_policy.map(|policy| serde_yaml::to_string(&policy).unwrap()),
     ];
     documents.into_iter().flatten().collect::<Vec<_>>().join("---\n")

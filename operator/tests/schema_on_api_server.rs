@@ -20,6 +20,7 @@ use catalyst_operator::crd::{self, CatalystInstance};
 use examples::{examples, validated};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams, ValidationDirective};
 use kube::runtime::wait::{await_condition, conditions};
@@ -109,13 +110,32 @@ async fn what_is_built_is_taken_once_and_its_pods_are_restricted_ones() {
     .unwrap();
     Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
 
+    // What an example refers to beside what every cluster has.
+    let class: PriorityClass =
+        serde_json::from_value(serde_json::json!({"metadata": {"name": "interactive"}, "value": 1000})).unwrap();
+    Api::all(client.clone()).create(&PostParams::default(), &class).await.unwrap();
+
     for path in examples() {
-        let Desired { deployment, service, ingress, config, known_hosts, network_policy } = build(&validated(&path));
+        let Desired {
+            deployment,
+            service,
+            ingress,
+            http_route: _,
+            disruption_budget,
+            config,
+            known_hosts,
+            network_policy,
+        } = build(&validated(&path));
         assert_applies_once(&client, &config).await;
         assert_applies_once(&client, &known_hosts).await;
         assert_applies_once(&client, &deployment).await;
         assert_applies_once(&client, &service).await;
-        assert_applies_once(&client, &ingress.unwrap()).await;
+        if let Some(ingress) = ingress {
+            assert_applies_once(&client, &ingress).await;
+        }
+        if let Some(budget) = disruption_budget {
+            assert_applies_once(&client, &budget).await;
+        }
         assert_applies_once(&client, &network_policy.unwrap()).await;
         assert_pod_is_admitted(&client, &deployment).await;
     }

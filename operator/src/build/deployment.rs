@@ -92,6 +92,8 @@ fn pod(instance: &ValidatedInstance, config: &ConfigMap) -> PodSpec {
         enable_service_links: Some(false),
         image_pull_secrets: (!pull_secrets.is_empty()).then_some(pull_secrets),
         node_selector: non_empty(pod.node_selector.clone()),
+        affinity: pod.affinity.clone(),
+        topology_spread_constraints: (!pod.spread.is_empty()).then(|| pod.spread.clone()),
         tolerations: (!tolerations.is_empty()).then_some(tolerations),
         priority_class_name: pod.priority_class.clone(),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
@@ -162,7 +164,10 @@ fn environment(instance: &ValidatedInstance, config: &ConfigMap) -> Vec<EnvVar> 
     // browser says of the request's own site.
     if let Some(url) = &instance.public_url {
         variables.push(variable("PUBLIC_URL", url.origin()));
-        variables.push(variable("ALLOWED_ORIGINS", url.origin()));
+        variables.push(variable("ALLOWED_ORIGINS", instance.origins().join(",")));
+    }
+    if let Some(generation) = instance.app_secret.generation {
+        variables.push(variable("SESSION_GENERATION", generation.to_string()));
     }
     if !instance.trusted_proxies.is_empty() {
         let ranges: Vec<String> = instance.trusted_proxies.iter().map(ToString::to_string).collect();

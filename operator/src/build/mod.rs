@@ -6,9 +6,11 @@
 
 mod config;
 mod deployment;
+mod http_route;
 mod ingress;
 mod known_hosts;
 mod network_policy;
+mod pod_disruption_budget;
 pub mod secret;
 mod service;
 
@@ -20,12 +22,14 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::names::{INSTANCE_LABEL, InstanceName};
 use crate::validated::ValidatedInstance;
 
 pub use deployment::{CONFIG_CHECKSUM, SECRET_CHECKSUM};
+pub use http_route::{HTTPRoute, HTTPRouteSpec};
 
 /// Value of the label `app.kubernetes.io/managed-by`, and our field manager.
 pub const MANAGER: &str = "catalyst-operator";
@@ -40,6 +44,10 @@ pub struct Desired {
     pub service: Service,
     /// `NAME`.
     pub ingress: Option<Ingress>,
+    /// `NAME`; never beside an Ingress.
+    pub http_route: Option<HTTPRoute>,
+    /// `NAME`.
+    pub disruption_budget: Option<PodDisruptionBudget>,
     /// `NAME-config`.
     pub config: ConfigMap,
     /// `NAME-known-hosts`.
@@ -55,6 +63,8 @@ pub fn build(instance: &ValidatedInstance) -> Desired {
         deployment: deployment::build(instance, &config),
         service: service::build(instance),
         ingress: instance.ingress.as_ref().map(|ingress| ingress::build(instance, ingress)),
+        http_route: instance.gateway.as_ref().map(|gateway| http_route::build(instance, gateway)),
+        disruption_budget: instance.is_redundant().then(|| pod_disruption_budget::build(instance)),
         known_hosts: known_hosts::build(instance),
         network_policy: instance.network_policy.as_ref().map(|policy| network_policy::build(instance, policy)),
         config,

@@ -21,6 +21,8 @@ pub(super) fn build(instance: &ValidatedInstance) -> Service {
             ports: Some(vec![ServicePort {
                 name: Some(PORT_NAME.to_owned()),
                 port: i32::from(instance.service.port),
+                // A Gateway takes it for plain HTTP otherwise, and may refuse the upgrade.
+                app_protocol: instance.gateway.is_some().then(|| "kubernetes.io/ws".to_owned()),
                 // Part of the list's key: an apply without it would not find its own entry again.
                 protocol: Some("TCP".to_owned()),
                 target_port: Some(IntOrString::Int(i32::from(HTTP_PORT))),

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::*;
 use crate::crd::ServiceType;
 use crate::validated::{
-    AppSecretState, AppSecretUse, Host, HostKeys, Image, Ingress as WantedIngress, IngressTls, KeyState, KeyUse, Pod,
-    Policy, Probe, PublicUrl, Resources, Service as WantedService, Ssh,
+    AppSecretState, AppSecretUse, Gateway, Host, HostKeys, Image, Ingress as WantedIngress, IngressTls, Jump, KeyState,
+    KeyUse, Parent, Pod, Policy, Probe, PublicUrl, Resources, Service as WantedService, Ssh,
 };
 
 fn probe() -> Probe {
@@ -40,6 +40,7 @@ fn instance(name: &str) -> ValidatedInstance {
             host: Host::Name("vm".to_owned()),
             port: 22,
             user: "dev".to_owned(),
+            jump: None,
             ideas_base_path: "~/catalyst/ideas".to_owned(),
             key: KeyUse {
                 secret: "key".to_owned(),
@@ -49,7 +50,7 @@ fn instance(name: &str) -> ValidatedInstance {
             },
             host_keys: HostKeys::Recorded(vec![]),
         },
-        app_secret: AppSecretUse { secret: "app".to_owned(), state: AppSecretState::ToGenerate },
+        app_secret: AppSecretUse { secret: "app".to_owned(), generation: None, state: AppSecretState::ToGenerate },
         public_url: Some(PublicUrl { https: false, host: "a.b".to_owned(), port: None }),
         trusted_proxies: vec![],
         service: WantedService { type_: ServiceType::ClusterIP, port: 80, annotations: BTreeMap::new() },
@@ -60,11 +61,15 @@ fn instance(name: &str) -> ValidatedInstance {
             tls: Some(IngressTls { secret: "tls".to_owned(), issuer: None }),
             snippet: false,
         }),
+        gateway: None,
         network_policy: Some(Policy {
-            ingress_namespace: "ingress-nginx".to_owned(),
+            ingress_namespaces: vec!["ingress-nginx".to_owned()],
+            ingress_pod_labels: BTreeMap::new(),
+            metrics_namespaces: vec![],
             ingress_cidrs: vec![],
             ssh_cidrs: vec!["10.0.0.1/32".parse().unwrap()],
             dns_cidrs: vec![],
+            extra_egress: vec![],
         }),
         resources: Resources::default(),
         liveness: probe(),
@@ -74,6 +79,8 @@ fn instance(name: &str) -> ValidatedInstance {
             labels: BTreeMap::new(),
             node_selector: BTreeMap::new(),
             tolerations: vec![],
+            affinity: None,
+            spread: vec![],
             priority_class: None,
             run_as_user: Some(65532),
             run_as_group: Some(65532),
@@ -86,11 +93,14 @@ fn instance(name: &str) -> ValidatedInstance {
 }
 
 fn objects(desired: &Desired) -> Vec<Value> {
-    let Desired { deployment, service, ingress, config, known_hosts, network_policy } = desired;
+    let Desired { deployment, service, ingress, http_route, disruption_budget, config, known_hosts, network_policy } =
+        desired;
     [
         Some(serde_json::to_value(deployment).unwrap()),
         Some(serde_json::to_value(service).unwrap()),
         ingress.as_ref().map(|ingress| serde_json::to_value(ingress).unwrap()),
+        http_route.as_ref().map(|route| serde_json::to_value(route).unwrap()),
+        disruption_budget.as_ref().map(|budget| serde_json::to_value(budget).unwrap()),
         Some(serde_json::to_value(config).unwrap()),
         Some(serde_json::to_value(known_hosts).unwrap()),
         network_policy.as_ref().map(|policy| serde_json::to_value(policy).unwrap()),
@@ -199,6 +209,87 @@ fn the_snippet_and_the_issuer_are_emitted_only_when_asked_for() {
     let annotations = build(&instance).ingress.unwrap().metadata.annotations.unwrap();
     assert!(annotations[snippet].contains("$http_upgrade"));
     assert_eq!(annotations["cert-manager.io/cluster-issuer"], "letsencrypt");
+}
+
+fn with_gateway() -> ValidatedInstance {
+    let mut instance = instance("catalyst");
+    instance.ingress = None;
+    instance.gateway = Some(Gateway {
+        parents: vec![Parent { name: "g".to_owned(), namespace: None, section: None, port: None }],
+        hostnames: vec!["a.b".to_owned(), "c.d".to_owned()],
+        https: true,
+        annotations: BTreeMap::new(),
+    });
+    instance.public_url = Some(PublicUrl { https: true, host: "a.b".to_owned(), port: None });
+    instance
+}
+
+#[test]
+fn a_route_takes_the_ingresses_place_and_each_of_its_hosts_is_an_origin() {
+    let desired = build(&with_gateway());
+    assert_eq!(desired.ingress, None);
+    let route = desired.http_route.clone().unwrap();
+    assert_eq!(route.spec.rules[0].backend_refs[0].name, "catalyst");
+    let service = serde_json::to_value(&desired.service).unwrap();
+    assert_eq!(service["spec"]["ports"][0]["appProtocol"], "kubernetes.io/ws");
+    let variables = variables(&desired);
+    assert_eq!(variables["PUBLIC_URL"], "https://a.b");
+    assert_eq!(variables["ALLOWED_ORIGINS"], "https://a.b,https://c.d");
+    for object in objects(&desired) {
+        assert_nothing_dropped(object["kind"].as_str().unwrap(), &object);
+    }
+}
+
+/// Variables with a plain value.
+fn variables(desired: &Desired) -> BTreeMap<String, String> {
+    let deployment = desired.deployment.clone();
+    let container = deployment.spec.unwrap().template.spec.unwrap().containers.remove(0);
+    container.env.unwrap().into_iter().filter_map(|variable| Some((variable.name, variable.value?))).collect()
+}
+
+#[test]
+fn a_disruption_budget_exists_only_where_it_can_be_kept() {
+    let mut instance = instance("catalyst");
+    for (replicas, wanted) in [(0, false), (1, false), (2, true)] {
+        instance.replicas = replicas;
+        assert_eq!(build(&instance).disruption_budget.is_some(), wanted, "{replicas}");
+    }
+}
+
+#[test]
+fn with_a_jump_host_the_policy_opens_its_port_and_the_pods_are_told_of_it() {
+    let mut instance = instance("catalyst");
+    instance.ssh.jump =
+        Some(Jump { host: Host::Address("fd00::7".parse().unwrap()), port: 2222, user: "bastion".to_owned() });
+    let desired = build(&instance);
+    assert_eq!(desired.config.data.clone().unwrap()["SSH_JUMP"], "bastion@[fd00::7]:2222");
+    let policy = serde_json::to_value(desired.network_policy.unwrap()).unwrap();
+    assert_eq!(policy["spec"]["egress"][1]["ports"][0]["port"], 2222);
+}
+
+#[test]
+fn every_variable_of_ours_is_named_one_by_one() {
+    let mut instance = with_gateway();
+    instance.ssh.jump = Some(Jump { host: Host::Name("j".to_owned()), port: 22, user: "u".to_owned() });
+    instance.app_secret.generation = Some(3);
+    instance.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    instance.pod.extra_env.clear();
+    let deployment = build(&instance).deployment;
+    let container = deployment.spec.unwrap().template.spec.unwrap().containers.remove(0);
+    assert_eq!(container.env_from, None, "what is in envFrom loses to a variable of somebody else");
+    for variable in container.env.unwrap() {
+        assert!(crate::container::is_managed_variable(&variable.name), "extraEnv could set {} too", variable.name);
+    }
+}
+
+#[test]
+fn a_policy_that_lets_nobody_in_has_no_rule_that_would_let_in_all() {
+    let mut instance = instance("catalyst");
+    let policy = instance.network_policy.as_mut().unwrap();
+    policy.ingress_namespaces.clear();
+    let policy = build(&instance).network_policy.unwrap().spec.unwrap();
+    assert_eq!(policy.ingress, None);
+    assert_eq!(policy.policy_types.unwrap(), ["Ingress", "Egress"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How browsers come to the pods, and what else may: Service, Ingress, NetworkPolicy.
+//! How browsers come to the pods: Service, Ingress, or a route of the Gateway API.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ pub struct IngressSpec {
     #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue() && !isIP(self)").message("ingress.host must be a host name in lower case, without scheme, port or path, and no IP address, such as catalyst.example.com"))]
     pub host: Option<String>,
 
-    /// Annotations added to it; they win over those that the operator sets.
+    /// Annotations added to it; they win over those that the operator sets (timeouts of an hour, bodies of 2 MiB, WebSockets).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 64), extend("additionalProperties" = {"type": "string", "maxLength": 16384}))]
     pub annotations: Option<BTreeMap<String, String>>,
@@ -124,35 +124,53 @@ pub enum IssuerKind {
     ClusterIssuer,
 }
 
-/// The NetworkPolicy NAME-policy: in from the ingress controller only, out to DNS and SSH only.
+/// A route of the Gateway API (HTTPRoute, of Gateway API 1.2 or later), named after the instance: the way in where there is a Gateway
+/// instead of an ingress controller.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct NetworkPolicySpec {
-    /// Whether it exists. Unset: true.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
+pub struct GatewaySpec {
+    /// The Gateways that the route attaches to.
+    #[schemars(length(min = 1, max = 8))]
+    pub parent_refs: Vec<ParentRefSpec>,
 
-    /// Namespace of the ingress controller, the only one that may connect to the pods. Unset: ingress-nginx.
+    /// The host names that people open; `status.url` shows the first.
+    #[schemars(length(min = 1, max = 16), extend("items" = {"type": "string", "minLength": 1, "maxLength": 253}))]
+    #[x_kube(validation = Rule::new("self.all(name, !format.dns1123Subdomain().validate(name).hasValue() && !isIP(name))").message("gateway.hostnames must be host names in lower case, without scheme, port, path or *, such as catalyst.example.com"))]
+    pub hostnames: Vec<String>,
+
+    /// Whether people come by https, that is, whether the Gateway's listener terminates TLS. Unset: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<bool>,
+
+    /// Annotations added to the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 64), extend("additionalProperties" = {"type": "string", "maxLength": 16384}))]
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+/// A Gateway, or one listener of it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentRefSpec {
+    /// Name of the Gateway.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message("gateway.parentRefs[].name must be the name of a Gateway"))]
+    pub name: String,
+
+    /// Its namespace. Unset: the instance's own. In another one, its listener has to allow routes from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message("networkPolicy.ingressNamespace must be the name of a namespace, such as ingress-nginx"))]
-    pub ingress_namespace: Option<String>,
+    #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message("gateway.parentRefs[].namespace must be the name of a namespace"))]
+    pub namespace: Option<String>,
 
-    /// Addresses that may connect to the pods as well, in CIDR form. An ingress controller on the host network needs its nodes here.
+    /// Name of the listener. Unset: every listener that takes the host names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), extend("items" = {"type": "string", "minLength": 1, "maxLength": 64}))]
-    #[x_kube(validation = Rule::new("self.all(block, isCIDR(block))").message("networkPolicy.ingressCidrs must be addresses in CIDR form, such as 192.168.1.10/32"))]
-    pub ingress_cidrs: Option<Vec<String>>,
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message("gateway.parentRefs[].sectionName must be the name of a listener"))]
+    pub section_name: Option<String>,
 
-    /// Where SSH may go, in CIDR form. Unset: the address in `ssh.host` alone; if that is a host name, everywhere (with the warning PermissiveEgress).
+    /// Port of the listener. Unset: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = Rule::new("isCIDR(self)").message("networkPolicy.sshEgressCidr must be an address range in CIDR form, such as 192.168.1.100/32 or 192.168.1.0/24"))]
-    pub ssh_egress_cidr: Option<String>,
-
-    /// Addresses that DNS may go to beside pods, in CIDR form. A node-local DNS cache needs its address here, such as 169.254.20.10/32.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), extend("items" = {"type": "string", "minLength": 1, "maxLength": 64}))]
-    #[x_kube(validation = Rule::new("self.all(block, isCIDR(block))").message("networkPolicy.dnsCidrs must be addresses in CIDR form, such as 169.254.20.10/32"))]
-    pub dns_cidrs: Option<Vec<String>>,
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
 }

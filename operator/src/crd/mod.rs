@@ -6,6 +6,8 @@
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, visibility included, into a private place")]
 mod exposure;
 mod manifest;
+#[expect(unreachable_pub, reason = "KubeSchema copies each struct, visibility included, into a private place")]
+mod network_policy;
 mod reference;
 mod scalars;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, visibility included, into a private place")]
@@ -15,11 +17,14 @@ mod status;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, visibility included, into a private place")]
 mod workload;
 
-pub use exposure::{IngressSpec, IngressTlsSpec, IssuerKind, IssuerSpec, NetworkPolicySpec, ServiceSpec, ServiceType};
+pub use exposure::{
+    GatewaySpec, IngressSpec, IngressTlsSpec, IssuerKind, IssuerSpec, ParentRefSpec, ServiceSpec, ServiceType,
+};
 pub use manifest::{all, manifests};
+pub use network_policy::{EgressProtocol, EgressSpec, NetworkPolicySpec};
 pub use reference::reference_markdown;
 pub use scalars::{PortValue, QuantityValue};
-pub use spec::{CatalystInstance, CatalystInstanceSpec, ImageSpec, PullPolicy, SecretsSpec, SshSpec};
+pub use spec::{CatalystInstance, CatalystInstanceSpec, ImageSpec, JumpSpec, PullPolicy, SecretsSpec, SshSpec};
 pub use status::{CatalystInstanceStatus, HostKeyRecord, RolloutRecord};
 pub use workload::{EnvVarSpec, HttpGetSpec, ProbeSpec, ResourcesSpec, SecurityContextSpec, TolerationSpec};
 

@@ -35,9 +35,12 @@ fn resource(crd: &CustomResourceDefinition, text: &mut String) {
     }
 }
 
+/// What is Kubernetes' own, described in its reference and too long for ours.
+const OF_KUBERNETES: [&str; 2] = ["spec.affinity", "spec.topologySpreadConstraints[]"];
+
 /// One table, then those of the objects below it.
 fn object(path: &str, schema: &JSONSchemaProps, text: &mut String) {
-    let Some(properties) = &schema.properties else { return };
+    let Some(properties) = schema.properties.as_ref().filter(|_| !OF_KUBERNETES.contains(&path)) else { return };
     text.push_str(&format!("\n### {path}\n\n"));
     if let Some(description) = &schema.description {
         text.push_str(&format!("{description}\n\n"));

@@ -1,11 +1,12 @@
 //! `CatalystInstance`: the root, the image, the way to the VM and the Secrets.
 
-use k8s_openapi::api::core::v1::LocalObjectReference;
+use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, TopologySpreadConstraint};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::exposure::{IngressSpec, NetworkPolicySpec, ServiceSpec};
+use super::exposure::{GatewaySpec, IngressSpec, ServiceSpec};
+use super::network_policy::NetworkPolicySpec;
 use super::scalars::PortValue;
 use super::status::CatalystInstanceStatus;
 use super::workload::{EnvVarSpec, ProbeSpec, ResourcesSpec, SecurityContextSpec, TolerationSpec};
@@ -45,6 +46,14 @@ use super::workload::{EnvVarSpec, ProbeSpec, ResourcesSpec, SecurityContextSpec,
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url", description = "Where the web app is."),
     printcolumn(name = "VM", type_ = "string", json_path = ".spec.ssh.host", description = "The dev-VM."),
     printcolumn(
+        name = "Pods",
+        type_ = "integer",
+        json_path = ".status.readyReplicas",
+        description = "Pods that are ready.",
+        priority = 1
+    ),
+    printcolumn(name = "Image", type_ = "string", json_path = ".status.image", description = "What runs.", priority = 1),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
@@ -55,6 +64,7 @@ use super::workload::{EnvVarSpec, ProbeSpec, ResourcesSpec, SecurityContextSpec,
     validation = Rule::new("size(self.metadata.name) <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be at most 52 characters of a-z, 0-9 and '-', begin with a letter and end with a letter or digit: the Service and the other objects are named after it")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.gateway) || !has(self.ingress) || !has(self.ingress.host) || (has(self.ingress.enabled) && !self.ingress.enabled)").message("gateway and ingress are two ways in that exclude each other: remove one, or set ingress.enabled to false").field_path(".gateway"))]
 pub struct CatalystInstanceSpec {
     /// The dev-VM and how to reach it over SSH.
     pub ssh: SshSpec,
@@ -99,6 +109,10 @@ pub struct CatalystInstanceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<IngressSpec>,
 
+    /// The Gateway through which browsers come, in place of `ingress`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewaySpec>,
+
     /// The NetworkPolicy around the pods. Unset: enabled, with the defaults below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkPolicySpec>,
@@ -139,6 +153,16 @@ pub struct CatalystInstanceSpec {
     #[schemars(length(max = 32))]
     pub tolerations: Option<Vec<TolerationSpec>>,
 
+    /// Which nodes the pods prefer or need, and which other pods they are kept near to or away from; as in a pod's own `affinity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+
+    /// How the pods are spread over nodes and zones; as in a pod's own `topologySpreadConstraints`. A constraint without `labelSelector`
+    /// counts the pods of this instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub topology_spread_constraints: Option<Vec<TopologySpreadConstraint>>,
+
     /// The PriorityClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
@@ -161,6 +185,7 @@ fn one_replica() -> i32 {
 /// Where the dev-VM is, who signs in there, and with which key.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.jump) || has(self.knownHosts)").message("ssh.knownHosts is required with ssh.jump, with the host keys of the jump host and of the VM: through a jump host the operator records none").field_path(".knownHosts"))]
 pub struct SshSpec {
     /// Host name or IP address of the dev-VM, as the pods see it.
     #[schemars(length(min = 1, max = 253))]
@@ -183,6 +208,11 @@ pub struct SshSpec {
     #[x_kube(validation = Rule::new("self.matches('^(~|~/[^[:cntrl:]]*|/[^[:cntrl:]]+)$')").message("ssh.ideasBasePath must be an absolute path or begin with ~/, such as ~/catalyst/ideas"))]
     pub ideas_base_path: Option<String>,
 
+    /// A host that SSH goes through, where the VM cannot be reached from the cluster itself. It has to accept the same key, and to allow
+    /// forwarding. With it, `knownHosts` is required, with the keys of both: through a jump host the operator records none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jump: Option<JumpSpec>,
+
     /// Path of the private key inside the container. Its last part is also the name of the entry in the Secret. Unset: /secrets/ssh/id_ed25519.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
@@ -203,6 +233,27 @@ pub struct SshSpec {
     pub known_hosts: Option<String>,
 }
 
+/// A host that SSH goes through.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JumpSpec {
+    /// Its host name or IP address, as the pods see it.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("isIP(self) || (self.matches('^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$') && !self.matches('^[0-9.]+$') && !self.contains('..'))").message("ssh.jump.host must be a host name or an IP address alone, such as bastion.example.com"))]
+    pub host: String,
+
+    /// TCP port of its SSH server, as a number or a string. Unset: 22.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("string(self).matches('^[0-9]{1,5}$') && int(string(self)) >= 1 && int(string(self)) <= 65535").message("ssh.jump.port must be a port from 1 to 65535"))]
+    pub port: Option<PortValue>,
+
+    /// User on it. Unset: that of `ssh.user`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_][A-Za-z0-9_.@+-]*[$]?$')").message("ssh.jump.user must be a user name of letters, digits and _ . @ + -, such as vagrant"))]
+    pub user: Option<String>,
+}
+
 /// The application Secret.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -218,6 +269,11 @@ pub struct SecretsSpec {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message("secrets.existingSecret must be the name of a Secret"))]
     pub existing_secret: Option<String>,
+
+    /// Raise it to sign everyone out: only sessions of this generation are accepted. Lowered again, it would accept old ones. Unset: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2147483647))]
+    pub generation: Option<i64>,
 }
 
 /// The container image. What is not given is taken from the proxy image of the operator's own release.

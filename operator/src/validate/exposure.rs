@@ -1,4 +1,4 @@
-//! How browsers come in and what else may: public URL, Service, Ingress, NetworkPolicy.
+//! How browsers come in: public URL, Service, Ingress, or a route of the Gateway API.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,14 +7,15 @@ use ipnet::IpNet;
 
 use super::findings::Findings;
 use super::text;
-use crate::crd::{CatalystInstanceSpec, IngressSpec, IngressTlsSpec, IssuerKind, NetworkPolicySpec, ServiceSpec};
+use crate::crd::{
+    CatalystInstanceSpec, GatewaySpec, IngressSpec, IngressTlsSpec, IssuerKind, ParentRefSpec, ServiceSpec,
+};
 use crate::names::InstanceName;
 use crate::observed::IngressClass;
 use crate::reason::Reason;
-use crate::validated::{Host, Ingress, IngressTls, Policy, PublicUrl, Service};
+use crate::validated::{Gateway, Ingress, IngressTls, Parent, PublicUrl, Service};
 
 const DEFAULT_INGRESS_CLASS: &str = "nginx";
-const DEFAULT_INGRESS_NAMESPACE: &str = "ingress-nginx";
 
 pub(super) fn service(spec: Option<&ServiceSpec>, findings: &mut Findings) -> Option<Service> {
     let unset = ServiceSpec::default();
@@ -139,6 +140,7 @@ pub(super) fn advise_on_tls(tls: &IngressTls, found: Option<bool>, namespace: &s
 pub(super) fn public_url(
     spec: &CatalystInstanceSpec,
     ingress: Option<&Ingress>,
+    gateway: Option<&Gateway>,
     findings: &mut Findings,
 ) -> Option<Option<PublicUrl>> {
     match (&spec.public_url, ingress) {
@@ -152,84 +154,64 @@ pub(super) fn public_url(
         (None, Some(ingress)) => {
             Some(Some(PublicUrl { https: ingress.tls.is_some(), host: ingress.host.clone(), port: None }))
         }
-        (None, None) => Some(None),
+        (None, None) => Some(gateway.and_then(|gateway| gateway.urls().next())),
     }
 }
 
-/// `Some(None)`: none is wanted. `None`: something stops it.
-pub(super) fn network_policy(
-    spec: Option<&NetworkPolicySpec>,
-    host: Option<&Host>,
-    host_addresses: &[IpAddr],
+/// `Some(None)`: none is wanted. `None`: something stops it. Call it with the Ingress that is wanted.
+pub(super) fn gateway(
+    spec: Option<&GatewaySpec>,
+    ingress: Option<&Ingress>,
     findings: &mut Findings,
-) -> Option<Option<Policy>> {
-    let unset = NetworkPolicySpec::default();
-    let spec = spec.unwrap_or(&unset);
-    if spec.enabled == Some(false) {
-        return Some(None);
-    }
-    let namespace = spec.ingress_namespace.as_deref().unwrap_or(DEFAULT_INGRESS_NAMESPACE);
-    let ingress_namespace = if text::is_dns_label(namespace) {
-        Some(namespace.to_owned())
-    } else {
-        findings.invalid("networkPolicy.ingressNamespace", "must be the name of a namespace, such as ingress-nginx")
-    };
-    let ingress_cidrs = cidrs(spec.ingress_cidrs.as_deref(), "networkPolicy.ingressCidrs", findings);
-    let dns_cidrs = cidrs(spec.dns_cidrs.as_deref(), "networkPolicy.dnsCidrs", findings);
-    let ssh_cidrs = match &spec.ssh_egress_cidr {
-        Some(given) => cidrs(Some(std::slice::from_ref(given)), "networkPolicy.sshEgressCidr", findings),
-        None => host.map(default_ssh_cidrs),
-    };
-    let (Some(ssh_cidrs), Some(host)) = (ssh_cidrs, host) else { return None };
-    if spec.ssh_egress_cidr.is_some() {
-        refuse_excluded_host(&ssh_cidrs, host, host_addresses, findings)?;
-    } else if let Host::Name(name) = host {
-        findings.advise(
-            Reason::PermissiveEgress,
-            Some("networkPolicy.sshEgressCidr"),
-            format!(
-                "ssh.host is the name {name}, so the NetworkPolicy allows SSH to every address. Set networkPolicy.sshEgressCidr to \
-                 the VM's address, such as 192.168.1.100/32."
-            ),
+) -> Option<Option<Gateway>> {
+    let Some(spec) = spec else { return Some(None) };
+    if ingress.is_some() {
+        return findings.invalid(
+            "gateway",
+            "and ingress are two ways in that exclude each other: remove one, or set ingress.enabled to false",
         );
     }
-    Some(Some(Policy {
-        ingress_namespace: ingress_namespace?,
-        ingress_cidrs: ingress_cidrs?,
-        ssh_cidrs,
-        dns_cidrs: dns_cidrs?,
-    }))
-}
-
-fn default_ssh_cidrs(host: &Host) -> Vec<IpNet> {
-    match host {
-        Host::Address(address) => vec![IpNet::from(*address)],
-        Host::Name(_) => ["0.0.0.0/0", "::/0"].iter().filter_map(|range| text::cidr(range)).collect(),
-    }
-}
-
-/// A range that shuts the VM out can only be a mistake. A name may resolve to several addresses: one inside is enough.
-fn refuse_excluded_host(allowed: &[IpNet], host: &Host, resolved: &[IpAddr], findings: &mut Findings) -> Option<()> {
-    let addresses = match host {
-        Host::Address(address) => std::slice::from_ref(address),
-        Host::Name(_) => resolved,
+    let fits = |name: &String| text::is_dns_subdomain(name) && name.parse::<IpAddr>().is_err();
+    let hostnames = if !spec.hostnames.is_empty() && spec.hostnames.iter().all(fits) {
+        Some(spec.hostnames.clone())
+    } else {
+        findings.invalid(
+            "gateway.hostnames",
+            "must be host names in lower case, without scheme, port, path or *, such as catalyst.example.com",
+        )
     };
-    let contained = |address: &IpAddr| allowed.iter().any(|range| range.contains(address));
-    if addresses.is_empty() || addresses.iter().any(contained) {
-        return Some(());
+    if spec.parent_refs.is_empty() {
+        return findings.invalid("gateway.parentRefs", "must name at least one Gateway");
     }
-    let shown: Vec<String> = addresses.iter().take(3).map(IpAddr::to_string).collect();
-    let ranges: Vec<String> = allowed.iter().map(IpNet::to_string).collect();
-    findings.stop(
-        Reason::EgressCidrExcludesHost,
-        Some("networkPolicy.sshEgressCidr"),
-        format!(
-            "networkPolicy.sshEgressCidr {} does not contain the VM's address {}, so the pods could not reach it. Widen it, or \
-             remove it to allow the address in ssh.host alone.",
-            ranges.join(", "),
-            shown.join(", ")
-        ),
-    )
+    let mut parents = Vec::new();
+    for reference in &spec.parent_refs {
+        parents.push(parent(reference, findings)?);
+    }
+    let annotations = annotations(spec.annotations.as_ref(), "gateway.annotations", findings);
+    Some(Some(Gateway { parents, hostnames: hostnames?, https: spec.tls.unwrap_or(true), annotations: annotations? }))
+}
+
+fn parent(spec: &ParentRefSpec, findings: &mut Findings) -> Option<Parent> {
+    if !text::is_dns_subdomain(&spec.name) {
+        return findings.invalid("gateway.parentRefs[].name", "must be the name of a Gateway");
+    }
+    if spec.namespace.as_deref().is_some_and(|namespace| !text::is_dns_label(namespace)) {
+        return findings.invalid("gateway.parentRefs[].namespace", "must be the name of a namespace");
+    }
+    if spec.section_name.as_deref().is_some_and(|section| !text::is_dns_subdomain(section)) {
+        return findings.invalid("gateway.parentRefs[].sectionName", "must be the name of a listener");
+    }
+    let port = match spec.port.map(u16::try_from) {
+        None => None,
+        Some(Ok(port)) if port != 0 => Some(port),
+        Some(_) => return findings.invalid("gateway.parentRefs[].port", "must be a port from 1 to 65535"),
+    };
+    Some(Parent {
+        name: spec.name.clone(),
+        namespace: spec.namespace.clone(),
+        section: spec.section_name.clone(),
+        port,
+    })
 }
 
 pub(super) fn cidrs(given: Option<&[String]>, field: &str, findings: &mut Findings) -> Option<Vec<IpNet>> {

@@ -6,6 +6,8 @@
 mod exposure;
 mod findings;
 mod image;
+mod network_policy;
+mod placement;
 mod quantity;
 mod secrets;
 mod ssh;
@@ -76,20 +78,29 @@ fn validate_into(
     let app_secret = secrets::validate(spec.secrets.as_ref(), &fetched.app_secret, &name, &namespace, findings);
     let service = exposure::service(spec.service.as_ref(), findings);
     let ingress = exposure::ingress(spec.ingress.as_ref(), &name, findings);
-    let public_url = exposure::public_url(spec, ingress.as_ref().and_then(Option::as_ref), findings);
+    let wanted_ingress = ingress.as_ref().and_then(Option::as_ref);
+    let gateway = exposure::gateway(spec.gateway.as_ref(), wanted_ingress, findings);
+    let wanted_gateway = gateway.as_ref().and_then(Option::as_ref);
+    let public_url = exposure::public_url(spec, wanted_ingress, wanted_gateway, findings);
     let trusted_proxies = exposure::cidrs(spec.trusted_proxies.as_deref(), "trustedProxies", findings);
-    let network_policy = exposure::network_policy(
-        spec.network_policy.as_ref(),
-        text::host(&spec.ssh.host).as_ref(),
-        &fetched.host_addresses,
-        findings,
-    );
+    let first_hop = match &spec.ssh.jump {
+        Some(jump) => text::host(&jump.host),
+        None => text::host(&spec.ssh.host),
+    };
+    let around = network_policy::Around {
+        first_hop: first_hop.as_ref(),
+        through_jump: spec.ssh.jump.is_some(),
+        addresses: &fetched.host_addresses,
+        gateway: wanted_gateway,
+        namespace: &namespace,
+    };
+    let network_policy = network_policy::validate(spec.network_policy.as_ref(), &around, findings);
     let resources = workload::resources(spec.resources.as_ref(), findings);
     let liveness =
         workload::probe(spec.liveness_probe.as_ref(), "livenessProbe", workload::default_liveness(), findings);
     let readiness =
         workload::probe(spec.readiness_probe.as_ref(), "readinessProbe", workload::default_readiness(), findings);
-    let pod = workload::pod(spec, findings);
+    let pod = workload::pod(spec, &name, findings);
     let suspended = spec.suspend.unwrap_or(false);
     let valid = ValidatedInstance {
         namespace,
@@ -103,6 +114,7 @@ fn validate_into(
         trusted_proxies: trusted_proxies?,
         service: service?,
         ingress: ingress?,
+        gateway: gateway?,
         network_policy: network_policy?,
         resources: resources?,
         liveness: liveness?,
@@ -131,6 +143,12 @@ fn refuse_foreign_children(valid: &ValidatedInstance, fetched: &Fetched, finding
     ];
     if valid.ingress.is_some() {
         needed.push(("Ingress", valid.name.to_string()));
+    }
+    if valid.gateway.is_some() {
+        needed.push(("HTTPRoute", valid.name.to_string()));
+    }
+    if valid.is_redundant() {
+        needed.push(("PodDisruptionBudget", valid.name.to_string()));
     }
     if valid.network_policy.is_some() {
         needed.push(("NetworkPolicy", valid.name.policy()));

@@ -4,11 +4,11 @@ use catalyst_ssh::{KnownHosts, PublicKey, known_hosts_line, parse_private_key, p
 
 use super::findings::Findings;
 use super::text;
-use crate::crd::{HostKeyRecord, SshSpec};
+use crate::crd::{HostKeyRecord, JumpSpec, SshSpec};
 use crate::names::InstanceName;
 use crate::observed::{Ownership, Referenced, SshKeySecret};
 use crate::reason::Reason;
-use crate::validated::{Host, HostKeys, KeyState, KeyUse, Ssh};
+use crate::validated::{Host, HostKeys, Jump, KeyState, KeyUse, Ssh};
 
 const DEFAULT_PORT: u16 = 22;
 const DEFAULT_BASE_PATH: &str = "~/catalyst/ideas";
@@ -43,6 +43,15 @@ pub(super) fn validate(
     } else {
         findings.invalid("ssh.user", "must be a user name of letters, digits and _ . @ + -, such as vagrant")
     };
+    let jump = match &spec.jump {
+        None => Some(None),
+        Some(_) if spec.known_hosts.is_none() => findings.invalid(
+            "ssh.knownHosts",
+            "is required with ssh.jump, with the host keys of the jump host and of the VM: through a jump host the operator \
+             records none",
+        ),
+        Some(jump) => self::jump(jump, &spec.user, findings).map(Some),
+    };
     let base_path = spec.ideas_base_path.as_deref().unwrap_or(DEFAULT_BASE_PATH);
     let ideas_base_path = if text::is_base_path(base_path) {
         Some(base_path.to_owned())
@@ -59,10 +68,34 @@ pub(super) fn validate(
         host: host?,
         port: port?,
         user: user?,
+        jump: jump?,
         ideas_base_path: ideas_base_path?,
         key: key?,
         host_keys: host_keys?,
     })
+}
+
+fn jump(spec: &JumpSpec, user: &str, findings: &mut Findings) -> Option<Jump> {
+    let host = text::host(&spec.host).or_else(|| {
+        findings.invalid(
+            "ssh.jump.host",
+            format_args!(
+                "is {:?}; it must be a host name or an IP address alone, such as bastion.example.com",
+                spec.host
+            ),
+        )
+    });
+    let port = match &spec.port {
+        None => Some(DEFAULT_PORT),
+        Some(port) => port.number().or_else(|| findings.invalid("ssh.jump.port", "must be a port from 1 to 65535")),
+    };
+    let user = match spec.user.as_deref() {
+        Some(user) if !text::is_user(user) => {
+            findings.invalid("ssh.jump.user", "must be a user name of letters, digits and _ . @ + -, such as vagrant")
+        }
+        given => Some(given.unwrap_or(user).to_owned()),
+    };
+    Some(Jump { host: host?, port: port?, user: user? })
 }
 
 fn given_host_keys(given: &str, findings: &mut Findings) -> Option<HostKeys> {

@@ -347,3 +347,35 @@ fn everything_wrong_is_told_at_once() {
     let fields: Vec<&str> = findings.iter().filter_map(|finding| finding.field.as_deref()).collect();
     assert_eq!(fields, ["ssh.host", "ssh.port", "ssh.user", "ingress.host", "publicUrl"]);
 }
+
+#[test]
+fn the_policy_follows_the_way_in_and_the_first_hop() {
+    let policy = |spec: Value| valid(spec, &complete()).network_policy.unwrap();
+    assert_eq!(policy(least()).ingress_namespaces, ["ingress-nginx"]);
+    let gateway = json!({"parentRefs": [{"name": "g"}, {"name": "h", "namespace": "gateways"}], "hostnames": ["a.b"]});
+    let mut exposed = with("gateway", gateway);
+    assert_eq!(policy(exposed.clone()).ingress_namespaces, ["team", "gateways"]);
+    exposed["networkPolicy"] = json!({"ingressNamespaces": ["envoy", "envoy"]});
+    assert_eq!(policy(exposed).ingress_namespaces, ["envoy"]);
+
+    let mut jumping = with("ssh.jump", json!({"host": "10.20.0.7"}));
+    jumping["ssh"]["knownHosts"] = json!(format!("10.20.0.7,192.168.1.100 {PUBLIC_KEY}"));
+    assert_eq!(policy(jumping.clone()).ssh_cidrs, ["10.20.0.7/32".parse().unwrap()]);
+    let jump = valid(jumping.clone(), &complete()).ssh.jump.unwrap();
+    assert_eq!(jump.to_string(), "vagrant@10.20.0.7:22");
+    jumping["networkPolicy"] = json!({"sshEgressCidr": "192.168.1.0/24"});
+    let (reason, _, message) = stopped(jumping, &complete());
+    assert_eq!(reason, Reason::EgressCidrExcludesHost);
+    assert!(message.contains("the jump host's address 10.20.0.7"), "{message}");
+}
+
+#[test]
+fn a_gateway_makes_the_url_and_excludes_an_ingress() {
+    let gateway = json!({"parentRefs": [{"name": "g"}], "hostnames": ["a.b", "c.d"]});
+    let valid = valid(with("gateway", gateway.clone()), &complete());
+    assert_eq!(valid.origins(), ["https://a.b", "https://c.d"]);
+    let mut both = with("ingress.host", json!("a.b"));
+    both["gateway"] = gateway;
+    let (reason, field, _) = stopped(both, &complete());
+    assert_eq!((reason, field.as_deref()), (Reason::InvalidSpec, Some("gateway")));
+}

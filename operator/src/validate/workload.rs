@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::exposure::annotations;
 use super::findings::Findings;
 use super::quantity::Quantity;
-use super::text;
+use super::{placement, text};
 use crate::container::{HTTP_PORT, is_managed_variable};
 use crate::crd::{CatalystInstanceSpec, EnvVarSpec, ProbeSpec, QuantityValue, ResourcesSpec};
-use crate::names::INSTANCE_LABEL;
+use crate::names::{INSTANCE_LABEL, InstanceName};
 use crate::validated::{Pod, Probe, Resources};
 
 /// Numeric user and group of the container: those of our image.
@@ -143,7 +143,7 @@ pub(super) fn default_readiness() -> Probe {
     }
 }
 
-pub(super) fn pod(spec: &CatalystInstanceSpec, findings: &mut Findings) -> Option<Pod> {
+pub(super) fn pod(spec: &CatalystInstanceSpec, name: &InstanceName, findings: &mut Findings) -> Option<Pod> {
     let annotations = annotations(spec.pod_annotations.as_ref(), "podAnnotations", findings);
     let annotations = match annotations {
         Some(annotations) if annotations.keys().any(|key| key.starts_with("catalyst.dev/")) => findings.invalid(
@@ -162,12 +162,16 @@ pub(super) fn pod(spec: &CatalystInstanceSpec, findings: &mut Findings) -> Optio
     };
     let run_as_group = group(security.run_as_group, "securityContext.runAsGroup", findings);
     let fs_group = group(security.fs_group, "securityContext.fsGroup", findings);
+    let affinity = placement::affinity(spec.affinity.as_ref(), findings);
+    let spread = placement::spread(spec.topology_spread_constraints.as_deref().unwrap_or_default(), name, findings);
     let extra_env = extra_env(spec.extra_env.as_deref().unwrap_or_default(), findings);
     Some(Pod {
         annotations: annotations?,
         labels: labels?,
         node_selector: node_selector?,
         tolerations: spec.tolerations.clone().unwrap_or_default(),
+        affinity: affinity?,
+        spread: spread?,
         priority_class: spec.priority_class_name.clone(),
         run_as_user: run_as_user?,
         run_as_group: run_as_group?,

@@ -33,7 +33,11 @@ pub fn example(path: &Path) -> CatalystInstance {
 fn cluster_of(instance: &CatalystInstance) -> Fetched {
     let owner = |given: bool| if given { Ownership::Foreign(None) } else { Ownership::Ours };
     let key = catalyst_ssh::generate_ed25519("test").unwrap();
-    let own_secrets = instance.spec.secrets.as_ref().is_some_and(|secrets| secrets.use_existing == Some(true));
+    let own_secrets = instance
+        .spec
+        .secrets
+        .as_ref()
+        .is_some_and(|secrets| secrets.use_existing == Some(true) || secrets.existing_secret.is_some());
     Fetched {
         app_secret: Referenced::Found {
             owner: owner(own_secrets),

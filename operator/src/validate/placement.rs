@@ -1,0 +1,136 @@
+//! Where the pods run: affinity and spread, which users write as Kubernetes does and which reach the pods as they are.
+//!
+//! Invariant: nothing is left in them that the API server drops (an empty list, an empty text), for it would be missed as a
+//! field of ours for ever. What else is wrong with them the API server says when the Deployment is applied.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Affinity, TopologySpreadConstraint};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::findings::Findings;
+use crate::names::{INSTANCE_LABEL, InstanceName};
+
+/// `None` also if none is wanted.
+pub(super) fn affinity(given: Option<&Affinity>, findings: &mut Findings) -> Option<Option<Affinity>> {
+    let Some(given) = given else { return Some(None) };
+    match without_empty(given) {
+        Some(affinity) => Some(Some(affinity).filter(|affinity| *affinity != Affinity::default())),
+        None => findings.invalid("affinity", "cannot be read"),
+    }
+}
+
+/// A constraint that selects no pods counts those of this instance.
+pub(super) fn spread(
+    given: &[TopologySpreadConstraint],
+    name: &InstanceName,
+    findings: &mut Findings,
+) -> Option<Vec<TopologySpreadConstraint>> {
+    let mut constraints: Vec<TopologySpreadConstraint> = Vec::with_capacity(given.len());
+    for constraint in given {
+        if constraint.topology_key.is_empty() || constraint.max_skew < 1 {
+            return findings.invalid(
+                "topologySpreadConstraints",
+                "must each have a topologyKey, such as topology.kubernetes.io/zone, and a maxSkew of at least 1",
+            );
+        }
+        if !matches!(constraint.when_unsatisfiable.as_str(), "DoNotSchedule" | "ScheduleAnyway") {
+            return findings.invalid(
+                "topologySpreadConstraints",
+                "must each have whenUnsatisfiable, either DoNotSchedule or ScheduleAnyway",
+            );
+        }
+        let Some(mut constraint) = without_empty(constraint) else {
+            return findings.invalid("topologySpreadConstraints", "cannot be read");
+        };
+        let same = |other: &TopologySpreadConstraint| {
+            (&other.topology_key, &other.when_unsatisfiable)
+                == (&constraint.topology_key, &constraint.when_unsatisfiable)
+        };
+        if constraints.iter().any(same) {
+            return findings.invalid(
+                "topologySpreadConstraints",
+                format_args!("has {} with {} twice", constraint.topology_key, constraint.when_unsatisfiable),
+            );
+        }
+        constraint.label_selector.get_or_insert_with(|| LabelSelector {
+            match_labels: Some(BTreeMap::from([(INSTANCE_LABEL.to_owned(), name.to_string())])),
+            ..LabelSelector::default()
+        });
+        constraints.push(constraint);
+    }
+    Some(constraints)
+}
+
+/// The same without what the API server would drop.
+fn without_empty<T: Serialize + DeserializeOwned>(given: &T) -> Option<T> {
+    let mut value = serde_json::to_value(given).ok()?;
+    prune(&mut value);
+    serde_json::from_value(value).ok()
+}
+
+/// An empty object stays: as a selector it selects everything.
+fn prune(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|name, member| {
+                let dropped = match &*member {
+                    Value::Null => true,
+                    Value::String(text) => text.is_empty(),
+                    Value::Array(items) => items.is_empty(),
+                    Value::Object(entries) => entries.is_empty() && name == "matchLabels",
+                    _ => false,
+                };
+                !dropped
+            });
+            members.values_mut().for_each(prune);
+        }
+        Value::Array(items) => items.iter_mut().for_each(prune),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_would_drop_is_left_out_and_an_empty_selector_is_not() {
+        let given: Affinity = serde_json::from_value(json!({
+            "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []},
+            "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+                {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}, "namespaces": [], "namespaceSelector": {"matchLabels": {}}},
+            ]},
+        }))
+        .unwrap();
+        let kept = affinity(Some(&given), &mut Findings::default()).unwrap().unwrap();
+        assert_eq!(
+            serde_json::to_value(kept).unwrap(),
+            json!({
+                "nodeAffinity": {},
+                "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+                    {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}, "namespaceSelector": {}},
+                ]},
+            })
+        );
+    }
+
+    #[test]
+    fn a_constraint_counts_the_instances_pods_unless_it_says_otherwise() {
+        let name = InstanceName::parse("x").unwrap();
+        let constraint = |selector: Value| -> TopologySpreadConstraint {
+            serde_json::from_value(json!({"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": selector})).unwrap()
+        };
+        let spread = |given: &[TopologySpreadConstraint]| spread(given, &name, &mut Findings::default());
+        let ours = spread(&[constraint(Value::Null)]).unwrap().remove(0).label_selector.unwrap();
+        assert_eq!(ours.match_labels.unwrap()[INSTANCE_LABEL], "x");
+        let theirs = spread(&[constraint(json!({"matchLabels": {"a": "b"}}))]).unwrap().remove(0);
+        assert_eq!(theirs.label_selector.unwrap().match_labels.unwrap()["a"], "b");
+        assert_eq!(spread(&[constraint(Value::Null), constraint(Value::Null)]), None);
+    }
+}
