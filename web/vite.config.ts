@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
+import { withoutInlineStyles } from "./dev/xterm-policy.mjs";
 import type { Release, ShellFile } from "./src/worker/shell";
 
 // `npm run dev` talks to the mock (npm run mock), or to a running proxy when CATALYST_URL names one.
@@ -17,6 +18,14 @@ function release(): Plugin {
       out = config.build.outDir;
     },
     closeBundle: () => writeFileSync(join(out, "sw.js"), stamped(readFileSync(join(out, "sw.js"), "utf8"), describe(out))),
+  };
+}
+
+function xtermPolicy(): Plugin {
+  return {
+    name: "catalyst-xterm-policy",
+    apply: "build",
+    transform: (code, id) => (/@xterm\/xterm\/lib\/xterm\.m?js$/.test(id) ? { code: withoutInlineStyles(code), map: null } : undefined),
   };
 }
 
@@ -44,7 +53,7 @@ function stamped(code: string, release: Release): string {
 }
 
 export default defineConfig({
-  plugins: [release()],
+  plugins: [release(), xtermPolicy()],
   build: {
     target: "es2022",
     // Inlined assets become data: URLs and the preload polyfill is for browsers we do not serve; the

@@ -4,7 +4,7 @@
 //   npm run mock + npm run dev           the same with hot reload
 //
 // Faults: POST /mock/vm?away=HostUnreachable (or away=), /mock/drop (cut all sockets), /mock/drain, /mock/refuse?on=1
-// (the ingress's 503 for everything), /mock/sign-out.
+// (the ingress's 503 for everything), /mock/sign-out, /mock/edit (somebody else edits every idea).
 // What the scripted Claude does depends on words of the message: "tools", "permission", "question", "plan",
 // "several", "fail", "long", "crash".
 import { randomUUID } from "node:crypto";
@@ -12,6 +12,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { WebSocketServer } from "ws";
+import { changes, list, sendFile } from "./project.mjs";
+import { endTerminals, openTerminals, terminal } from "./terminal.mjs";
 
 const PORT = Number(process.env.PORT ?? 3999);
 const PACE_MS = Number(process.env.PACE_MS ?? 25);
@@ -19,7 +21,7 @@ const SECRET = "correct horse battery";
 const WINDOW = 40;
 const dist = process.env.DIST ?? join(import.meta.dirname, "../dist");
 
-const world = { sessions: new Set(), failures: 0, away: "", refuse: false, ideas: new Map() };
+const world = { sessions: new Set(), failures: 0, away: "", refuse: false, ideas: new Map(), trash: [] };
 const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json" };
 const csp = [
   "default-src 'none'",
@@ -41,7 +43,7 @@ function addIdea(title, content, status = "captured", age = 0) {
   const unique = world.ideas.has(slug) ? `${slug}-${world.ideas.size}` : slug;
   const at = new Date(Date.now() - age).toISOString();
   const idea = { id: randomUUID(), slug: unique, title, status, createdAt: at, updatedAt: at, content };
-  world.ideas.set(unique, { idea, log: [], run: 1, offset: 0, viewers: new Set(), seen: new Map(), answers: new Map(), rules: [], runs: [], stopped: false, busy: Promise.resolve() });
+  world.ideas.set(unique, { idea, log: [], run: 1, offset: 0, viewers: new Set(), seen: new Map(), answers: new Map(), rules: [], runs: [], version: 1, stopped: false, busy: Promise.resolve() });
   return world.ideas.get(unique);
 }
 
@@ -317,16 +319,38 @@ const server = createServer(async (request, response) => {
   if (url.pathname.startsWith("/api/")) {
     if (!signedIn(request)) return reply(401, { ok: false, error: "Unauthorized" });
     if (world.away) return reply(503, { ok: false, error: "The dev-VM cannot be reached. Try again when it is back." });
-    const slug = decodeURIComponent(/^\/api\/ideas\/(.+)$/.exec(url.pathname)?.[1] ?? "");
+    const [, slug = "", rest = ""] = (/^\/api\/ideas\/([^/]+)(?:\/(.*))?$/.exec(url.pathname) ?? []).map((part) => part && decodeURIComponent(part));
     if (call === "GET /api/ideas") {
       const all = [...world.ideas.values()].map(({ idea }) => ({ ...idea, content: undefined }));
       return reply(200, { ok: true, data: all.toSorted((a, b) => b.updatedAt.localeCompare(a.updatedAt)) });
     }
     if (call === "POST /api/ideas") return reply(201, { ok: true, data: addIdea(body.title, body.content).idea });
+    if (call === "GET /api/trash") return reply(200, { ok: true, data: world.trash.map(({ entry: _, ...each }) => each) });
+    const [, trashed, action] = /^\/api\/trash\/([^/]+)(\/restore)?$/.exec(url.pathname) ?? [];
+    if (trashed) {
+      const found = world.trash.find(({ name }) => name === trashed);
+      world.trash = world.trash.filter((each) => each !== found);
+      if (action) world.ideas.set(found.slug, found.entry);
+      return reply(200, { ok: true, data: found.entry.idea });
+    }
     const entry = find(slug);
     if (!entry) return reply(404, { ok: false, error: "Idea not found" });
-    if (request.method === "DELETE") world.ideas.delete(entry.idea.slug);
-    return reply(200, { ok: true, data: entry.idea });
+    const path = url.searchParams.get("path") ?? "";
+    if (rest === "project") return list(path) ? reply(200, { ok: true, data: list(path) }) : reply(404, { ok: false, error: "There is no such folder." });
+    if (rest === "project/file") return sendFile(request, response, path) || reply(404, { ok: false, error: "There is no such file." });
+    if (rest === "changes") return reply(200, { ok: true, data: changes });
+    if (rest === "terminals") return reply(200, { ok: true, data: openTerminals(slug) });
+    const tagged = (status, body) => reply(status, body, { etag: `"${entry.version}"` });
+    if (request.method === "PATCH") {
+      if (request.headers["if-match"] && request.headers["if-match"] !== `"${entry.version}"`) return tagged(412, { ok: false, error: "Changed meanwhile", data: entry.idea });
+      Object.assign(entry.idea, body);
+      entry.version++;
+    }
+    if (request.method === "DELETE") {
+      world.ideas.delete(entry.idea.slug);
+      world.trash.unshift({ name: `${entry.idea.slug}-${Date.now()}`, deletedAt: new Date().toISOString(), slug: entry.idea.slug, title: entry.idea.title, entry });
+    }
+    return tagged(200, { ok: true, data: entry.idea });
   }
   const wanted = join(dist, normalize(url.pathname));
   const file = url.pathname !== "/" && existsSync(wanted) ? wanted : join(dist, "index.html");
@@ -337,7 +361,9 @@ const server = createServer(async (request, response) => {
 const sockets = new WebSocketServer({ noServer: true });
 server.on("upgrade", (request, socket, head) => {
   if (world.refuse || !signedIn(request)) return socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n");
+  const url = new URL(request.url, "http://mock");
   sockets.handleUpgrade(request, socket, head, (client) => {
+    if (url.pathname === "/ws/terminal") return terminal(client, url);
     client.on("message", (data) => incoming(client, data.toString()));
     const alive = setInterval(() => client.send(ALIVE), 20_000);
     client.on("close", () => {
@@ -352,6 +378,12 @@ function fault(url) {
   if (name === "vm") world.away = url.searchParams.get("away") ?? "";
   if (name === "refuse") world.refuse = url.searchParams.get("on") === "1";
   if (name === "sign-out") world.sessions.clear();
+  if (name === "edit") {
+    for (const entry of world.ideas.values()) {
+      entry.idea.content += "\n\nSomebody else wrote this line.";
+      entry.version++;
+    }
+  }
   if (name === "forgive") world.failures = 0;
   if (name === "empty") world.ideas.clear();
   if (name === "drain") for (const client of sockets.clients) client.send(JSON.stringify({ type: "server:draining" }));
@@ -364,3 +396,5 @@ addIdea("Weather station for the balcony", "Temperature and humidity on **my own
 addIdea("A very long title that somebody wrote because they wanted to say everything at once and then some more", "x", "building", 30 * HOUR);
 addIdea("Bookmarks as plain text files", "One file a bookmark.", "done", 200 * HOUR);
 server.listen(PORT, "127.0.0.1", () => console.log(`mock: http://127.0.0.1:${PORT}  secret: ${SECRET}`));
+process.on("exit", endTerminals);
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit());

@@ -1,4 +1,6 @@
-// The REST calls. Every failure becomes an ApiError whose message can be shown to the user as it is.
+// The calls about the session, ideas, terminals and health; docs/api.md of the proxy says what they answer.
+
+import { ApiError, call, type Enveloped, enveloped, json, required } from "./http";
 
 export type IdeaStatus = "captured" | "chatting" | "building" | "done";
 
@@ -12,19 +14,6 @@ export interface Idea {
   readonly content?: string;
 }
 
-export type ApiErrorKind = "unreachable" | "unavailable" | "signed-out" | "too-many" | "not-found" | "refused";
-
-export class ApiError extends Error {
-  constructor(
-    readonly kind: ApiErrorKind,
-    message: string,
-    /** Seconds until another attempt makes sense, when the server said so. */
-    readonly retryAfter?: number,
-  ) {
-    super(message);
-  }
-}
-
 export type Health =
   | { readonly state: "ok" }
   | { readonly state: "vm-away"; readonly reason?: string; readonly message?: string }
@@ -32,14 +21,20 @@ export type Health =
   | { readonly state: "no-server" }
   | { readonly state: "unreachable" };
 
-const DEADLINE_MS = 20_000;
 const HEALTH_DEADLINE_MS = 8_000;
 
-let onSignedOut: () => void = () => {};
+/** An idea as it was read, and the name of that state of it. */
+export interface Versioned {
+  readonly idea: Idea;
+  readonly etag?: string;
+}
 
-/** Called when a call finds that the session has ended. */
-export function whenSignedOut(run: () => void): void {
-  onSignedOut = run;
+export type Saved = { readonly kind: "saved"; readonly now: Versioned } | { readonly kind: "conflict"; readonly now: Versioned };
+
+/** A folder whose idea cannot be read. */
+export interface Damaged {
+  readonly slug: string;
+  readonly problem: string;
 }
 
 export const api = {
@@ -53,17 +48,35 @@ export const api = {
   async signOut(): Promise<void> {
     await call("POST", "/api/logout");
   },
-  async ideas(): Promise<readonly Idea[]> {
-    return (await call<readonly Idea[]>("GET", "/api/ideas")) ?? [];
+  /** Every session of everybody ends. */
+  async signOutEverywhere(): Promise<void> {
+    await call("POST", "/api/logout/everywhere");
   },
-  idea(slug: string): Promise<Idea> {
-    return required(call<Idea>("GET", `/api/ideas/${encodeURIComponent(slug)}`));
+  async ideas(): Promise<{ readonly ideas: readonly Idea[]; readonly damaged: readonly Damaged[] }> {
+    const { envelope } = await enveloped({ method: "GET", path: "/api/ideas" });
+    return { ideas: (envelope["data"] ?? []) as readonly Idea[], damaged: (envelope["damaged"] ?? []) as readonly Damaged[] };
+  },
+  async idea(slug: string): Promise<Versioned> {
+    return versioned(await enveloped({ method: "GET", path: ideaUrl(slug) }));
+  },
+  /** Writes only if the idea is still the one that `etag` names; else nothing is written, and what is there comes back. */
+  async update(slug: string, change: { readonly title?: string; readonly content?: string }, etag: string | undefined): Promise<Saved> {
+    const answer = await enveloped({ method: "PATCH", path: ideaUrl(slug), body: change, ...(etag !== undefined && { headers: { "if-match": etag } }) }, [412]);
+    return { kind: answer.response.status === 412 ? "conflict" : "saved", now: versioned(answer) };
   },
   create(title: string, content: string): Promise<Idea> {
     return required(call<Idea>("POST", "/api/ideas", { title, content }));
   },
   async remove(slug: string): Promise<void> {
-    await call("DELETE", `/api/ideas/${encodeURIComponent(slug)}`);
+    await call("DELETE", ideaUrl(slug));
+  },
+  /** The numbers of the terminals that are there. */
+  async terminals(slug: string): Promise<readonly number[]> {
+    const found = (await call<readonly { readonly terminal: number }[]>("GET", `${ideaUrl(slug)}/terminals`)) ?? [];
+    return found.map(({ terminal }) => terminal);
+  },
+  async endTerminal(slug: string, terminal: number): Promise<void> {
+    await call("DELETE", `${ideaUrl(slug)}/terminals/${terminal}`);
   },
   async health(): Promise<Health> {
     let response: Response;
@@ -86,52 +99,13 @@ export const api = {
   },
 };
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T | undefined> {
-  let response: Response;
-  try {
-    response = await fetch(path, {
-      method,
-      cache: "no-store",
-      signal: AbortSignal.timeout(DEADLINE_MS),
-      ...(body !== undefined && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
-    });
-  } catch (problem) {
-    const slow = problem instanceof DOMException && problem.name === "TimeoutError";
-    throw new ApiError("unreachable", slow ? "The server did not answer in time. Try again in a moment." : "The server cannot be reached. Check your connection, then try again.");
-  }
-  const envelope = await json(response);
-  if (response.ok && envelope?.["ok"] === true) return envelope["data"] as T | undefined;
-  const said = typeof envelope?.["error"] === "string" ? envelope["error"] : undefined;
-  if (response.status === 401) {
-    if (path !== "/api/login") onSignedOut();
-    throw new ApiError("signed-out", said ?? "You are signed out.");
-  }
-  if (response.status === 429) {
-    const seconds = Number(response.headers.get("retry-after"));
-    throw new ApiError("too-many", said ?? "Too many attempts.", seconds > 0 ? seconds : undefined);
-  }
-  if (response.status === 404 && said) throw new ApiError("not-found", said);
-  // Without our envelope it was not our server that answered, but the ingress in its place.
-  if (!envelope) throw new ApiError("unavailable", "The server takes no requests at the moment; most often because the dev-VM cannot be reached. It comes back on its own.");
-  throw new ApiError(response.status >= 500 ? "unavailable" : "refused", said ?? `The server answered with status ${response.status}.`);
+export function ideaUrl(slug: string): string {
+  return `/api/ideas/${encodeURIComponent(slug)}`;
 }
 
-async function required<T>(answer: Promise<T | undefined>): Promise<T> {
-  const value = await answer;
-  if (value === undefined) throw new ApiError("unavailable", "The server's answer was incomplete. Try again.");
-  return value;
-}
-
-async function json(response: Response): Promise<Readonly<Record<string, unknown>> | undefined> {
-  try {
-    const value: unknown = await response.json();
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** The sentence for a caught failure. */
-export function explain(problem: unknown): string {
-  return problem instanceof ApiError ? problem.message : "Something went wrong in this page. Reload it and try again.";
+function versioned({ response, envelope }: Enveloped): Versioned {
+  const idea = envelope["data"] as Idea | undefined;
+  if (!idea) throw new ApiError("unavailable", "The server's answer was incomplete. Try again.");
+  const etag = response.headers.get("etag");
+  return { idea, ...(etag !== null && { etag }) };
 }

@@ -1,14 +1,16 @@
 // The frame around all screens: who is signed in, which screen the address names, and one connection for all.
 
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
-import { api, explain, whenSignedOut } from "./api";
+import { api } from "./api";
 import { Connection } from "./connection";
 import { drafts } from "./drafts";
+import { explain, whenSignedOut } from "./http";
 import { Link, navigate, route } from "./router";
 import { AwayScreen } from "./screens/away";
 import { IdeaScreen } from "./screens/idea";
 import { IdeasScreen } from "./screens/ideas";
 import { NewIdeaScreen } from "./screens/new-idea";
+import { TrashScreen } from "./screens/trash";
 import { SignIn } from "./screens/sign-in";
 import { NewReleaseNote, Shell, Toast } from "./shell";
 import { useStore } from "./store";
@@ -88,7 +90,9 @@ function Screen({ connection, signOut, say }: ScreenProps) {
     case "new":
       return <NewIdeaScreen connection={connection} />;
     case "idea":
-      return <IdeaScreen key={current.slug} slug={current.slug} connection={connection} say={say} />;
+      return <IdeaScreen key={current.slug} slug={current.slug} view={current.view} path={current.path} connection={connection} say={say} />;
+    case "trash":
+      return <TrashScreen connection={connection} say={say} />;
     case "missing":
       return (
         <Shell connection={connection} title="Not found" back="/">

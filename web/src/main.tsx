@@ -9,6 +9,8 @@ import "./styles/conversation.css";
 import "./styles/tool.css";
 import "./styles/composer.css";
 import "./styles/prose.css";
+import "./styles/files.css";
+import "./styles/terminal.css";
 
 const root = document.getElementById("app");
 if (root) render(<App />, root);

@@ -3,24 +3,36 @@
 import type { ComponentChildren } from "preact";
 import { Store } from "./store";
 
-export type Route = { readonly screen: "ideas" } | { readonly screen: "new" } | { readonly screen: "idea"; readonly slug: string } | { readonly screen: "missing" };
+/** What is shown of an idea. */
+export type View = "chat" | "terminal" | "files" | "changes" | "runs";
+
+export type Route =
+  | { readonly screen: "ideas" | "new" | "trash" | "missing" }
+  /** `path`: of a file or folder in the project, for the view of files. */
+  | { readonly screen: "idea"; readonly slug: string; readonly view: View; readonly path: string };
+
+const views: readonly View[] = ["terminal", "files", "changes", "runs"];
 
 export function parseRoute(path: string): Route {
   const trimmed = path.replace(/\/+$/, "");
   if (trimmed === "") return { screen: "ideas" };
   if (trimmed === "/ideas") return { screen: "ideas" };
   if (trimmed === "/ideas/new") return { screen: "new" };
-  const slug = /^\/ideas\/([^/]+)$/.exec(trimmed)?.[1];
-  if (slug === undefined) return { screen: "missing" };
+  if (trimmed === "/trash") return { screen: "trash" };
+  const [, slug, named, rest = ""] = /^\/ideas\/([^/]+)(?:\/([^/]+)(?:\/(.*))?)?$/.exec(trimmed) ?? [];
+  const view = named === undefined ? "chat" : views.find((each) => each === named);
+  if (slug === undefined || view === undefined || (rest !== "" && view !== "files")) return { screen: "missing" };
   try {
-    return { screen: "idea", slug: decodeURIComponent(slug) };
+    return { screen: "idea", slug: decodeURIComponent(slug), view, path: rest.split("/").map(decodeURIComponent).join("/") };
   } catch {
     return { screen: "missing" };
   }
 }
 
-export function ideaPath(slug: string): string {
-  return `/ideas/${encodeURIComponent(slug)}`;
+export function ideaPath(slug: string, view: View = "chat", path = ""): string {
+  const idea = `/ideas/${encodeURIComponent(slug)}`;
+  if (view === "chat") return idea;
+  return path === "" ? `${idea}/${view}` : `${idea}/${view}/${path.split("/").map(encodeURIComponent).join("/")}`;
 }
 
 export const route = new Store<Route>(parseRoute(location.pathname));
@@ -48,11 +60,13 @@ interface LinkProps {
   readonly label?: string;
   readonly testId?: string;
   readonly slug?: string;
+  /** The screen that is shown. */
+  readonly current?: boolean;
   readonly children: ComponentChildren;
 }
 
 /** An ordinary link: opening it in a new tab, copying it and the keyboard work as ever. */
-export function Link({ to, children, label, testId, slug, ...rest }: LinkProps) {
+export function Link({ to, children, label, testId, slug, current, ...rest }: LinkProps) {
   return (
     <a
       class={rest.class}
@@ -60,6 +74,7 @@ export function Link({ to, children, label, testId, slug, ...rest }: LinkProps) 
       aria-label={label}
       data-testid={testId}
       data-slug={slug}
+      aria-current={current ? "page" : undefined}
       onClick={(event) => {
         if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
         event.preventDefault();

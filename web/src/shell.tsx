@@ -6,6 +6,7 @@ import type { Connection } from "./connection";
 import { since } from "./format";
 import { Icon, Mark } from "./icons";
 import { hasNavigated, Link } from "./router";
+import type { Attention } from "./session/attention";
 import { useStore } from "./store";
 import { newRelease } from "./worker/register";
 import { type Banner, useWay, type Way } from "./way";
@@ -14,27 +15,33 @@ interface ShellProps {
   readonly connection: Connection;
   readonly title?: string;
   readonly back?: string;
-  /** Something waits for the user: the tab says so. */
-  readonly attention?: boolean;
+  /** Something waits for the user, or has ended: the tab says so. */
+  readonly attention?: Attention;
+  /** Not a column of text. */
+  readonly wide?: boolean;
+  /** As high as the window, and no higher. */
+  readonly fill?: boolean;
+  /** Below the bar. */
+  readonly nav?: ComponentChildren;
   /** Beside the title. */
   readonly badge?: ComponentChildren;
   readonly actions?: ComponentChildren;
   readonly children: ComponentChildren;
 }
 
-export function Shell({ connection, title, back, attention, badge, actions, children }: ShellProps) {
+export function Shell({ connection, title, back, attention, wide, fill, nav, badge, actions, children }: ShellProps) {
   const main = useRef<HTMLElement>(null);
   const way = useWay(connection);
   const outage = useStore(connection.outage);
   useEffect(() => {
-    document.title = `${attention ? "● " : ""}${title ? `${title} – ` : ""}Catalyst`;
+    document.title = `${attention === "asking" ? "● " : attention === "ended" ? "✓ " : ""}${title ? `${title} – ` : ""}Catalyst`;
   }, [title, attention]);
   // After a step inside the application the keyboard and the screen reader begin at the new screen.
   useEffect(() => {
     if (hasNavigated() && document.activeElement === document.body) main.current?.focus({ preventScroll: true });
   }, []);
   return (
-    <div class="shell">
+    <div class="shell" data-wide={wide ? "true" : undefined} data-fill={fill ? "true" : undefined}>
       <a class="skip" href="#main">
         Skip to content
       </a>
@@ -53,6 +60,7 @@ export function Shell({ connection, title, back, attention, badge, actions, chil
           <ConnectionPill pill={way.pill} />
           {actions}
         </header>
+        {nav}
         <BannerPlace banner={way.banner} since={outage.since} onRetry={() => connection.retryNow()} />
       </div>
       <main id="main" class="page" ref={main} tabIndex={-1}>

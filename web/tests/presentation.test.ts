@@ -9,12 +9,14 @@ describe("addresses", () => {
     expect(parseRoute("/")).toEqual({ screen: "ideas" });
     expect(parseRoute("/ideas/")).toEqual({ screen: "ideas" });
     expect(parseRoute("/ideas/new")).toEqual({ screen: "new" });
-    expect(parseRoute("/ideas/my-idea")).toEqual({ screen: "idea", slug: "my-idea" });
-    for (const path of ["/x", "/ideas/a/b", "/ideas/%E0%A4%A"]) expect(parseRoute(path), path).toEqual({ screen: "missing" });
+    expect(parseRoute("/ideas/my-idea")).toEqual({ screen: "idea", slug: "my-idea", view: "chat", path: "" });
+    expect(parseRoute("/ideas/my-idea/files/a/b%2Fc.txt")).toEqual({ screen: "idea", slug: "my-idea", view: "files", path: "a/b/c.txt" });
+    expect(parseRoute("/trash")).toEqual({ screen: "trash" });
+    for (const path of ["/x", "/ideas/a/b", "/ideas/%E0%A4%A", "/ideas/a/runs/1", "/ideas/a/files/%E0%A4%A"]) expect(parseRoute(path), path).toEqual({ screen: "missing" });
   });
 
   it("survive any slug", () => {
-    for (const slug of ["a", "ä b", "50%", "a/b"]) expect(parseRoute(ideaPath(slug))).toEqual({ screen: "idea", slug });
+    for (const slug of ["a", "ä b", "50%", "a/b"]) expect(parseRoute(ideaPath(slug, "files", "ö/50% x"))).toEqual({ screen: "idea", slug, view: "files", path: "ö/50% x" });
   });
 });
 

@@ -1,36 +1,47 @@
-// One idea: what it is about, the conversation, and where to write.
+// One idea: the frame around its views. The conversation is followed and terminals stay connected whichever is shown.
 
-import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { api, ApiError, explain, type Idea } from "../api";
+import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
+import { api, type Versioned } from "../api";
 import type { Connection } from "../connection";
-import { isAsking, isBusy } from "../conversation/model";
-import { drafts } from "../drafts";
+import { ApiError, explain } from "../http";
 import { IdeaSession } from "../idea-session";
 import { Icon } from "../icons";
-import { Markdown } from "../markdown";
-import { Link, navigate } from "../router";
-import { Composer } from "../session/composer";
-import { Timeline } from "../session/timeline";
+import { canNotify, notifying, setNotifying } from "../notify";
+import { Link, type View } from "../router";
+import { useAttention } from "../session/attention";
 import { Shell } from "../shell";
 import { useStore } from "../store";
 import { StatusChip } from "../status-chip";
+import { ChangesView } from "./changes";
+import { ConversationView } from "./conversation";
+import { DeleteButton } from "./delete-idea";
+import { EditButton } from "./edit-idea";
+import { FilesView } from "./files";
+import { IdeaNav } from "./idea-nav";
+import { RunsView } from "./runs";
+import { Terminals } from "./terminals";
 
 interface IdeaProps {
   readonly slug: string;
+  readonly view: View;
+  readonly path: string;
   readonly connection: Connection;
   readonly say: (text: string) => void;
 }
 
-export function IdeaScreen({ slug, connection, say }: IdeaProps) {
-  const [idea, setIdea] = useState<Idea>();
+export function IdeaScreen({ slug, view, path, connection, say }: IdeaProps) {
+  const [known, setKnown] = useState<Versioned>();
   const [problem, setProblem] = useState<{ readonly missing: boolean; readonly text: string }>();
+  const [terminals, setTerminals] = useState(view === "terminal");
   const session = useMemo(() => new IdeaSession(connection, slug), [connection, slug]);
   const conversation = useStore(session.conversation);
   const connected = useStore(connection.state) === "connected";
+  const idea = known?.idea;
+  const attention = useAttention(conversation, slug, idea?.title ?? slug);
 
   const load = useCallback(async () => {
     try {
-      setIdea(await api.idea(slug));
+      setKnown(await api.idea(slug));
       setProblem(undefined);
     } catch (caught) {
       setProblem({ missing: caught instanceof ApiError && caught.kind === "not-found", text: explain(caught) });
@@ -43,111 +54,81 @@ export function IdeaScreen({ slug, connection, say }: IdeaProps) {
     session.open();
     return () => session.close();
   }, [session, load]);
+  useEffect(() => {
+    if (view === "terminal") setTerminals(true);
+  }, [view]);
 
   if (problem?.missing) {
     return (
       <Shell connection={connection} title="Not found" back="/">
         <div class="empty" data-testid="error">
           <h2>This idea is not here</h2>
-          <p class="muted">It may have been deleted; deleted ideas lie in the trash folder on the dev-VM.</p>
-          <Link to="/" class="button">
-            All ideas
+          <p class="muted">It may have been deleted; then it is in the trash.</p>
+          <Link to="/trash" class="button">
+            Look in the trash
           </Link>
         </div>
       </Shell>
     );
   }
 
-  const fresh = idea?.status === "captured" && conversation.entries.length === 0 && conversation.pending.length === 0;
   return (
     <Shell
       connection={connection}
       title={idea?.title ?? slug}
       back="/"
-      attention={isAsking(conversation)}
+      wide={view !== "chat"}
+      fill={view === "terminal"}
+      attention={attention}
       badge={idea && <StatusChip status={idea.status} />}
-      actions={idea && <DeleteButton idea={idea} say={say} />}
+      actions={
+        idea && (
+          <>
+            {canNotify() && <NotifyButton say={say} />}
+            <EditButton known={known} onSaved={setKnown} />
+            <DeleteButton idea={idea} say={say} />
+          </>
+        )
+      }
+      nav={<IdeaNav slug={slug} view={view} asking={attention === "asking"} />}
     >
-      <div class="session">
-        {idea?.content && <Brief content={idea.content} open={fresh} />}
-        {/* Without a connection the banner says it. */}
-        {problem && (connected || !idea) && (
-          <div class="notice notice-error" role="alert" data-testid="error">
-            <Icon name="alert" />
-            <p>{problem.text}</p>
-            <button type="button" class="small" onClick={() => void load()}>
-              Try again
-            </button>
-          </div>
-        )}
-        <Timeline session={session} conversation={conversation} connected={connected} />
-        <Composer
-          slug={slug}
-          session={session}
-          connected={connected}
-          busy={isBusy(conversation)}
-          turnOpen={conversation.turnOpen}
-          turn={conversation.entries.findLast((entry) => entry.kind === "user")?.key}
-          fresh={fresh}
-          notice={conversation.notice}
-        />
-      </div>
+      {/* Without a connection the banner says it. */}
+      {problem && (connected || !idea) && (
+        <div class="notice notice-error" role="alert" data-testid="error">
+          <Icon name="alert" />
+          <p>{problem.text}</p>
+          <button type="button" class="small" onClick={() => void load()}>
+            Try again
+          </button>
+        </div>
+      )}
+      {view === "chat" && <ConversationView slug={slug} idea={idea} session={session} conversation={conversation} connected={connected} />}
+      {view === "files" && <FilesView slug={slug} path={path} />}
+      {view === "changes" && <ChangesView slug={slug} turnOpen={conversation.turnOpen} />}
+      {view === "runs" && <RunsView session={session} connected={connected} turnOpen={conversation.turnOpen} />}
+      {terminals && (
+        <div class="terminals-place" hidden={view !== "terminal"}>
+          <Terminals slug={slug} />
+        </div>
+      )}
     </Shell>
   );
 }
 
-function Brief({ content, open }: { readonly content: string; readonly open: boolean }) {
+function NotifyButton({ say }: { readonly say: (text: string) => void }) {
+  const on = useStore(notifying);
+  const name = on ? "Notifications are on" : "Notify me when Claude asks or ends";
   return (
-    <details class="brief" open={open}>
-      <summary>
-        <Icon name="chevron" /> The idea
-      </summary>
-      <Markdown text={content} />
-    </details>
-  );
-}
-
-function DeleteButton({ idea, say }: { readonly idea: Idea; readonly say: (text: string) => void }) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<string>();
-
-  const remove = async () => {
-    setBusy(true);
-    try {
-      await api.remove(idea.slug);
-      drafts.forget(idea.slug);
-      dialog.current?.close();
-      say(`“${idea.title}” was moved to the trash folder on the dev-VM. It can be brought back from there.`);
-      navigate("/", "replace");
-    } catch (caught) {
-      setError(explain(caught));
-      setBusy(false);
-    }
-  };
-
-  return (
-    <>
-      <button type="button" class="icon-button" aria-label="Delete this idea" title="Delete" data-testid="idea-delete" onClick={() => dialog.current?.showModal()}>
-        <Icon name="trash" />
-      </button>
-      <dialog ref={dialog} class="dialog" aria-labelledby="delete-title">
-        <h2 id="delete-title">Delete “{idea.title}”?</h2>
-        <p>The idea, its conversation and what was built are moved to the trash folder on the dev-VM. Nothing is erased: you can bring it back from there.</p>
-        {error && (
-          <p class="field-error" role="alert" data-testid="error">
-            <Icon name="alert" /> <span>{error}</span>
-          </p>
-        )}
-        <div class="form-actions">
-          <button type="button" onClick={() => dialog.current?.close()}>
-            Keep it
-          </button>
-          <button type="button" class="danger" disabled={busy} data-testid="idea-delete-confirm" onClick={() => void remove()}>
-            {busy ? "Deleting…" : "Delete"}
-          </button>
-        </div>
-      </dialog>
-    </>
+    <button
+      type="button"
+      class="icon-button"
+      aria-pressed={on}
+      aria-label={name}
+      title={name}
+      data-testid="notify"
+      onClick={() => void setNotifying(!on).then((refused) => say(refused ?? (on ? "Notifications are off." : "You are told when Claude asks or ends while you look elsewhere.")))}
+    >
+      <Icon name="bell" />
+    </button>
   );
 }

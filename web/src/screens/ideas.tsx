@@ -1,9 +1,10 @@
 // All ideas, newest first; searched and filtered here in the browser.
 
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
-import { api, explain, type Idea, type IdeaStatus } from "../api";
+import { api, type Damaged, type Idea, type IdeaStatus } from "../api";
 import type { Connection } from "../connection";
 import { ago } from "../format";
+import { explain } from "../http";
 import { Icon } from "../icons";
 import { ideaPath, Link } from "../router";
 import { Shell } from "../shell";
@@ -24,6 +25,7 @@ export function forgetIdeas(): void {
 
 export function IdeasScreen({ connection, signOut }: IdeasProps) {
   const [ideas, setIdeas] = useState(lastSeen);
+  const [damaged, setDamaged] = useState<readonly Damaged[]>([]);
   const [error, setError] = useState<string>();
   const [search, setSearch] = useState("");
   const [status, setStatus] = useState<IdeaStatus>();
@@ -32,8 +34,9 @@ export function IdeasScreen({ connection, signOut }: IdeasProps) {
   const load = useCallback(async () => {
     try {
       const found = await api.ideas();
-      lastSeen = found;
-      setIdeas(found);
+      lastSeen = found.ideas;
+      setIdeas(found.ideas);
+      setDamaged(found.damaged);
       setError(undefined);
     } catch (problem) {
       setError(explain(problem));
@@ -132,6 +135,21 @@ export function IdeasScreen({ connection, signOut }: IdeasProps) {
           </ul>
           {shown.length === 0 && <p class="empty muted">No idea matches.</p>}
         </>
+      )}
+      {damaged.map(({ slug, problem }) => (
+        <p key={slug} class="damaged" data-testid="damaged">
+          <Icon name="alert" />
+          <span>
+            <strong>{slug}</strong> cannot be read and is left alone: {problem}
+          </span>
+        </p>
+      ))}
+      {ideas && (
+        <p class="list-foot">
+          <Link to="/trash" testId="trash">
+            Trash
+          </Link>
+        </p>
       )}
     </Shell>
   );

@@ -1,9 +1,10 @@
 // A new idea: a title and what it is about. What was typed survives a reload until it is saved.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { api, explain } from "../api";
+import { api } from "../api";
 import type { Connection } from "../connection";
 import { drafts } from "../drafts";
+import { explain } from "../http";
 import { Icon } from "../icons";
 import { ideaPath, Link, navigate } from "../router";
 import { Shell } from "../shell";

@@ -1,7 +1,8 @@
 // Sign-in with the shared secret; says whether the secret, the number of tries, the server or the VM is at fault.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { api, ApiError, explain, type Health } from "../api";
+import { api, type Health } from "../api";
+import { ApiError, explain } from "../http";
 import { Icon, Mark } from "../icons";
 import { explainAway } from "../vm-reasons";
 

@@ -8,6 +8,7 @@ import { Icon, type IconName } from "../icons";
 import type { IdeaSession } from "../idea-session";
 import { Markdown } from "../markdown";
 import type { Answer } from "../protocol";
+import { DiffLines } from "./diff";
 import { PermissionRequest } from "./permission";
 import { PlanApproval } from "./plan";
 import { parseQuestions, Questions } from "./questions";
@@ -23,7 +24,6 @@ interface ToolCallProps {
 
 /** Drawing more of a result would make the page slow; the rest is in the log on the VM. */
 const RESULT_LIMIT = 60_000;
-const LINE_LIMIT = 400;
 
 export function ToolCall({ part, live, connected, given, session }: ToolCallProps) {
   const card = useRef<HTMLDetailsElement>(null);
@@ -118,20 +118,7 @@ function InputView({ input }: { readonly input: ToolInput }) {
         </div>
       );
     case "change":
-      return (
-        <pre class="tool-pre diff" tabIndex={0} aria-label="Change">
-          {input.lines.slice(0, LINE_LIMIT).map((line, index) => (
-            <span key={index} class={`diff-${line.sign}`}>
-              <span class="diff-sign" aria-hidden="true">
-                {line.sign === "added" ? "+" : line.sign === "removed" ? "−" : " "}
-              </span>
-              {line.text}
-              {"\n"}
-            </span>
-          ))}
-          {input.lines.length > LINE_LIMIT && `… ${input.lines.length - LINE_LIMIT} more lines`}
-        </pre>
-      );
+      return <DiffLines lines={input.lines} label="Change" />;
   }
 }
 

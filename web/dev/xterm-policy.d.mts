@@ -1,0 +1,1 @@
+export function withoutInlineStyles(code: string): string;
