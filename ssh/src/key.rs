@@ -16,6 +16,10 @@ use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::{Algorithm, Certificate, PrivateKey};
 
 use crate::known_hosts::bare_openssh;
+use crate::rsa;
+
+/// What aws-lc-rs signs with, and OpenSSH accepts by default.
+const SHORTEST_RSA: u32 = 2048;
 
 /// Why bytes cannot serve as private key; each says what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +83,8 @@ impl fmt::Debug for GeneratedKey {
     }
 }
 
-/// Reads a private key as ssh-keygen writes it: OpenSSH's own format, PKCS#8 or SEC1; ed25519 and ECDSA.
+/// Reads a private key as ssh-keygen writes it: OpenSSH's own format, PKCS#8, PKCS#1 or SEC1; ed25519, ECDSA and
+/// RSA of 2048 bits or more.
 ///
 /// Windows line ends, a byte order mark, indentation and space around it do no harm.
 ///
@@ -107,21 +112,28 @@ pub fn parse_private_key(bytes: &[u8]) -> Result<PrivateKey, KeyProblem> {
         return Err(KeyProblem::Encrypted);
     }
     match label {
-        "OPENSSH PRIVATE KEY" | "PRIVATE KEY" | "EC PRIVATE KEY" => {}
-        "RSA PRIVATE KEY" => return Err(KeyProblem::Unsupported("RSA".to_owned())),
+        "OPENSSH PRIVATE KEY" | "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {}
         "DSA PRIVATE KEY" => return Err(KeyProblem::Unsupported("DSA".to_owned())),
         _ => return Err(KeyProblem::NotAKey),
     }
     if !text.contains(&format!("-----END {label}-----")) {
         return Err(KeyProblem::Truncated);
     }
-    let key = russh::keys::decode_secret_key(&text, None).map_err(|error| decoding_problem(&error))?;
+    // russh reads RSA in OpenSSH's own format only.
+    let key = match rsa::from_der(&body(&text)) {
+        Some(key) => key,
+        None => russh::keys::decode_secret_key(&text, None).map_err(|error| decoding_problem(&error))?,
+    };
     if key.is_encrypted() {
         return Err(KeyProblem::Encrypted);
     }
     match key.algorithm() {
         Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
-        Algorithm::Rsa { .. } => Err(KeyProblem::Unsupported("RSA".to_owned())),
+        Algorithm::Rsa { .. } if key.public_key().key_data().rsa().is_some_and(|rsa| rsa.key_size() < SHORTEST_RSA) => {
+            Err(KeyProblem::Unsupported(format!("RSA (of less than {SHORTEST_RSA} bits)")))
+        }
+        Algorithm::Rsa { .. } if rsa::RsaSigner::new(&key).is_none() => Err(KeyProblem::Damaged),
+        Algorithm::Rsa { .. } => Ok(key),
         Algorithm::Dsa => Err(KeyProblem::Unsupported("DSA".to_owned())),
         Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => {
             Err(KeyProblem::Unsupported("Security-token (FIDO)".to_owned()))
@@ -156,6 +168,12 @@ fn tidy(text: &str) -> String {
     tidied
 }
 
+/// The bytes between the first and the last line.
+fn body(text: &str) -> Vec<u8> {
+    let base64: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    STANDARD.decode(base64).unwrap_or_default()
+}
+
 fn is_public(text: &str) -> bool {
     let kinds = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
     kinds.iter().any(|kind| text.starts_with(kind))
@@ -171,11 +189,9 @@ fn is_encoded_key(text: &str) -> bool {
 fn decoding_problem(error: &russh::keys::Error) -> KeyProblem {
     use russh::keys::Error;
     use russh::keys::ssh_key;
-    const RSA_OID: &str = "1.2.840.113549.1.1.1";
     match error {
         Error::KeyIsEncrypted | Error::SshKey(ssh_key::Error::Encrypted) => KeyProblem::Encrypted,
         Error::UnsupportedKeyType { key_type_string, .. } => KeyProblem::Unsupported(key_type_string.clone()),
-        Error::UnknownAlgorithm(oid) if oid.to_string() == RSA_OID => KeyProblem::Unsupported("RSA".to_owned()),
         Error::UnknownAlgorithm(_) => KeyProblem::Unsupported("Such".to_owned()),
         Error::SshKey(ssh_key::Error::AlgorithmUnsupported { algorithm }) => {
             KeyProblem::Unsupported(algorithm.to_string())

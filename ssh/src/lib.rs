@@ -18,6 +18,7 @@ mod opening;
 mod output;
 mod pool;
 mod probe;
+mod rsa;
 mod session;
 mod settings;
 mod sign_in;

@@ -18,13 +18,14 @@ pub(crate) enum Purpose {
 /// A keepalive after this much silence; with [`KEEPALIVES_UNANSWERED`] a dead peer is noticed after 12 s.
 const KEEPALIVE: Duration = Duration::from_secs(4);
 const KEEPALIVES_UNANSWERED: usize = 2;
-/// What the server may send on one channel before we allow more; measured for bulk over russh.
-const WINDOW: u32 = 8 << 20;
+/// What the server may send on one channel before we allow more.
+const WINDOW: u32 = 2 << 20;
 const PACKET: u32 = 65_535;
 /// Enough for full speed, and a bound of what is under way when a terminal's viewer stops reading.
 const TERMINAL_WINDOW: u32 = 1 << 20;
-/// Messages of one channel that wait for its reader before the whole connection waits.
-const CHANNEL_MESSAGES: usize = 256;
+/// Messages of one channel that wait for its reader before the whole connection waits: 1 MiB, at 32 KiB each, since this
+/// is what a reader that pauses costs.
+const CHANNEL_MESSAGES: usize = 32;
 
 /// The settings for a host for which keys of these kinds are recorded.
 pub(crate) fn session_config(recorded: &[Algorithm], purpose: Purpose) -> client::Config {

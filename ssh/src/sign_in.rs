@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::client::{AuthResult, Handle};
-use russh::keys::{Certificate, PrivateKey, PrivateKeyWithHashAlg};
+use russh::keys::{Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
 use tokio::time::timeout;
 
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Reason};
 use crate::link::CLOSE_DEADLINE;
+use crate::rsa::RsaSigner;
 use crate::session::{Facts, Verifier};
 
 /// What to sign in with.
@@ -55,14 +56,35 @@ async fn show(
     credentials: &Credentials,
 ) -> Result<AuthResult, russh::Error> {
     if let Some(certificate) = &credentials.certificate {
-        let key = credentials.key.clone();
-        match handle.authenticate_openssh_cert(&endpoint.user, key, certificate.clone()).await? {
+        let shown = match RsaSigner::new(&credentials.key) {
+            Some(signer) => {
+                let hash = Some(HashAlg::Sha512);
+                let certificate = certificate.clone();
+                let signed =
+                    handle.authenticate_certificate_with(&endpoint.user, certificate, hash, &mut signer.agent()).await;
+                signed.map_err(|_| russh::Error::SendError)?
+            }
+            None => {
+                let key = credentials.key.clone();
+                handle.authenticate_openssh_cert(&endpoint.user, key, certificate.clone()).await?
+            }
+        };
+        match shown {
             AuthResult::Failure { partial_success: false, .. } => {}
             answer => return Ok(answer),
         }
     }
-    let key = PrivateKeyWithHashAlg::new(credentials.key.clone(), None);
-    handle.authenticate_publickey(&endpoint.user, key).await
+    match RsaSigner::new(&credentials.key) {
+        Some(signer) => {
+            let (public, hash) = (credentials.key.public_key().clone(), Some(HashAlg::Sha512));
+            let signed = handle.authenticate_publickey_with(&endpoint.user, public, hash, &mut signer.agent()).await;
+            signed.map_err(|_| russh::Error::SendError)
+        }
+        None => {
+            let key = PrivateKeyWithHashAlg::new(credentials.key.clone(), None);
+            handle.authenticate_publickey(&endpoint.user, key).await
+        }
+    }
 }
 
 fn rejected(endpoint: &Endpoint, credentials: &Credentials) -> Failure {

@@ -56,10 +56,11 @@ fn passphrases_are_named_in_every_form() {
 }
 
 #[test]
-fn rsa_is_named_in_every_form() {
+fn rsa_is_read_in_every_form_and_refused_when_it_is_short() {
     for form in ["RFC4716", "PKCS8", "PEM"] {
-        let parsed = parsed_as(&["-t", "rsa", "-b", "2048", "-N", "", "-m", form]);
-        assert_eq!(parsed, Err(KeyProblem::Unsupported("RSA".to_owned())), "{form}");
+        assert_eq!(parsed_as(&["-t", "rsa", "-b", "2048", "-N", "", "-m", form]).unwrap(), "ssh-rsa", "{form}");
+        let short = parsed_as(&["-t", "rsa", "-b", "1024", "-N", "", "-m", form]);
+        assert_eq!(short, Err(KeyProblem::Unsupported("RSA (of less than 2048 bits)".to_owned())), "{form}");
     }
 }
 
@@ -126,6 +127,8 @@ fn every_problem_says_what_to_do() {
         KeyProblem::Unsupported("RSA".to_owned()),
         KeyProblem::Damaged,
         KeyProblem::NotAKey,
+        KeyProblem::NotACertificate,
+        KeyProblem::OtherCertificate,
         KeyProblem::NoRandomness,
     ] {
         let text = problem.to_string();
@@ -157,7 +160,7 @@ proptest! {
 
     #[test]
     fn any_body_between_the_lines_is_read_or_refused_without_panic(body in "[A-Za-z0-9+/=\n]{0,400}") {
-        for label in ["OPENSSH PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY"] {
+        for label in ["OPENSSH PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"] {
             let text = format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
             prop_assert!(parse_private_key(text.as_bytes()).is_err());
         }
