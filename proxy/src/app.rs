@@ -68,6 +68,8 @@ impl AppState {
         let run_settings = RunSettings {
             claude_command: settings.claude_command.clone(),
             silence: settings.claude_silence,
+            turn: settings.claude_turn,
+            approval: settings.approval,
             ..RunSettings::default()
         };
         let runs = Runs::new(remote.clone(), run_settings, observer.clone());

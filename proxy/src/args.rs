@@ -115,6 +115,12 @@ pub struct RawSettings {
     /// A run that prints nothing for so many milliseconds is ended.
     #[arg(long, env = "CLAUDE_TIMEOUT_MS", default_value = "600000", global = true)]
     pub claude_timeout_ms: String,
+    /// A message that is worked on for so many milliseconds, waiting for answers aside, is ended; 0: never.
+    #[arg(long, env = "CLAUDE_TURN_LIMIT_MS", default_value = "0", global = true)]
+    pub claude_turn_limit_ms: String,
+    /// A request for permission that nobody answers for so many milliseconds is denied.
+    #[arg(long, env = "APPROVAL_TIMEOUT_MS", default_value = "86400000", global = true)]
+    pub approval_timeout_ms: String,
     /// How Claude Code is called on the VM.
     #[arg(long, env = "CLAUDE_COMMAND", default_value = "claude", global = true)]
     pub claude_command: String,
@@ -148,7 +154,11 @@ impl RawSettings {
         let metrics_port = problems.parse::<u16>("METRICS_PORT", &self.metrics_port, "9090", "a port, or 0 for none");
         let web = self.check_web(&mut problems);
         let ssh = self.check_ssh(&mut problems);
-        let silence = problems.parse::<u64>("CLAUDE_TIMEOUT_MS", &self.claude_timeout_ms, "600000", "milliseconds");
+        let mut limit = |name, value, default| problems.parse::<u64>(name, value, default, "milliseconds");
+        let silence = limit("CLAUDE_TIMEOUT_MS", &self.claude_timeout_ms, "600000");
+        let turn = limit("CLAUDE_TURN_LIMIT_MS", &self.claude_turn_limit_ms, "0");
+        let approval = limit("APPROVAL_TIMEOUT_MS", &self.approval_timeout_ms, "86400000");
+        let limits = silence.zip(turn).zip(approval);
         let terminal = match or_default(&self.terminal, "auto") {
             "auto" => TerminalMode::Auto,
             "plain" => TerminalMode::Plain,
@@ -161,8 +171,10 @@ impl RawSettings {
         if !matches!(self.log_format.as_str(), "json" | "text" | "") {
             problems.add(format!("LOG_FORMAT is {:?}; set it to json or text.", self.log_format));
         }
-        match (listen_ip, port, metrics_port, web, ssh, silence) {
-            (Some(ip), Some(port), Some(metrics), Some(web), Some(ssh), Some(silence)) if problems.0.is_empty() => {
+        match (listen_ip, port, metrics_port, web, ssh, limits) {
+            (Some(ip), Some(port), Some(metrics), Some(web), Some(ssh), Some(((silence, turn), approval)))
+                if problems.0.is_empty() =>
+            {
                 Ok(Settings {
                     listen: SocketAddr::new(ip, port),
                     metrics: (metrics != 0).then(|| SocketAddr::new(ip, metrics)),
@@ -171,6 +183,8 @@ impl RawSettings {
                     ideas_base_path: or_default(&self.ideas_base_path, "~/catalyst/ideas").to_owned(),
                     claude_command: or_default(&self.claude_command, "claude").to_owned(),
                     claude_silence: Duration::from_millis(silence.max(1000)),
+                    claude_turn: (turn > 0).then(|| Duration::from_millis(turn)),
+                    approval: Duration::from_millis(approval.max(1000)),
                     terminal,
                 })
             }
@@ -451,6 +465,8 @@ mod tests {
             "IDEAS_BASE_PATH",
             "MAX_SSH_CONNECTIONS",
             "CLAUDE_TIMEOUT_MS",
+            "CLAUDE_TURN_LIMIT_MS",
+            "APPROVAL_TIMEOUT_MS",
             "SSH_KNOWN_HOSTS",
             "SSH_HOST_KEY_CHECK",
             "ALLOWED_ORIGINS",

@@ -49,6 +49,10 @@ pub struct Settings {
     pub claude_command: String,
     /// How long a run may be silent.
     pub claude_silence: Duration,
+    /// A turn that works for longer is ended.
+    pub claude_turn: Option<Duration>,
+    /// A request for permission that nobody answers for this long is denied.
+    pub approval: Duration,
     /// Whether there are terminals.
     pub terminal: TerminalMode,
 }

@@ -227,7 +227,7 @@ proptest! {
 
 #[test]
 fn a_turn_says_what_it_is_for_and_those_of_older_logs_do_not() {
-    let lines = input::turn("m1", Mode::Build, "make it");
+    let lines = input::turn("m1", Mode::Build, input::Permissions::default(), "make it");
     let (_, written) = lines.split_once('\n').unwrap();
     let older = "{\"type\":\"catalyst_turn\",\"id\":\"m0\",\"text\":\"older\"}\n";
     let newer = "{\"type\":\"catalyst_turn\",\"id\":\"m2\",\"mode\":\"plan\",\"text\":\"newer\"}\n";

@@ -70,6 +70,8 @@ pub fn settings(sshd: &TestSshd) -> Settings {
         ideas_base_path: "~/catalyst/ideas".to_owned(),
         claude_command: "claude".to_owned(),
         claude_silence: Duration::from_secs(60),
+        claude_turn: None,
+        approval: Duration::from_secs(3600),
         terminal: TerminalMode::Auto,
     }
 }
