@@ -12,7 +12,7 @@ BINS    := catalyst-operator catalyst-proxy catalyst-lab catalyst-demo
 IMAGES  := catalyst-operator catalyst-proxy
 LAB     := target/release/catalyst-lab
 # What the tests need beside what the lab needs: program=Debian package.
-TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=busybox-static ssh=openssh-client shellcheck=shellcheck kill=procps openssl=openssl \
+TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=busybox-static ssh=openssh-client shellcheck=shellcheck kill=procps openssl=openssl tmux=tmux screen=screen \
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
 export CATALYST_VERSION := $(VERSION)
 

@@ -20,5 +20,6 @@ mod serving;
 mod sign_in;
 mod socket;
 mod stopping;
+mod terminal;
 mod trash;
 mod web;
