@@ -20,12 +20,18 @@ pub struct Instance<'a> {
 }
 
 impl<'a> Instance<'a> {
+    /// The instance of that namespace, whoever applied it.
+    #[must_use]
+    pub fn at(stage: &'a Stage, namespace: &str) -> Self {
+        Self { stage, namespace: namespace.to_owned() }
+    }
+
     /// Applies an instance that names the stage's VM and the host `NAMESPACE.localhost`; `spec` is merged over that (JSON merge patch).
     ///
     /// # Errors
     /// When kubectl refuses it.
     pub async fn apply(stage: &'a Stage, namespace: &str, spec: Value) -> Result<Self> {
-        let instance = Self { stage, namespace: namespace.to_owned() };
+        let instance = Self::at(stage, namespace);
         // What a failed or killed run left is not what this one is about.
         stage.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=90s"]).await?;
         stage.kubectl(&["create", "namespace", namespace]).await?;
@@ -141,14 +147,17 @@ impl<'a> Instance<'a> {
         .await
     }
 
-    /// Waits until the ingress controller, which follows the Service at its own pace, leads to the pod.
+    /// Waits until the ingress controller, which follows the Service at its own pace, leads to the pod and to its page.
     ///
     /// # Errors
     /// When it does not in 30 s; the error has its answer.
     pub async fn await_reachable(&self) -> Result<()> {
         eventually("an answer through the ingress", Duration::from_secs(30), || async {
             let (status, body) = self.http_get("/api/health").await?;
-            if status == 200 { Ok(()) } else { Err(anyhow!("{status} {body}")) }
+            ensure!(status == 200, "{status} {body}");
+            let (status, page) = self.http_get("/").await?;
+            ensure!(status == 200 && page.contains("<script"), "no page: {status} {page}");
+            Ok(())
         })
         .await?;
         Ok(())

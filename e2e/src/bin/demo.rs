@@ -5,14 +5,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use catalyst_e2e::eventually::eventually;
+use anyhow::Result;
+use catalyst_e2e::instance::Instance;
 use catalyst_e2e::stage::Stage;
 use catalyst_lab::{Lab, Progress};
 use clap::Parser;
 
 const LAB: &str = "demo";
 const NAMESPACE: &str = "catalyst";
+const READY: Duration = Duration::from_secs(120);
 
 /// The demo of Catalyst Operator on a one-node Kubernetes of this machine's own.
 #[derive(Parser)]
@@ -40,38 +41,28 @@ async fn up() -> Result<()> {
     let start = Instant::now();
     let progress = Progress::stderr();
     let stage = Stage::up(LAB, &progress).await?;
-    let manifest = manifest(stage.lab());
-    let url = url(stage.lab());
+    let instance = Instance::at(&stage, NAMESPACE);
+    let (manifest, url) = (manifest(stage.lab(), &instance), instance.url());
 
     if stage.kubectl(&["get", "namespace", NAMESPACE]).await.is_err() {
         stage.kubectl(&["create", "namespace", NAMESPACE]).await?;
     }
     progress.step("kubectl apply", async { stage.apply(&manifest).await.map(drop) }).await?;
-    progress.step("authorize the key on the dev-VM", authorize(&stage)).await?;
-    progress.step("wait for Ready", wait_for_ready(&stage)).await?;
+    progress.step("authorize the key on the dev-VM", instance.authorize()).await?;
+    progress.step("wait for Ready", instance.await_ready(READY)).await?;
     progress
         .step("let the pods run this image", async {
             stage.renew(NAMESPACE, "catalyst", "catalyst-proxy").await?;
-            wait_for_ready(&stage).await
+            instance.await_ready(READY).await
         })
         .await?;
-    progress.step("open the URL through the ingress", answers(&stage, &url)).await?;
+    progress.step("open the URL through the ingress", instance.await_reachable()).await?;
 
-    let table = stage.kubectl(&["-n", NAMESPACE, "get", "cati"]).await?;
+    let table = instance.kubectl(&["get", "cati"]).await?;
+    let secret = instance.secret().await?;
     let read_secret = format!(
         "kubectl -n {NAMESPACE} get secret catalyst-secrets -o go-template='{{{{.data.CATALYST_SECRET | base64decode}}}}'"
     );
-    let secret = stage
-        .kubectl(&[
-            "-n",
-            NAMESPACE,
-            "get",
-            "secret",
-            "catalyst-secrets",
-            "-o",
-            "go-template={{.data.CATALYST_SECRET | base64decode}}",
-        ])
-        .await?;
     println!(
         "\n{manifest}\n{table}
 Ready after {:.0} s. Open   {url}
@@ -101,11 +92,7 @@ What to try next
     Ok(())
 }
 
-fn url(lab: &Lab) -> String {
-    format!("http://{NAMESPACE}.localhost:{}", lab.ingress_addr().port())
-}
-
-fn manifest(lab: &Lab) -> String {
+fn manifest(lab: &Lab, instance: &Instance<'_>) -> String {
     format!(
         "apiVersion: catalyst.dev/v1alpha1
 kind: CatalystInstance
@@ -118,54 +105,12 @@ spec:
     user: {}
   ingress:
     className: nginx
-    host: {NAMESPACE}.localhost
+    host: {}
   publicUrl: {}   # the lab forwards this port of the machine to the ingress
 ",
         lab.vm().address(),
         lab.vm().user(),
-        url(lab),
+        instance.host(),
+        instance.url(),
     )
-}
-
-async fn field(stage: &Stage, path: &str) -> Result<String> {
-    stage.kubectl(&["-n", NAMESPACE, "get", "cati", "catalyst", "-o", &format!("jsonpath={{{path}}}")]).await
-}
-
-async fn authorize(stage: &Stage) -> Result<()> {
-    let (line, _) = eventually("the line for authorized_keys in status", Duration::from_secs(60), || async {
-        let line = field(stage, ".status.authorizedKeysLine").await?;
-        ensure!(!line.is_empty(), "no line yet");
-        anyhow::Ok(line)
-    })
-    .await?;
-    stage.lab().vm().authorize(&line)
-}
-
-async fn wait_for_ready(stage: &Stage) -> Result<()> {
-    let waited =
-        stage.kubectl(&["-n", NAMESPACE, "wait", "--for=condition=Ready", "cati/catalyst", "--timeout=120s"]).await;
-    if waited.is_err() {
-        let message = field(stage, r#".status.conditions[?(@.type=="Ready")].message"#).await?;
-        return Err(waited.err().context("no error")?.context(message));
-    }
-    Ok(())
-}
-
-async fn answers(stage: &Stage, url: &str) -> Result<()> {
-    let address = stage.lab().ingress_addr();
-    let client = reqwest::Client::builder()
-        .resolve(&format!("{NAMESPACE}.localhost"), address)
-        .timeout(Duration::from_secs(10))
-        .build()?;
-    eventually("an answer through the ingress", Duration::from_secs(30), || async {
-        let health = client.get(format!("{url}/api/health")).send().await?;
-        let status = health.status();
-        let body = health.text().await?;
-        ensure!(status == 200 && body.contains(r#""ok""#), "{status} {body}");
-        let page = client.get(url).send().await?.error_for_status()?.text().await?;
-        ensure!(page.contains("<script"), "no page: {page}");
-        Ok(())
-    })
-    .await?;
-    Ok(())
 }

@@ -9,6 +9,7 @@
 mod bad_input;
 mod conversation;
 mod faults;
+mod network_policy;
 mod ownership;
 mod seed_page;
 

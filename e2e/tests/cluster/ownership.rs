@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, ensure};
 use catalyst_e2e::eventually::eventually;
 use catalyst_e2e::instance::Instance;
-use catalyst_lab::audit::Write;
+use catalyst_lab::audit::Request;
 use serde_json::{Value, json};
 
 use crate::stage;
@@ -117,7 +117,7 @@ async fn our_fields_return_and_foreign_ones_stay() -> Result<()> {
 async fn at_rest_the_operator_writes_nothing_but_its_lease() -> Result<()> {
     let stage = stage().await;
     let instance = Instance::ready(stage, "rest", json!({})).await?;
-    let operator = |all: Vec<Write>| -> Vec<String> {
+    let operator = |all: Vec<Request>| -> Vec<String> {
         all.into_iter()
             .filter(|write| {
                 write.user == "system:serviceaccount:catalyst-system:catalyst-operator" && write.resource != "leases"

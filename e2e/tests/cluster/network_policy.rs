@@ -1,0 +1,131 @@
+//! The NetworkPolicy, really enforced: what must be open is open, and what must be shut is shut because of the policy, for it is open without it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use catalyst_e2e::eventually::eventually;
+use catalyst_e2e::instance::Instance;
+use serde_json::{Value, json};
+
+use crate::stage;
+
+/// How long the enforcer may take to follow a change of a policy or a pod.
+const SETTLED: Duration = Duration::from_secs(30);
+const FRIEND: &str = "policy-friend";
+const STRANGER: &str = "policy-stranger";
+
+/// One connection that somebody may or may not open.
+struct Probe {
+    what: &'static str,
+    from: From,
+    to: String,
+    open: bool,
+}
+
+enum From {
+    /// The instance's own pod.
+    Pod,
+    /// The test server in that namespace.
+    Namespace(&'static str),
+}
+
+#[tokio::test]
+async fn the_network_policy_holds_and_is_what_holds() -> Result<()> {
+    let stage = stage().await;
+    let image = stage.lab().test_image();
+    for namespace in [FRIEND, STRANGER] {
+        stage.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=90s"]).await?;
+        stage.kubectl(&["create", "namespace", namespace]).await?;
+        stage.apply(&server(&image, namespace).to_string()).await?;
+    }
+    let instance = Instance::ready(stage, "policy", json!({"networkPolicy": {"ingressNamespace": FRIEND}})).await?;
+    for namespace in [FRIEND, STRANGER] {
+        stage.kubectl(&["-n", namespace, "wait", "--for=condition=Ready", "pod/server", "--timeout=60s"]).await?;
+    }
+
+    let vm = stage.lab().vm().address();
+    let pod = address(&instance.kubectl(&["get", "pods", "-o", "jsonpath={.items[0].status.podIP}"]).await?)?;
+    let stranger = stage.kubectl(&["-n", STRANGER, "get", "pod/server", "-o", "jsonpath={.status.podIP}"]).await?;
+    let service = instance.kubectl(&["get", "service/catalyst", "-o", "jsonpath={.spec.clusterIP}"]).await?;
+    let node = stage.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].status.addresses[0].address}"]).await?;
+    let probe = |what, from, to, open| Probe { what, from, to, open };
+    let probes = [
+        probe("the ingress' namespace to the pod", From::Namespace(FRIEND), format!("{pod}:3001"), true),
+        probe("the ingress' namespace to the Service", From::Namespace(FRIEND), format!("{service}:80"), true),
+        probe("the pod to SSH of the VM", From::Pod, format!("{vm}:22"), true),
+        probe("the pod to DNS, by name", From::Pod, "kube-dns.kube-system.svc.cluster.local:53".to_owned(), true),
+        probe("a strange namespace to the pod", From::Namespace(STRANGER), format!("{pod}:3001"), false),
+        probe("a strange namespace to the Service", From::Namespace(STRANGER), format!("{service}:80"), false),
+        probe("the ingress' namespace to the pod's metrics", From::Namespace(FRIEND), format!("{pod}:9090"), false),
+        probe("the pod to a pod of another namespace", From::Pod, format!("{stranger}:8080"), false),
+        probe("the pod to the API server's Service", From::Pod, "10.96.0.1:443".to_owned(), false),
+        probe("the pod to the node's API server", From::Pod, format!("{node}:6443"), false),
+    ];
+
+    for probe in &probes {
+        expect(&instance, probe, probe.open).await?;
+    }
+    instance
+        .kubectl(&["patch", "cati/catalyst", "--type=merge", "-p", r#"{"spec":{"networkPolicy":{"enabled":false}}}"#])
+        .await?;
+    eventually("the policy is gone", SETTLED, || async {
+        ensure!(instance.get("networkpolicy/catalyst-policy").await.is_err(), "it is there");
+        anyhow::Ok(())
+    })
+    .await?;
+    for probe in &probes {
+        expect(&instance, probe, true).await?;
+    }
+
+    for namespace in [FRIEND, STRANGER] {
+        stage.kubectl(&["delete", "namespace", namespace, "--timeout=60s"]).await?;
+    }
+    instance.delete().await
+}
+
+/// Waits until a probe ends as it must.
+async fn expect(instance: &Instance<'_>, probe: &Probe, open: bool) -> Result<()> {
+    let what = format!("{} ({}) is {}", probe.what, probe.to, if open { "open" } else { "shut" });
+    eventually(&what, SETTLED, || async {
+        let (reached, said) = connect(instance, probe).await;
+        ensure!(reached == open, "{said}");
+        anyhow::Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+/// Whether the connection could be opened, and what was said.
+async fn connect(instance: &Instance<'_>, probe: &Probe) -> (bool, String) {
+    let (host, port) = probe.to.rsplit_once(':').unwrap_or_default();
+    let said = match probe.from {
+        From::Pod => instance.kubectl(&["exec", "deployment/catalyst", "--", "nc", "-zv", host, port]).await,
+        // The API server's proxy asks the test server, which dials.
+        From::Namespace(namespace) => {
+            let path = format!("/api/v1/namespaces/{namespace}/pods/server:8080/proxy/dial?to={}", probe.to);
+            instance.kubectl(&["get", "--raw", &path]).await
+        }
+    };
+    match said {
+        Ok(said) => (true, said),
+        Err(error) => (false, format!("{error:#}")),
+    }
+}
+
+fn server(image: &str, namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "server", "namespace": namespace},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "server", "image": image, "imagePullPolicy": "Never",
+                "args": ["serve", ":8080"], "ports": [{"containerPort": 8080}],
+            }],
+        },
+    })
+}
+
+fn address(said: &str) -> Result<std::net::IpAddr> {
+    Ok(said.trim().parse()?)
+}
