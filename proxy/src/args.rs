@@ -93,8 +93,8 @@ pub struct RawSettings {
     /// with the same key, and its host key has to be in known_hosts.
     #[arg(long, env = "SSH_JUMP", global = true)]
     pub ssh_jump: Option<String>,
-    /// File of the private key (OpenSSH or PEM form, without a passphrase; ed25519 or ecdsa: RSA keys are refused, make
-    /// one with `ssh-keygen -t ed25519`); read again for each connection.
+    /// File of the private key (OpenSSH or PEM form, without a passphrase; ed25519, ecdsa, or RSA of 2048 bits or more), read
+    /// again for each connection. A certificate beside it, with -cert.pub at the end of its name, is shown too.
     #[arg(long, env = "SSH_KEY_PATH", default_value = "/secrets/ssh/id_ed25519", global = true)]
     pub ssh_key_path: String,
     /// The private key itself, in place of a file.
@@ -338,7 +338,7 @@ impl Problems {
 
     /// `[user@]host[:port]`, an IPv6 literal with a port in brackets.
     fn jump(&mut self, name: &str, text: &str, user: Option<&str>) -> Option<Endpoint> {
-        let jump = parse_jump(text, user);
+        let jump = Endpoint::parse(text, user);
         if jump.is_none() {
             self.add(format!("{name} is {text:?}; set it to one host such as jump@bastion.example.com:22."));
         }
@@ -355,24 +355,6 @@ impl Problems {
         }
         all
     }
-}
-
-fn parse_jump(text: &str, user: Option<&str>) -> Option<Endpoint> {
-    let (user, address) = match text.rsplit_once('@') {
-        Some((user, address)) => (user, address),
-        None => (user?, text),
-    };
-    let (host, port) = match (address.strip_prefix('['), address.parse::<IpAddr>()) {
-        (Some(rest), _) => {
-            let (host, port) = rest.split_once(']')?;
-            (host, if port.is_empty() { "22" } else { port.strip_prefix(':')? })
-        }
-        (None, Ok(IpAddr::V6(_))) => (address, "22"),
-        (None, _) => address.split_once(':').unwrap_or((address, "22")),
-    };
-    let plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !"/,@[]".contains(c));
-    let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
-    (plain(host) && plain(user)).then(|| Endpoint { host: host.to_owned(), port, user: user.to_owned() })
 }
 
 /// Trimmed (a Secret made with `echo` ends with a newline), and `None` when empty.
@@ -444,6 +426,24 @@ mod tests {
     }
 
     #[test]
+    fn a_jump_host_takes_the_user_and_the_usual_port_where_it_names_none() {
+        let jump = |text: &str| raw(&[("ssh-jump", text)]).check().map(|settings| settings.ssh.jump);
+        assert_eq!(jump("").unwrap(), None);
+        let named = jump("bastion.example.com").unwrap().unwrap();
+        assert_eq!((named.user.as_str(), named.port), ("dev", 22));
+        let error = jump("a@b:ssh").unwrap_err();
+        assert!(error.0[0].starts_with("SSH_JUMP"), "{error}");
+    }
+
+    #[test]
+    fn terminals_are_there_unless_they_are_turned_off() {
+        let mode = |text: &str| raw(&[("terminal", text)]).check().map(|settings| settings.terminal);
+        assert_eq!(mode("").unwrap(), TerminalMode::Auto);
+        assert_eq!(mode("off").unwrap(), TerminalMode::Off);
+        assert!(mode("no").unwrap_err().0[0].starts_with("TERMINAL"));
+    }
+
+    #[test]
     fn debug_output_never_holds_a_secret() {
         let raw = raw(&[]);
         let shown = format!("{:?} {raw:?}", raw.check().unwrap());
@@ -460,6 +460,7 @@ mod tests {
             "SSH_HOST",
             "SSH_PORT",
             "SSH_USER",
+            "SSH_JUMP",
             "SSH_KEY_PATH",
             "SSH_KEY",
             "IDEAS_BASE_PATH",
@@ -475,6 +476,7 @@ mod tests {
             "METRICS_PORT",
             "CLAUDE_COMMAND",
             "LOG_FORMAT",
+            "TERMINAL",
         ] {
             assert!(help.contains(&format!("[env: {name}")), "{name} is not in the help");
         }
