@@ -1,7 +1,6 @@
 //! `make demo` on a machine that lacks something: `.ci/setup`, which it begins with, says what is missing and how to get it.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::{Command, Output};
 
 use catalyst_e2e::stage::root;
@@ -11,14 +10,16 @@ use tempfile::TempDir;
 const BASICS: [&str; 9] = ["bash", "df", "tail", "tr", "id", "gcc", "dirname", "mktemp", "rm"];
 const TOOLS: [&str; 4] = ["cargo", "go", "node", "npm"];
 
-/// A folder of programs, those of this machine or, where it has none, one that is never run.
-fn programs(names: &[&str]) -> TempDir {
+/// A folder of programs: the basics as this machine has them, the tools as names that are only looked for.
+fn programs(tools: &[&str]) -> TempDir {
     let folder = TempDir::new().expect("a folder");
-    for name in names {
-        let found = std::env::var_os("PATH").and_then(|path| {
-            std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.exists())
-        });
-        symlink(found.as_deref().unwrap_or(Path::new("/bin/true")), folder.path().join(name)).expect("a link");
+    let path = std::env::var_os("PATH").expect("a PATH");
+    for name in BASICS {
+        let program = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.exists());
+        symlink(program.unwrap_or_else(|| panic!("{name} is needed")), folder.path().join(name)).expect("a link");
+    }
+    for name in tools {
+        symlink("/bin/true", folder.path().join(name)).expect("a link");
     }
     folder
 }
@@ -30,7 +31,7 @@ fn said(output: &Output) -> String {
 #[test]
 fn a_missing_tool_is_named_with_where_to_get_it() {
     for (tool, remedy) in TOOLS.iter().zip(["rustup.rs", "go.dev", "nodejs.org", "Node.js"]) {
-        let others: Vec<&str> = BASICS.iter().chain(TOOLS.iter().filter(|other| *other != tool)).copied().collect();
+        let others: Vec<&str> = TOOLS.iter().filter(|other| *other != tool).copied().collect();
         let folder = programs(&others);
         let output = Command::new("/bin/bash").arg(root().join(".ci/setup")).env("PATH", folder.path()).output();
         let output = output.expect("bash");
@@ -42,7 +43,7 @@ fn a_missing_tool_is_named_with_where_to_get_it() {
 
 #[test]
 fn a_user_who_is_not_root_is_told_so() {
-    let folder = programs(&[&BASICS[..], &TOOLS[..]].concat());
+    let folder = programs(&TOOLS);
     // World-readable, as a checkout of that user's own would be.
     let script = folder.path().join("setup");
     std::fs::copy(root().join(".ci/setup"), &script).expect("a copy");
@@ -60,7 +61,7 @@ fn a_user_who_is_not_root_is_told_so() {
 
 #[test]
 fn a_full_disk_is_told_with_what_is_free_and_what_is_needed() {
-    let folder = programs(&[&BASICS[..], &TOOLS[..]].concat());
+    let folder = programs(&TOOLS);
     // A disk of 100 MiB, in a mount namespace that ends with the command.
     let script = "mount -t tmpfs -o size=100m small /mnt && cd /mnt && exec /bin/bash \"$0\"";
     let output = Command::new("unshare")
