@@ -1,11 +1,13 @@
-// Says what a browser loads, so that growth is noticed.
+// Says what a browser loads, so that growth is noticed: at once, and when a part of the app is first opened.
 import { readdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
-let total = 0;
+const page = readFileSync("dist/index.html", "utf8");
+const totals = { "at once": 0, later: 0 };
 for (const name of readdirSync("dist/assets")) {
   const size = gzipSync(readFileSync(`dist/assets/${name}`)).length;
-  total += size;
-  console.log(`${name}: ${(size / 1024).toFixed(1)} KiB gzip`);
+  const when = page.includes(`/${name}"`) ? "at once" : "later";
+  totals[when] += size;
+  console.log(`${name}: ${(size / 1024).toFixed(1)} KiB gzip, ${when}`);
 }
-console.log(`all assets: ${(total / 1024).toFixed(1)} KiB gzip`);
+for (const [when, size] of Object.entries(totals)) console.log(`${when}: ${(size / 1024).toFixed(1)} KiB gzip`);

@@ -14,9 +14,16 @@ export interface Idea {
   readonly content?: string;
 }
 
+/** An enumerated reason, and the server's own sentence for those who are signed in. */
+export interface Trouble {
+  readonly reason?: string;
+  readonly message?: string;
+}
+
 export type Health =
-  | { readonly state: "ok" }
-  | { readonly state: "vm-away"; readonly reason?: string; readonly message?: string }
+  /** `warning`: the VM is reached, and yet something there cannot be used. */
+  | { readonly state: "ok"; readonly warning?: Trouble }
+  | ({ readonly state: "vm-away" } & Trouble)
   /** Something between browser and server answered: no pod is ready. */
   | { readonly state: "no-server" }
   | { readonly state: "unreachable" };
@@ -86,18 +93,19 @@ export const api = {
       return { state: "unreachable" };
     }
     const body = await json(response);
-    if (body?.["status"] === "ok") return { state: "ok" };
+    if (body?.["status"] === "ok") {
+      const warning = body["warning"];
+      return { state: "ok", ...(typeof warning === "object" && warning !== null && { warning: trouble(warning as Record<string, unknown>) }) };
+    }
     if (body?.["status"] !== "degraded") return { state: "no-server" };
-    const { reason, message } = body;
     // A server that has just started does not know yet.
-    if (reason === "Checking") return { state: "ok" };
-    return {
-      state: "vm-away",
-      ...(typeof reason === "string" && { reason }),
-      ...(typeof message === "string" && { message }),
-    };
+    return body["reason"] === "Checking" ? { state: "ok" } : { state: "vm-away", ...trouble(body) };
   },
 };
+
+function trouble({ reason, message }: Readonly<Record<string, unknown>>): Trouble {
+  return { ...(typeof reason === "string" && { reason }), ...(typeof message === "string" && { message }) };
+}
 
 export function ideaUrl(slug: string): string {
   return `/api/ideas/${encodeURIComponent(slug)}`;

@@ -47,9 +47,10 @@ export function App() {
     else connection.stop();
   }, [session.state, connection]);
 
-  const signOut = useCallback(async () => {
+  const signOut = useCallback(async (everywhere: boolean) => {
     try {
-      await api.signOut();
+      if (everywhere) await api.signOutEverywhere();
+      else await api.signOut();
     } catch (problem) {
       setToast(`Signing out did not work. ${explain(problem)}`);
       return;
@@ -78,7 +79,7 @@ export function App() {
 
 interface ScreenProps {
   readonly connection: Connection;
-  readonly signOut: () => Promise<void>;
+  readonly signOut: (everywhere: boolean) => Promise<void>;
   readonly say: (text: string) => void;
 }
 

@@ -14,6 +14,7 @@ const sentences: Readonly<Record<string, string>> = {
   AuthRejected: "It does not accept our key. Add the public key to authorized_keys of the VM's user.",
   ConnectionLost: "The connection to it broke. It is being built anew.",
   ChannelRefused: "It opens no more sessions. Raise MaxSessions in sshd_config.",
+  IdeasPathUnwritable: "The folder of the ideas cannot be written. Check ssh.ideasBasePath, its owner and the disk.",
   CheckStalled: "The server has not been able to check it for a while.",
 };
 
@@ -23,6 +24,11 @@ const anyway = "Runs that are under way go on there; this page catches up by its
 export function explainReason(reason: string | undefined): string | undefined {
   const sentence = reason === undefined ? undefined : sentences[reason];
   return sentence && `Its dev-VM cannot be used. ${sentence.replace(/^Its\b/, "The VM's").replace(/^It\b/, "The VM")}`;
+}
+
+/** Of a VM that is reached. */
+export function explainTrouble({ reason, message }: { readonly reason?: string; readonly message?: string }): string {
+  return message ?? (reason === undefined ? undefined : sentences[reason]) ?? `Reason: ${reason ?? "unknown"}.`;
 }
 
 /** The server's own sentence, which it gives to those who are signed in, says more than the reason alone. */

@@ -6,9 +6,9 @@ import type { Health } from "./api";
 import type { Connection } from "./connection";
 import type { ConnectionState } from "./socket";
 import { useStore } from "./store";
-import { explainAway } from "./vm-reasons";
+import { explainAway, explainTrouble } from "./vm-reasons";
 
-export type Cause = "draining" | "vm-away" | "no-server" | "disconnected";
+export type Cause = "draining" | "vm-away" | "vm-trouble" | "no-server" | "disconnected";
 
 export interface Banner {
   readonly cause: Cause;
@@ -47,6 +47,12 @@ export function judgeWay(socket: ConnectionState, patient: boolean, draining: bo
         title: "The server takes no requests.",
         body: "Most often this is because the dev-VM cannot be reached. Claude goes on working on the VM if it runs; this page catches up by itself.",
       },
+    };
+  }
+  if (up && health.state === "ok" && health.warning) {
+    return {
+      pill: { state: "away", name: "VM trouble" },
+      banner: { cause: "vm-trouble", tone: "warn", title: "Something is wrong on the dev-VM.", body: explainTrouble(health.warning) },
     };
   }
   if (up) return { pill: { state: "connected", name: "Connected" } };

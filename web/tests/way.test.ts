@@ -23,7 +23,7 @@ describe("the way to the server and the VM", () => {
 
   it("is called connected exactly when there is nothing to tell", () => {
     for (const socket of ["connected", "connecting", "offline"] as const) {
-      for (const health of [ok, { state: "vm-away", reason: "TimedOut" }, { state: "no-server" }, { state: "unreachable" }] as const) {
+      for (const health of [ok, { state: "ok", warning: { reason: "IdeasPathUnwritable" } }, { state: "vm-away", reason: "TimedOut" }, { state: "no-server" }, { state: "unreachable" }] as const) {
         for (const patient of [true, false]) {
           for (const draining of [true, false]) {
             const way = judgeWay(socket, patient, draining, health);
@@ -34,6 +34,7 @@ describe("the way to the server and the VM", () => {
       }
     }
     expect(judgeWay("connected", true, false, ok)).toEqual({ pill: { state: "connected", name: "Connected" } });
+    expect(cause("connected", true, false, { state: "ok", warning: { reason: "IdeasPathUnwritable" } })).toBe("vm-trouble");
     expect(judgeWay("connected", true, false, { state: "vm-away" }).pill).toEqual({ state: "away", name: "VM away" });
   });
 });

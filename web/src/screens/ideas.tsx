@@ -3,6 +3,7 @@
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { api, type Damaged, type Idea, type IdeaStatus } from "../api";
 import type { Connection } from "../connection";
+import { ConfirmDialog } from "../dialog";
 import { ago } from "../format";
 import { explain } from "../http";
 import { Icon } from "../icons";
@@ -13,7 +14,7 @@ import { statusNames, StatusChip } from "../status-chip";
 
 interface IdeasProps {
   readonly connection: Connection;
-  readonly signOut: () => Promise<void>;
+  readonly signOut: (everywhere: boolean) => Promise<void>;
 }
 
 /** Kept over visits of single ideas: going back shows the list at once and refreshes it behind. */
@@ -25,6 +26,7 @@ export function forgetIdeas(): void {
 
 export function IdeasScreen({ connection, signOut }: IdeasProps) {
   const [ideas, setIdeas] = useState(lastSeen);
+  const [leaving, setLeaving] = useState(false);
   const [damaged, setDamaged] = useState<readonly Damaged[]>([]);
   const [error, setError] = useState<string>();
   const [search, setSearch] = useState("");
@@ -70,7 +72,7 @@ export function IdeasScreen({ connection, signOut }: IdeasProps) {
           data-testid="sign-out"
           onClick={() => {
             forgetIdeas();
-            void signOut();
+            void signOut(false);
           }}
         >
           <Icon name="exit" />
@@ -149,7 +151,23 @@ export function IdeasScreen({ connection, signOut }: IdeasProps) {
           <Link to="/trash" testId="trash">
             Trash
           </Link>
+          <button type="button" class="link" data-testid="sign-out-everywhere" onClick={() => setLeaving(true)}>
+            Sign out everywhere…
+          </button>
         </p>
+      )}
+      {leaving && (
+        <ConfirmDialog
+          title="Sign out everywhere?"
+          body="Every session in every browser ends, also those of others. Runs that are under way go on."
+          confirm="Sign out everywhere"
+          keep="Stay"
+          onClose={() => setLeaving(false)}
+          onConfirm={async () => {
+            forgetIdeas();
+            await signOut(true);
+          }}
+        />
       )}
     </Shell>
   );

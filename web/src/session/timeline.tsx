@@ -10,6 +10,7 @@ import type { BuildMode } from "../protocol";
 import { useStore } from "../store";
 import { Answer } from "./answer";
 import { buildModes } from "./build-mode";
+import { useSpoken } from "./spoken";
 import { Working } from "./working";
 
 interface TimelineProps {
@@ -25,6 +26,7 @@ export function Timeline({ session, conversation, connected }: TimelineProps) {
   const { entries, pending, before, turnOpen, notice, answers } = conversation;
   const paging = useStore(session.paging);
   const away = useStayAtEnd(conversation);
+  const spoken = useSpoken(conversation);
   const waiting = !turnOpen && pending.some((each) => each.state === "sent" || each.state === "accepted");
 
   return (
@@ -45,7 +47,7 @@ export function Timeline({ session, conversation, connected }: TimelineProps) {
         })}
         {turnOpen && entries.at(-1)?.kind === "user" && <Working text="Claude is reading…" />}
         {pending.map((message) => (
-          <Pending key={message.messageId} message={message} session={session} />
+          <Pending key={message.messageId} message={message} queued={turnOpen} session={session} />
         ))}
         {waiting && <Working text="Starting…" />}
         {notice && (
@@ -61,6 +63,9 @@ export function Timeline({ session, conversation, connected }: TimelineProps) {
       <p class="visually-hidden" role="status" data-testid="announcement">
         {announce(conversation)}
       </p>
+      <p class="visually-hidden" aria-live="polite" aria-atomic="true" data-testid="spoken">
+        {spoken}
+      </p>
       {away && (
         <div class="to-end-place">
           <button type="button" class="to-end" aria-label="Go to the newest message" onClick={scrollToEnd}>
@@ -74,7 +79,7 @@ export function Timeline({ session, conversation, connected }: TimelineProps) {
 
 const noAnswers = {};
 
-/** What a screen reader hears of a stream: its steps, not its every word. */
+/** What a screen reader hears of the steps of a turn; the text is for `spoken`. */
 function announce({ turnOpen, entries }: Conversation): string {
   const end = entries.at(-1);
   if (turnOpen) {
@@ -102,7 +107,14 @@ function BuildMark({ how }: { readonly how: BuildMode | undefined }) {
   );
 }
 
-function Pending({ message, session }: { readonly message: PendingMessage; readonly session: IdeaSession }) {
+interface PendingProps {
+  readonly message: PendingMessage;
+  /** Another turn is running. */
+  readonly queued: boolean;
+  readonly session: IdeaSession;
+}
+
+function Pending({ message, queued, session }: PendingProps) {
   return (
     <article class="user" data-testid="message" data-role="user" data-state={message.state} aria-label="You">
       {message.mode === "build" && <BuildMark how={message.buildMode} />}
@@ -113,6 +125,11 @@ function Pending({ message, session }: { readonly message: PendingMessage; reado
           <button type="button" class="link" onClick={() => session.discard(message.messageId)}>
             Discard
           </button>
+        </p>
+      )}
+      {queued && (message.state === "sent" || message.state === "accepted") && (
+        <p class="user-note" data-testid="queued">
+          <Icon name="clock" /> Claude reads it after this answer
         </p>
       )}
       {message.state === "failed" && (
