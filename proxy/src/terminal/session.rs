@@ -151,13 +151,28 @@ impl Session {
             let has_news = self.viewer.as_ref().is_some_and(|viewer| viewer.has_news(&self.ring));
             let has_typed = !self.keys.is_empty() || !self.sizes.is_empty();
             tokio::select! {
+                // In this order: what a viewer typed before it left still counts, and it is told before more is read.
+                biased;
+                _ = looks.tick() => {
+                    self.look_at_the_clock();
+                    if asked.is_none() && self.heard.elapsed() > QUIET && !self.reader.is_paused() {
+                        let connection = self.connection.clone();
+                        self.paused_since_asked = false;
+                        asked = Some(Box::pin(async move { connection.answers(ANSWER_WITHIN).await }));
+                    }
+                }
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => self.ending = Some(Ending::Exit(Exit::because(ExitReason::Closed))),
                 },
-                output = self.reader.next(), if self.ending.is_none() => self.hear(output),
-                permit = reserve(events.clone()), if has_news => self.tell(permit),
-                () = gone(events) => self.leave(),
+                answered = answer(&mut asked) => {
+                    asked = None;
+                    if answered || self.paused_since_asked {
+                        self.heard = Instant::now();
+                    } else if self.ending.is_none() {
+                        self.ending = Some(Ending::Failed(self.reader.lost()));
+                    }
+                }
                 Some(bytes) = self.taken.recv() => {
                     if let Some(viewer) = &mut self.viewer {
                         viewer.was_taken(bytes);
@@ -173,22 +188,9 @@ impl Session {
                         self.sizes.clear();
                     }
                 },
-                answered = answer(&mut asked) => {
-                    asked = None;
-                    if answered || self.paused_since_asked {
-                        self.heard = Instant::now();
-                    } else if self.ending.is_none() {
-                        self.ending = Some(Ending::Failed(self.reader.lost()));
-                    }
-                }
-                _ = looks.tick() => {
-                    self.look_at_the_clock();
-                    if asked.is_none() && self.heard.elapsed() > QUIET && !self.reader.is_paused() {
-                        let connection = self.connection.clone();
-                        self.paused_since_asked = false;
-                        asked = Some(Box::pin(async move { connection.answers(ANSWER_WITHIN).await }));
-                    }
-                }
+                permit = reserve(events.clone()), if has_news => self.tell(permit),
+                output = self.reader.next(), if self.ending.is_none() => self.hear(output),
+                () = gone(events) => self.leave(),
             }
         }
         self.say_goodbye().await;
@@ -247,7 +249,6 @@ impl Session {
 
     fn leave(&mut self) {
         self.viewer = None;
-        self.keys.clear();
         self.looks.viewers.store(0, Ordering::Relaxed);
         self.alone_since = Instant::now();
         if self.keeper != Keeper::Plain && self.ending.is_none() {
