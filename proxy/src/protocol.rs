@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -380,6 +380,42 @@ pub fn frame(prefix: &Prefix, body: &Bytes) -> Vec<u8> {
     text.extend_from_slice(body);
     text.push(b'}');
     text
+}
+
+/// Several frames of one idea, encoded one after another into one piece of memory.
+#[derive(Debug)]
+pub struct Frames<'a> {
+    prefix: &'a Prefix,
+    bytes: BytesMut,
+    ends: Vec<usize>,
+}
+
+impl<'a> Frames<'a> {
+    /// None yet.
+    pub fn new(prefix: &'a Prefix) -> Frames<'a> {
+        Frames { prefix, bytes: BytesMut::new(), ends: Vec::new() }
+    }
+
+    /// Adds a frame.
+    pub fn push(&mut self, body: &Bytes) {
+        self.bytes.reserve(self.prefix.0.len() + body.len() + 1);
+        self.bytes.extend_from_slice(&self.prefix.0);
+        self.bytes.extend_from_slice(body);
+        self.bytes.extend_from_slice(b"}");
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Bytes so far.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Each frame, in order.
+    pub fn into_texts(self) -> impl Iterator<Item = Bytes> {
+        let bytes = self.bytes.freeze();
+        let starts = std::iter::once(0).chain(self.ends.clone());
+        starts.zip(self.ends).map(move |(start, end)| bytes.slice(start..end))
+    }
 }
 
 /// `{"ideaId":"…",` encoded once for a subscription.

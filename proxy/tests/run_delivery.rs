@@ -167,3 +167,68 @@ async fn a_run_that_did_not_start_in_time_does_not_start_later() {
         assert_eq!(stage.delivered("m-b"), 1, "{shell}");
     }
 }
+
+#[tokio::test]
+async fn a_short_message_into_a_live_run_is_carried_without_a_command_of_its_own_and_once() {
+    for shell in SHELLS {
+        let stage = Stage::with_shell(shell, &[]).await;
+        let runs = stage.replica();
+        let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+        runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+        until_results(&mut viewer, 1).await;
+        // The shell that stays comes up beside the first messages. It names the run's supervisor as carrier.
+        let supervisor = std::fs::read(stage.control(1).join("identity")).unwrap();
+        let carried = |id: &str| std::fs::read(stage.message(id).join("carrier")).unwrap() == supervisor;
+        let mut id = String::new();
+        for number in 0..50 {
+            id = format!("m-{number}");
+            assert_eq!(
+                runs.send(&stage.idea, Mode::Chat, "short $(id) 'it'", Some(&id)).await.unwrap().run,
+                1,
+                "{shell}"
+            );
+            assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: short $(id) 'it'", "{shell}");
+            if carried(&id) {
+                break;
+            }
+        }
+        assert!(carried(&id), "{shell}");
+        // Again, by this replica and another: it is there already.
+        for replica in [&runs, &stage.replica()] {
+            assert_eq!(replica.send(&stage.idea, Mode::Chat, "short", Some(&id)).await.unwrap().run, 1, "{shell}");
+        }
+        // What is not for this run, or too long to be read byte by byte, goes the other way.
+        let long = format!("size {}", "x".repeat(20_000));
+        runs.send(&stage.idea, Mode::Chat, &long, Some("m-long")).await.unwrap();
+        until_results(&mut viewer, 1).await;
+        assert!(!carried("m-long"), "{shell}");
+        assert_eq!(runs.send(&stage.idea, Mode::Build, "build", Some("m-build")).await.unwrap().run, 2, "{shell}");
+        until(&mut viewer, |frame| frame.run == 2 && matches!(frame.event, Event::Result(_))).await;
+        assert_eq!((stage.delivered(&id), stage.delivered("m-build")), (1, 1), "{shell}");
+        let left = std::fs::read_dir(stage.message("m-build").join("../../inbox")).unwrap().count();
+        assert_eq!(left, 0, "{shell}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_carried_to_a_run_that_dies_before_it_takes_it_is_brought_to_another() {
+    let stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    for word in ["one", "two", "three"] {
+        runs.send(&stage.idea, Mode::Chat, word, None).await.unwrap();
+        until_results(&mut viewer, 1).await;
+    }
+    // The claim as the carrying shell leaves it when the run dies under it: named after the supervisor, in the spool.
+    let (run, message) = (stage.control(1), stage.message("m-lost"));
+    let pid = stage.supervisor(1);
+    assert!(std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
+    std::fs::create_dir_all(&message).unwrap();
+    std::fs::hard_link(run.join("identity"), message.join("carrier")).unwrap();
+    std::fs::write(run.join("spool/m-lost"), "{}\n").unwrap();
+    assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    assert_eq!(runs.send(&stage.idea, Mode::Chat, "once more", Some("m-lost")).await.unwrap().run, 2);
+    let frames = until(&mut viewer, |frame| frame.run == 2 && matches!(frame.event, Event::Result(_))).await;
+    assert!(text(&frames).ends_with("you said: once more"), "{:#?}", bodies(&frames));
+    assert_eq!(stage.delivered("m-lost"), 1);
+}

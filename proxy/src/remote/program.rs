@@ -13,6 +13,7 @@ const PROGRAM: &str = concat!(
     include_str!("vm/supervisor.sh"),
     include_str!("vm/delivery.sh"),
     include_str!("vm/start.sh"),
+    include_str!("vm/courier.sh"),
     include_str!("vm/commands.sh"),
 );
 
@@ -112,6 +113,11 @@ impl Stream {
                 None => return Err(self.exec.lost().into()),
             }
         }
+    }
+
+    /// Writes to its standard input.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), RemoteError> {
+        Ok(self.exec.write(bytes).await?)
     }
 
     fn behind_marker(&mut self, bytes: bytes::Bytes) -> Result<Option<bytes::Bytes>, RemoteError> {

@@ -1,9 +1,12 @@
 //! The commands of the program on the VM, typed.
 
+mod courier;
 mod permissions;
 mod runs;
 
 pub use runs::{RunList, RunSummary};
+
+use courier::{Courier, Message};
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -51,11 +54,12 @@ pub(super) enum Stopped {
 
 pub(super) struct Vm {
     remote: Arc<Remote>,
+    courier: Courier,
 }
 
 impl Vm {
     pub(super) fn new(remote: Arc<Remote>) -> Vm {
-        Vm { remote }
+        Vm { courier: Courier::new(Arc::clone(&remote)), remote }
     }
 
     pub(super) fn remote(&self) -> &Remote {
@@ -116,6 +120,10 @@ impl Vm {
         let limits = format!("{limits} {}", settings.turn.map_or_else(|| "0".to_owned(), seconds));
         let session = idea.session_id.as_deref().filter(|id| identifier(id, "").is_ok()).unwrap_or("-");
         let mode_word = run_mode(mode, permissions);
+        let short = Message { idea: &idea.id, folder: &folder, id: message_id, mode: &mode_word, lines: &lines };
+        if let Some(run) = self.courier.carry(short).await {
+            return Ok(run);
+        }
         let mut args = vec!["send", &idea.id, &folder, message_id, &mode_word, &length, session, &limits];
         args.push(&settings.claude_command);
         args.extend_from_slice(&input::arguments(mode, permissions));

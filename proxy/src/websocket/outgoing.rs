@@ -19,7 +19,7 @@ use crate::protocol::ALIVE;
 /// Messages that wait to be written.
 const QUEUE: usize = 64;
 /// Bytes that wait to be written. A single larger message passes alone.
-const BUDGET: u32 = 1024 * 1024;
+const BUDGET: u32 = 256 * 1024;
 /// A close frame that cannot be written by then is not waited for.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -31,9 +31,10 @@ pub(super) struct Outgoing {
     blocked: Arc<AtomicBool>,
 }
 
-/// A message that waits, with its part of the budget until it is written.
+/// Messages that wait, with their part of the budget until they are written.
 struct Queued {
-    message: Message,
+    messages: Vec<Message>,
+    bytes: usize,
     part: OwnedSemaphorePermit,
 }
 
@@ -60,24 +61,26 @@ impl Outgoing {
 
     /// Puts a text; `false` when the socket has ended.
     pub(super) async fn text(&self, text: String) -> bool {
-        self.put(text.into()).await
+        self.put(vec![Message::Text(text.into())]).await
     }
 
-    /// Puts a text given as bytes; anything but UTF-8 would break the socket and is left out.
-    pub(super) async fn bytes(&self, bytes: Vec<u8>) -> bool {
-        match Utf8Bytes::try_from(Bytes::from(bytes)) {
-            Ok(text) => self.put(text).await,
-            Err(_) => {
-                tracing::error!("a frame is not UTF-8; it is left out");
-                true
+    /// Puts texts given as bytes, in one step; anything but UTF-8 would break the socket and is left out.
+    pub(super) async fn all(&self, texts: impl Iterator<Item = Bytes>) -> bool {
+        let mut messages = Vec::with_capacity(texts.size_hint().0);
+        for text in texts {
+            match Utf8Bytes::try_from(text) {
+                Ok(text) => messages.push(Message::Text(text)),
+                Err(_) => tracing::error!("a frame is not UTF-8; it is left out"),
             }
         }
+        self.put(messages).await
     }
 
-    async fn put(&self, text: Utf8Bytes) -> bool {
-        let bytes = u32::try_from(text.len()).unwrap_or(BUDGET).min(BUDGET);
-        let Ok(part) = self.budget.clone().acquire_many_owned(bytes).await else { return false };
-        self.queue.send(Queued { message: Message::Text(text), part }).await.is_ok()
+    async fn put(&self, messages: Vec<Message>) -> bool {
+        let bytes = messages.iter().map(length).sum();
+        let part = u32::try_from(bytes).unwrap_or(BUDGET).min(BUDGET);
+        let Ok(part) = self.budget.clone().acquire_many_owned(part).await else { return false };
+        self.queue.send(Queued { messages, bytes, part }).await.is_ok()
     }
 
     fn budget() -> Arc<Semaphore> {
@@ -121,8 +124,9 @@ async fn write<S: Sink<Message> + Unpin>(
                 if count == 0 {
                     return sink;
                 }
-                let bytes: usize = batch.iter().map(|queued| length(&queued.message)).sum();
-                metrics.frames_out(count as u64, bytes as u64);
+                let bytes: usize = batch.iter().map(|queued| queued.bytes).sum();
+                let frames: usize = batch.iter().map(|queued| queued.messages.len()).sum();
+                metrics.frames_out(frames as u64, bytes as u64);
                 blocked.store(true, Ordering::Relaxed);
                 let outcome = feed_all(&mut sink, &mut batch).await;
                 blocked.store(false, Ordering::Relaxed);
@@ -150,7 +154,9 @@ async fn feed_all<S: Sink<Message> + Unpin>(sink: &mut S, batch: &mut Vec<Queued
     // Fed is not written: the parts of the budget are given back after the flush.
     let mut parts = Vec::with_capacity(batch.len());
     for queued in batch.drain(..) {
-        sink.feed(queued.message).await?;
+        for message in queued.messages {
+            sink.feed(message).await?;
+        }
         parts.push(queued.part);
     }
     sink.flush().await

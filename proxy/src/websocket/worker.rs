@@ -12,10 +12,13 @@ use tokio_util::task::AbortOnDropHandle;
 use super::outgoing::Outgoing;
 use crate::app::App;
 use crate::observer::reference;
-use crate::protocol::{self, About, Command, Notice, Prefix};
+use crate::protocol::{self, About, Command, Frames, Notice, Prefix};
 use crate::remote::ideas::IdeasError;
 use crate::run::{IdeaRef, Mode, Permissions, Position, RunError, Runs};
 use crate::websocket::viewer::FromTurn;
+
+/// Frames are put together up to about this many bytes.
+const BATCH: usize = 64 * 1024;
 
 /// A running worker; ends by itself when there is nothing left to do, or when it is dropped and what acts is done.
 pub(super) struct Worker {
@@ -228,7 +231,15 @@ impl Viewer {
         while let Some(next) = subscription.next().await {
             match next {
                 Ok(frame) => {
-                    if !self.outgoing.bytes(protocol::frame(&self.prefix, &frame.body)).await {
+                    let mut frames = Frames::new(&self.prefix);
+                    frames.push(&frame.body);
+                    // What else is there goes with it, in one write.
+                    while frames.size() < BATCH
+                        && let Some(frame) = subscription.try_next()
+                    {
+                        frames.push(&frame.body);
+                    }
+                    if !self.outgoing.all(frames.into_texts()).await {
                         return;
                     }
                 }
@@ -246,10 +257,15 @@ impl Viewer {
         while let Some(next) = subscription.next().await {
             match next {
                 Ok(frame) => {
-                    for frame in turn.pass(frame) {
-                        if !self.outgoing.bytes(protocol::frame(&self.prefix, &frame.body)).await {
-                            return;
-                        }
+                    let mut frames = Frames::new(&self.prefix);
+                    turn.pass(frame).iter().for_each(|frame| frames.push(&frame.body));
+                    while frames.size() < BATCH
+                        && let Some(frame) = subscription.try_next()
+                    {
+                        turn.pass(frame).iter().for_each(|frame| frames.push(&frame.body));
+                    }
+                    if frames.size() > 0 && !self.outgoing.all(frames.into_texts()).await {
+                        return;
                     }
                 }
                 Err(error) => self.error(&error.to_string()).await,

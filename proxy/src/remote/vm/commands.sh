@@ -327,6 +327,6 @@ command=$1
 shift
 case $command in
   supervise) supervise "$@" ;;
-  deliver | send | state | stop | end | request | answer | allowances | revoke | runs | trim | read | follow | index) "cmd_$command" "$@" ;;
+  courier | deliver | send | state | stop | end | request | answer | allowances | revoke | runs | trim | read | follow | index) "cmd_$command" "$@" ;;
   *) fail unknown_command ;;
 esac

@@ -1,0 +1,109 @@
+//! Brings short messages to runs that are there through a shell on the VM that stays, so that the first event comes soon.
+//!
+//! It never decides what becomes of a message: whatever it cannot or does not do, and every doubt, is left to the command
+//! `send`, which finds out by the message's id what was done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalyst_ssh::Lane;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::remote::{Piece, Remote, Stream};
+
+/// Longest message that is carried, in bytes: a shell reads byte by byte.
+const LIMIT: usize = 16 * 1024;
+/// After this, `send` has to find out.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+const START_WITHIN: Duration = Duration::from_secs(10);
+
+/// A message on its way.
+#[derive(Clone, Copy)]
+pub(super) struct Message<'a> {
+    pub(super) idea: &'a str,
+    pub(super) folder: &'a str,
+    pub(super) id: &'a str,
+    pub(super) mode: &'a str,
+    /// Claude's line and the log's, each with its newline.
+    pub(super) lines: &'a str,
+}
+
+pub(super) struct Courier {
+    remote: Arc<Remote>,
+    line: Arc<Mutex<Line>>,
+}
+
+/// The shell that stays.
+enum Line {
+    Down,
+    Up(Box<Stream>),
+}
+
+impl Courier {
+    pub(super) fn new(remote: Arc<Remote>) -> Courier {
+        Courier { remote, line: Arc::new(Mutex::new(Line::Down)) }
+    }
+
+    /// The run that has the message now; none if it has to be sent otherwise.
+    pub(super) async fn carry(&self, message: Message<'_>) -> Option<u64> {
+        // One at a time: who finds it busy does not wait.
+        let mut line = self.line.try_lock().ok()?;
+        // A caller that goes away in the midst of it leaves no half-read answer behind.
+        let Line::Up(mut stream) = std::mem::replace(&mut *line, Line::Down) else {
+            drop(line);
+            self.start();
+            return None;
+        };
+        if message.lines.len() > LIMIT || message.folder.contains('\n') {
+            *line = Line::Up(stream);
+            return None;
+        }
+        let Message { idea, folder, id, mode, lines } = message;
+        let asked = format!("{idea}\n{folder}\n{id}\n{mode}\n{lines}");
+        let answer = timeout(ANSWER_WITHIN, async {
+            stream.write(asked.as_bytes()).await.ok()?;
+            next_line(&mut stream).await
+        });
+        let answer = answer.await.ok()??;
+        let words: Vec<&str> = answer.split(' ').collect();
+        let run = match words.as_slice() {
+            ["accepted", of, run] if *of == id => run.parse().ok(),
+            ["no", of] if *of == id => None,
+            // Not an answer to this: it is not used any more.
+            _ => return None,
+        };
+        *line = Line::Up(stream);
+        run
+    }
+
+    /// Has the shell there for the next message.
+    fn start(&self) {
+        let (remote, line) = (Arc::clone(&self.remote), Arc::clone(&self.line));
+        let Ok(mut line) = line.try_lock_owned() else { return };
+        tokio::spawn(async move {
+            let starting = timeout(START_WITHIN, async {
+                let mut stream = remote.stream(Lane::Interactive, &["courier"]).await.ok()?;
+                (next_line(&mut stream).await? == "ready").then_some(stream)
+            });
+            match starting.await {
+                Ok(Some(stream)) => *line = Line::Up(Box::new(stream)),
+                _ => tracing::debug!("the courier on the VM did not start"),
+            }
+        });
+    }
+}
+
+/// The next line of its output; none if there is not to be one.
+async fn next_line(stream: &mut Stream) -> Option<String> {
+    let mut said = Vec::new();
+    loop {
+        match stream.next().await {
+            Ok(Piece::Output(bytes)) => said.extend_from_slice(&bytes),
+            _ => return None,
+        }
+        if let Some(line) = said.strip_suffix(b"\n") {
+            return String::from_utf8(line.to_vec()).ok();
+        }
+    }
+}
