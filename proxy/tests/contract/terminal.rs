@@ -1,5 +1,6 @@
 //! Terminals over their WebSocket, on a real sshd, a real pseudo-terminal, real bash and real tmux.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,13 +26,26 @@ struct Vm {
     _sockets: tempfile::TempDir,
 }
 
-/// A VM whose tmux is its own, a server before it, and an idea.
 async fn vm(mode: TerminalMode) -> Vm {
+    vm_with_tmux(mode, true).await
+}
+
+/// A VM whose tmux is its own, or does not work; a server before it, and an idea.
+async fn vm_with_tmux(mode: TerminalMode, works: bool) -> Vm {
     let sockets = tempfile::Builder::new().prefix("catalyst-tmux-").tempdir().unwrap();
+    // screen insists on it.
+    std::fs::set_permissions(sockets.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    if !works {
+        let broken = sockets.path().join("tmux");
+        std::fs::write(&broken, "#!/bin/sh\nexit 1\n").unwrap();
+        std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", sockets.path().display());
     let environment = vec![
+        ("SCREENDIR".to_owned(), sockets.path().display().to_string()),
         ("TMUX_TMPDIR".to_owned(), sockets.path().display().to_string()),
         ("PS1".to_owned(), "$ ".to_owned()),
-        ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        ("PATH".to_owned(), path),
     ];
     let sshd = TestSshd::start(TestSshdOptions { environment, ..TestSshdOptions::default() }).await;
     let server = Server::start(&Settings { terminal: mode, ..settings(&sshd) }).await;
@@ -379,6 +393,31 @@ async fn with_tmux_a_terminal_survives_the_server_and_its_screen_comes_back() {
     assert_eq!(terminal.until_control("exit").await["reason"], "ended");
     assert_eq!(other.until_control("exit").await["reason"], "ended");
     let (_, listed) = vm.server.get(&format!("/api/ideas/{}/terminals", vm.slug)).await;
+    assert_eq!(listed["data"], json!([]));
+}
+
+#[tokio::test]
+async fn where_tmux_does_not_work_screen_keeps_a_terminal() {
+    let vm = vm_with_tmux(TerminalMode::Auto, false).await;
+    let mut terminal = Terminal::open(&vm.server, &vm.slug, json!({})).await;
+    assert_eq!((&terminal.opened["keeper"], &terminal.opened["resumed"]), (&json!("screen"), &json!(false)));
+    terminal.type_in("mine=kept; stty size; echo sn''ow-☃\r").await;
+    terminal.until("24 80").await;
+    terminal.until("snow-☃").await;
+    drop(terminal);
+    let rolled_out = Server::start(&Settings { terminal: TerminalMode::Auto, ..settings(&vm.sshd) }).await;
+    let mut terminal = Terminal::open(&rolled_out, &vm.slug, json!({})).await;
+    assert_eq!((&terminal.opened["keeper"], &terminal.opened["resumed"]), (&json!("screen"), &json!(true)));
+    terminal.until("snow-☃").await;
+    terminal.type_in("echo $mine\r").await;
+    terminal.until("kept").await;
+    let path = format!("/api/ideas/{}/terminals", vm.slug);
+    let (_, listed) = vm.server.get(&path).await;
+    assert_eq!((&listed["data"][0]["keeper"], &listed["data"][0]["terminal"]), (&json!("screen"), &json!(1)));
+    let (status, answer) = vm.server.json(Method::DELETE, &format!("{path}/1"), None).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(matches!(terminal.until_control("exit").await["reason"].as_str(), Some("closed" | "ended")));
+    let (_, listed) = vm.server.get(&path).await;
     assert_eq!(listed["data"], json!([]));
 }
 
