@@ -115,8 +115,9 @@ impl Decoder {
             }
             "catalyst_turn" => supervisor::turn(state, bytes, out),
             "catalyst_exit" => supervisor::exit(state, bytes, out),
-            // Answers to our own requests, heartbeats, and our own beginning say nothing to a viewer.
-            "control_response" | "keep_alive" | "catalyst_start" | "stream_event" | "" => {}
+            "control_response" => claude::control_response(&mut self.state, &envelope, out),
+            // Heartbeats and our own beginning say nothing to a viewer.
+            "keep_alive" | "catalyst_start" | "stream_event" | "" => {}
             _ => out.other(bytes),
         }
     }

@@ -120,7 +120,7 @@ pub enum Event {
     Exit {
         /// Its exit status (128 and the signal if it was killed).
         code: i32,
-        /// Why: `ended`, `idle`, `switched`, `stopped`, `silent`, `lost`, `rebooted`, `missing`.
+        /// Why: `ended`, `idle`, `switched`, `revoked`, `stopped`, `silent`, `overtime`, `lost`, `rebooted`, `missing`.
         reason: String,
     },
     /// A line of a type that is not known here, as Claude wrote it.

@@ -32,6 +32,11 @@ pub(super) fn of_exit(line: &ExitLine) -> (String, Option<String>) {
     let error = match line.reason.as_str() {
         "stopped" => return (STOPPED.to_owned(), None),
         "silent" => "Claude printed nothing for so long that it was ended. Send the message again to go on.".to_owned(),
+        "overtime" => {
+            "Claude worked for longer than the limit for one message and was ended. Send another message to go on from \
+             there."
+                .to_owned()
+        }
         "rebooted" => {
             "The VM was restarted while Claude was working. Send the message again to go on from there.".to_owned()
         }

@@ -62,6 +62,11 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// The one that is called so.
+    pub fn named(word: &str) -> Option<Decision> {
+        [Decision::Allow, Decision::Deny].into_iter().find(|decision| decision.as_str() == word)
+    }
+
     /// As the CLI, the scripts and the browsers call it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -144,7 +149,10 @@ impl CanUseTool<'_> {
     pub fn rules(&self) -> Vec<Rule> {
         let suggestions: Vec<Suggestion> =
             self.permission_suggestions.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-        let mut rules: Vec<Rule> = suggestions.into_iter().flat_map(|suggestion| self.standing(suggestion)).collect();
+        let beside = suggestions.iter().any(|suggestion| matches!(suggestion, Suggestion::AddDirectories { .. }));
+        let covers = |suggestion: &Suggestion| !(beside && matches!(suggestion, Suggestion::SetMode { .. }));
+        let suggestions = suggestions.into_iter().filter(covers);
+        let mut rules: Vec<Rule> = suggestions.flat_map(|suggestion| self.standing(suggestion)).collect();
         rules.dedup();
         if rules.len() > RULES_LIMIT || rules.iter().any(|rule| rule.to_string().len() > RULE_LENGTH) {
             rules.clear();
@@ -272,6 +280,8 @@ mod tests {
         let asked = |tool: &str| format!(r#"{{"tool_name":"{tool}","permission_suggestions":[{outside}]}}"#);
         assert_eq!(rules(&asked("Read")), ["Read(//home/x/**)"]);
         assert_eq!(rules(&asked("Write")), [""; 0], "a folder is more than the file that was asked for");
+        let both = asked("Write").replace(outside, &format!(r#"{{"type":"setMode","mode":"acceptEdits"}},{outside}"#));
+        assert_eq!(rules(&both), [""; 0], "edits of the project do not cover what lies beside it");
         for nothing in [r#"{"tool_name":"X"}"#, r#"{"tool_name":"X","permission_suggestions":[{"type":"new"},1]}"#] {
             assert_eq!(rules(nothing), [""; 0]);
         }

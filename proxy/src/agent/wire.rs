@@ -53,6 +53,8 @@ pub(super) struct Envelope<'a> {
     pub(super) message: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) request: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) response: Option<&'a RawValue>,
     #[serde(default)]
     pub(super) request_id: Option<String>,
     #[serde(default)]
@@ -93,6 +95,21 @@ pub(super) struct Block<'a> {
     pub(super) content: Option<&'a RawValue>,
     #[serde(default)]
     pub(super) is_error: Option<bool>,
+}
+
+/// The `response` of a `control_response`.
+#[derive(Deserialize)]
+pub(super) struct AnswerLine<'a> {
+    #[serde(borrow, default)]
+    pub(super) request_id: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) response: Option<AnswerBehavior<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct AnswerBehavior<'a> {
+    #[serde(borrow, default)]
+    pub(super) behavior: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]

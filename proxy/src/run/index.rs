@@ -140,7 +140,7 @@ fn hear(runs: &Arc<Runs>, line: Line<'_>, place: &mut Option<u64>) {
         }
         ["answer", idea, _run, request, decision] => {
             if let Some(hub) = runs.hub(idea) {
-                hub.answered(request, if *decision == "allow" { Decision::Allow } else { Decision::Deny });
+                hub.answered(request, Decision::named(decision).unwrap_or(Decision::Deny));
             }
         }
         _ => {}

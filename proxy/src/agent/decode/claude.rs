@@ -6,8 +6,8 @@ use super::late::Late;
 use super::out::Out;
 use super::state::State;
 use crate::agent::event::{Event, TurnResult};
-use crate::agent::permission::CanUseTool;
-use crate::agent::wire::{Block, Envelope, Message, ResultLine, StreamEvent};
+use crate::agent::permission::{CanUseTool, Decision};
+use crate::agent::wire::{AnswerLine, Block, Envelope, Message, ResultLine, StreamEvent};
 use crate::agent::{flatten, outcome};
 
 /// A piece of the answer.
@@ -168,6 +168,13 @@ pub(super) fn control_request(state: &mut State, envelope: &Envelope<'_>, out: &
         name: request.tool_name,
         input: raw(request.input),
     });
+}
+
+/// An answer that was handed over comes back in the log; one to our own requests says nothing to a viewer.
+pub(super) fn control_response(state: &mut State, envelope: &Envelope<'_>, out: &mut Out<'_>) {
+    let Some(answer) = parse::<AnswerLine<'_>>(envelope.response) else { return };
+    let decision = answer.response.and_then(|response| Decision::named(&response.behavior));
+    state.decide(|open| open.request_id == answer.request_id, decision, out);
 }
 
 fn parse<'a, T: serde::Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {

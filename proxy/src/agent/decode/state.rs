@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::out::Out;
 use crate::agent::event::Event;
+use crate::agent::permission::Decision;
 
 /// A request for permission that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +74,20 @@ impl State {
 
     /// Those that `which` names wait no more.
     pub(super) fn close(&mut self, which: impl Fn(&OpenRequest) -> bool, out: &mut Out<'_>) {
+        self.decide(which, None, out);
+    }
+
+    /// The same, where it is known how they were answered.
+    pub(super) fn decide(
+        &mut self,
+        which: impl Fn(&OpenRequest) -> bool,
+        decision: Option<Decision>,
+        out: &mut Out<'_>,
+    ) {
         let Some(open) = self.open.take() else { return };
         let (closed, left): (Vec<OpenRequest>, Vec<OpenRequest>) = open.iter().cloned().partition(which);
         for request in closed {
-            out.push(Event::PermissionClosed { request_id: request.request_id, decision: None });
+            out.push(Event::PermissionClosed { request_id: request.request_id, decision });
         }
         self.open = (!left.is_empty()).then(|| Arc::new(left));
     }

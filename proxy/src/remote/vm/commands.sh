@@ -143,10 +143,10 @@ first_answer() {
   return $first
 }
 
-# Hands the answer to request $1 over and tells everybody that it is $2.
+# Tells everybody that the answer to request $1 is $2, and hands it over.
 answer_given() {
-  redeliver "$1" || return 1
   announce "answer ${tag%/*} ${tag##*/} $1 $2"
+  redeliver "$1"
 }
 
 # Answers request $3 with decision $4; standard input: the answer, then a line "HASH RULE" for each rule that is to stand.

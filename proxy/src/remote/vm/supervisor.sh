@@ -81,6 +81,8 @@ end_input() {
 }
 
 hand_over() {
+  # An answer that two people bring at the same moment is told twice.
+  [ ! -e "done/$1" ] || { rm -f "spool/$1" "turns/$1"; return 0; }
   mv "spool/$1" "done/$1" 2>/dev/null || return 0
   if [ -f "turns/$1" ]; then
     # One write of a whole line, while claude is not in the middle of one of its own.

@@ -1,6 +1,11 @@
-//! Turns over a real sshd: sent, answered, queued, stopped, asked.
+//! Turns over a real sshd: sent, answered, queued, stopped, asked, ended.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod asked;
+mod broken;
+mod ended;
+mod replay;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 use std::time::Duration;
@@ -139,45 +144,6 @@ async fn what_does_not_listen_is_ended_with_all_that_it_started() {
 }
 
 #[tokio::test]
-async fn a_request_for_permission_waits_and_the_first_answer_counts() {
-    let stage = Stage::new().await;
-    let (one, two) = (stage.replica(), stage.replica());
-    let mut viewer = one.subscribe(&stage.idea, None).await.unwrap();
-    let mut other = two.subscribe(&stage.idea, None).await.unwrap();
-    one.send(&stage.idea, Mode::Build, "ask", None).await.unwrap();
-    let frames = until(&mut viewer, |frame| matches!(frame.event, Event::Permission { .. })).await;
-    let Event::Permission { request_id, input, .. } = &frames.last().unwrap().event else { unreachable!() };
-    assert_eq!(input.get(), r#"{"file_path":"a.txt"}"#);
-    until(&mut other, |frame| matches!(frame.event, Event::Permission { .. })).await;
-
-    // One that comes now sees it open; one that comes after an answer, though Claude has not gone on, sees it closed.
-    let mut fresh = stage.replica().subscribe(&stage.idea, None).await.unwrap();
-    until(&mut fresh, |frame| matches!(frame.event, Event::Permission { .. })).await;
-    let answer = stage.control(1).join("answers").join(request_id);
-    std::fs::write(&answer, "an answer on its way").unwrap();
-    let mut fresh = stage.replica().subscribe(&stage.idea, None).await.unwrap();
-    until(&mut fresh, |frame| matches!(frame.event, Event::PermissionClosed { .. })).await;
-    std::fs::remove_file(&answer).unwrap();
-
-    two.answer(&stage.idea, request_id, Answer::Allow).await.unwrap();
-    // Said again because the word that it was taken was lost.
-    two.answer(&stage.idea, request_id, Answer::Allow).await.unwrap();
-    let late = one.answer(&stage.idea, request_id, Answer::Deny { message: "no".into() }).await;
-    assert!(matches!(late, Err(RunError::AlreadyAnswered)), "{late:?}");
-    for viewer in [&mut viewer, &mut other] {
-        let frames = until_results(viewer, 1).await;
-        assert_eq!(text(&frames), "allowed", "{:#?}", bodies(&frames));
-        assert!(
-            frames.iter().any(|frame| matches!(frame.event, Event::PermissionClosed { .. })),
-            "{:#?}",
-            bodies(&frames)
-        );
-    }
-    let gone = one.answer(&stage.idea, "never-asked", Answer::Allow).await;
-    assert!(matches!(gone, Err(RunError::RequestGone)), "{gone:?}");
-}
-
-#[tokio::test]
 async fn building_after_chatting_resumes_the_session_in_a_new_process() {
     let mut stage = Stage::new().await;
     stage.idea.session_id = Some("0abc".into());
@@ -214,46 +180,4 @@ async fn building_after_chatting_resumes_the_session_in_a_new_process() {
     assert_eq!(sessions, ["0abc", "0abc"]);
     let log = std::fs::read_to_string(stage.log(2)).unwrap();
     assert!(log.contains(&format!("\"cwd\":\"{}\"", elsewhere.display())), "resumed where its transcript says");
-}
-
-#[tokio::test]
-async fn an_idle_process_is_ended_and_the_next_message_starts_another() {
-    let mut stage = Stage::new().await;
-    stage.settings.idle = Duration::from_secs(1);
-    let runs = stage.replica();
-    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-    runs.send(&stage.idea, Mode::Chat, "one", None).await.unwrap();
-    let frames = until(&mut viewer, is_exit).await;
-    assert!(
-        matches!(&frames.last().unwrap().event, Event::Exit { code: 0, reason } if reason == "idle"),
-        "{:#?}",
-        bodies(&frames)
-    );
-    assert_eq!(runs.send(&stage.idea, Mode::Chat, "two", None).await.unwrap().run, 2);
-    assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: two");
-}
-
-#[tokio::test]
-async fn a_silent_process_is_ended_but_not_while_it_waits_for_an_answer() {
-    let mut stage = Stage::new().await;
-    stage.settings.silence = Duration::from_secs(2);
-    let runs = stage.replica();
-    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-    runs.send(&stage.idea, Mode::Chat, "ask", None).await.unwrap();
-    let frames = until(&mut viewer, |frame| matches!(frame.event, Event::Permission { .. })).await;
-    let Event::Permission { request_id, .. } = &frames.last().unwrap().event else { unreachable!() };
-    // Longer than the limit: only time can show that nothing happens.
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    runs.answer(&stage.idea, request_id, Answer::Deny { message: String::new() }).await.unwrap();
-    assert_eq!(text(&until_results(&mut viewer, 1).await), "denied");
-    runs.send(&stage.idea, Mode::Chat, "quiet", None).await.unwrap();
-    let frames = until(&mut viewer, is_exit).await;
-    assert!(
-        matches!(&frames.last().unwrap().event, Event::Exit { reason, .. } if reason == "silent"),
-        "{:#?}",
-        bodies(&frames)
-    );
-    assert!(
-        frames.iter().any(|frame| matches!(&frame.event, Event::Error { error } if error.contains("printed nothing")))
-    );
 }

@@ -1,6 +1,8 @@
 //! Runs with the real Claude Code CLI, which talks to the lab's stand-in of the Messages API.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod asked;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 use std::sync::Arc;
@@ -18,6 +20,8 @@ async fn real() -> (Stage, StandIn) {
     let url = format!("http://{}", api.address());
     let mut environment = vec![("ANTHROPIC_BASE_URL", url.as_str()), ("ANTHROPIC_API_KEY", "for-the-stand-in")];
     environment.extend(claude::QUIET);
+    // Otherwise the CLI refuses to run without asking where the tests run as root.
+    environment.push(("IS_SANDBOX", "1"));
     let stage = Stage::with_claude("dash", &binary, &environment).await;
     (stage, api)
 }

@@ -1,0 +1,142 @@
+//! Replay: from any cut, on any replica, the same sequence follows.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use catalyst_proxy::run::{Frame, IdeaRef, Position};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::stage::{Stage, assert_in_order, bodies, is_exit, text, until};
+
+/// One thing that a log may hold.
+#[derive(Clone, Debug)]
+enum Part {
+    Turn,
+    Init,
+    Start(u8),
+    Delta(bool, usize),
+    Closing(u8, String),
+    Tool(u8),
+    ToolResult(u8),
+    Request(u8),
+    Withdrawn(u8),
+    Result(u16),
+    Unknown,
+    Garbage(&'static str),
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![
+        2 => Just(Part::Turn),
+        2 => Just(Part::Init),
+        4 => (0u8..4).prop_map(Part::Start),
+        // Some so long that the beginning of a message is far away.
+        8 => (any::<bool>(), prop_oneof![9 => 1usize..40, 1 => 30_000usize..90_000]).prop_map(|(text, size)| Part::Delta(text, size)),
+        3 => (0u8..4, "[a-zü\"\\\\]{0,12}").prop_map(|(id, text)| Part::Closing(id, text)),
+        2 => (0u8..4).prop_map(Part::Tool),
+        2 => (0u8..4).prop_map(Part::ToolResult),
+        2 => (0u8..4).prop_map(Part::Request),
+        1 => (0u8..4).prop_map(Part::Withdrawn),
+        1 => (0u16..500).prop_map(Part::Result),
+        1 => Just(Part::Unknown),
+        1 => prop_oneof![Just(""), Just("null"), Just("[1]"), Just("{\"type\":"), Just("not JSON"), Just("{\"type\":7}")]
+            .prop_map(Part::Garbage),
+    ]
+}
+
+fn written(parts: &[Part]) -> String {
+    let mut log = String::from("{\"type\":\"catalyst_start\",\"mode\":\"build\"}\n");
+    for (at, part) in parts.iter().enumerate() {
+        let line = match part {
+            Part::Turn => format!(r#"{{"type":"catalyst_turn","id":"m-{at}","mode":"build","text":"turn {at}"}}"#),
+            Part::Init => r#"{"type":"system","subtype":"init","session_id":"s","model":"m"}"#.to_owned(),
+            Part::Start(id) => {
+                format!(r#"{{"type":"stream_event","event":{{"type":"message_start","message":{{"id":"msg-{id}"}}}}}}"#)
+            }
+            Part::Delta(is_text, size) => {
+                let (kind, member) = if *is_text { ("text_delta", "text") } else { ("thinking_delta", "thinking") };
+                let words = "x".repeat(*size);
+                format!(
+                    r#"{{"type":"stream_event","event":{{"type":"content_block_delta","delta":{{"type":"{kind}","{member}":"{at} {words}"}}}}}}"#
+                )
+            }
+            Part::Closing(id, text) => {
+                let text = serde_json::json!(text);
+                format!(
+                    r#"{{"type":"assistant","message":{{"id":"msg-{id}","content":[{{"type":"text","text":{text}}},{{"type":"thinking","thinking":"t"}}]}}}}"#
+                )
+            }
+            Part::Tool(id) => format!(
+                r#"{{"type":"assistant","message":{{"id":"msg-{id}","content":[{{"type":"tool_use","id":"tool-{id}","name":"Bash","input":{{}}}}]}}}}"#
+            ),
+            Part::ToolResult(id) => format!(
+                r#"{{"type":"user","message":{{"role":"user","content":[{{"type":"tool_result","tool_use_id":"tool-{id}","content":"ok"}}]}}}}"#
+            ),
+            Part::Request(id) => format!(
+                r#"{{"type":"control_request","request_id":"ask-{at}","request":{{"subtype":"can_use_tool","tool_name":"Bash","input":{{}},"tool_use_id":"tool-{id}"}}}}"#
+            ),
+            Part::Withdrawn(id) => format!(r#"{{"type":"control_cancel_request","request_id":"ask-{id}"}}"#),
+            Part::Result(cents) => format!(
+                r#"{{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s","num_turns":1,"duration_ms":3,"total_cost_usd":0.{cents:03}}}"#
+            ),
+            Part::Unknown => format!(r#"{{"type":"something_new","at":{at}}}"#),
+            Part::Garbage(line) => (*line).to_owned(),
+        };
+        writeln!(log, "{line}").unwrap();
+    }
+    log.push_str("{\"type\":\"catalyst_exit\",\"code\":0,\"reason\":\"ended\",\"stderr\":\"\"}\n");
+    log
+}
+
+fn said(frames: &[Arc<Frame>]) -> Vec<String> {
+    frames.iter().map(|frame| String::from_utf8(frame.body.to_vec()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn after_any_cut_any_replica_goes_on_with_the_same_sequence() {
+    let stage = Stage::new().await;
+    let replicas = [stage.replica(), stage.replica()];
+    // A new seed each time; a failure prints its log.
+    let mut runner = TestRunner::default();
+    let logs = prop::collection::vec(part(), 1..80);
+    let cuts = prop::collection::vec(any::<prop::sample::Index>(), 6);
+    for case in 0..10 {
+        let log = written(&logs.new_tree(&mut runner).unwrap().current());
+        let idea = IdeaRef { id: uuid::Uuid::new_v4().to_string(), slug: format!("case-{case}"), session_id: None };
+        let folder = stage.sshd.home().join(format!("ideas/case-{case}/runs/1"));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("log.jsonl"), &log).unwrap();
+
+        let beginning = Position { run: 1, seq: "0.0".parse().unwrap() };
+        let mut whole = replicas[0].subscribe(&idea, Some(beginning)).await.unwrap();
+        let all = until(&mut whole, is_exit).await;
+        assert_in_order(&all);
+        for cut in cuts.new_tree(&mut runner).unwrap().current() {
+            let had = cut.index(all.len());
+            for (number, replica) in replicas.iter().enumerate() {
+                let after = all[had].position();
+                let mut rest = replica.subscribe(&idea, Some(after)).await.unwrap();
+                let left = if had + 1 == all.len() { Vec::new() } else { until(&mut rest, is_exit).await };
+                assert_eq!(said(&left), said(&all[had + 1..]), "replica {number} after {after:?} of\n{log}");
+            }
+        }
+        // Who has nothing yet gets closed messages whole, and pages back to the beginning: the same words.
+        let mut late = replicas[1].subscribe(&idea, None).await.unwrap();
+        let mut shown = until(&mut late, is_exit).await;
+        let mut before = late.start.before;
+        while let Some(at) = before {
+            let page = replicas[0].page(&idea, at).await.unwrap();
+            shown.splice(0..0, page.frames);
+            before = page.before;
+        }
+        assert_in_order(&shown);
+        let turns = |frames: &[Arc<Frame>]| {
+            bodies(frames).into_iter().filter(|body| body.contains("claude:user")).collect::<Vec<_>>()
+        };
+        assert_eq!(turns(&shown), turns(&all), "{log}");
+        let least = text(&all).len().min(text(&shown).len());
+        assert!(least > 0 || text(&all).is_empty(), "{log}");
+    }
+}
