@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::cookie::Signer;
 use crate::auth::limiter::Limiter;
+use crate::auth::revocation::Revocation;
 use crate::dial::Dial;
 use crate::health::{Health, Timing};
 use crate::metrics::Metrics;
@@ -18,6 +19,9 @@ use crate::run::{RunSettings, Runs};
 use crate::settings::{Settings, WebSettings};
 use crate::terminal::{TerminalSettings, Terminals};
 
+/// Whether everybody was signed out is asked once in so many checks of the VM.
+const SIGNED_OUT_EVERY: u32 = 3;
+
 /// What all handlers share.
 pub type App = Arc<AppState>;
 
@@ -27,6 +31,8 @@ pub struct AppState {
     pub web: WebSettings,
     /// Sessions.
     pub signer: Signer,
+    /// Sessions that were ended for everybody.
+    pub revocation: Arc<Revocation>,
     /// Failed sign-ins.
     pub limiter: Limiter,
     /// Counters.
@@ -63,6 +69,8 @@ impl AppState {
         let metrics = Metrics::new();
         let ideas = Ideas::new(remote.clone());
         let health = Health::watch(dial, ideas.clone(), timing, metrics.clone(), draining.clone());
+        let revocation =
+            Revocation::watch(remote.clone(), health.clone(), timing.interval * SIGNED_OUT_EVERY, draining.clone());
         let observer = Arc::new(Observer::default());
         tokio::spawn(observer.clone().keep_writing(ideas.clone(), draining.clone()));
         let run_settings = RunSettings {
@@ -84,6 +92,7 @@ impl AppState {
         Arc::new(AppState {
             signer: Signer::new(&settings.web),
             web: settings.web.clone(),
+            revocation,
             limiter: Limiter::default(),
             metrics,
             health,

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use catalyst_ssh::Endpoint;
 use clap::{Parser, Subcommand};
 use ipnet::IpNet;
@@ -80,6 +81,10 @@ pub struct RawSettings {
     /// Addresses and CIDRs of reverse proxies whose X-Forwarded-For is believed, comma-separated.
     #[arg(long, env = "TRUSTED_PROXIES", global = true)]
     pub trusted_proxies: Option<String>,
+    /// Header in which a proxy of TRUSTED_PROXIES names the person it has signed in, such as X-Forwarded-User (oauth2-proxy)
+    /// or Remote-User (Authelia): who comes so needs no secret. From anybody else the header is dropped.
+    #[arg(long, env = "IDENTITY_HEADER", global = true)]
+    pub identity_header: Option<String>,
     /// Name or address of the dev-VM.
     #[arg(long, env = "SSH_HOST", global = true)]
     pub ssh_host: Option<String>,
@@ -237,6 +242,18 @@ impl RawSettings {
                 remote.peek().is_some() && remote.all(Origin::is_https)
             }
         };
+        let identity_header = given(self.identity_header.as_deref()).and_then(|name| {
+            let header = name.parse::<HeaderName>().ok();
+            if header.is_none() {
+                problems
+                    .add(format!("IDENTITY_HEADER is {name:?}; give the name of a header, such as X-Forwarded-User."));
+            }
+            if trusted.is_empty() {
+                problems
+                    .add("IDENTITY_HEADER needs TRUSTED_PROXIES: the addresses of the proxy that sets it.".to_owned());
+            }
+            header
+        });
         Some(WebSettings {
             catalyst_secret: catalyst_secret?,
             cookie_secret: cookie_secret?,
@@ -245,6 +262,7 @@ impl RawSettings {
             secure_cookie,
             allowed_origins: origins,
             trusted_proxies: trusted,
+            identity_header,
         })
     }
 
@@ -444,6 +462,14 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_names_people_needs_a_proxy_that_may() {
+        let error = raw(&[("identity-header", "X-Forwarded-User")]).check().unwrap_err();
+        assert!(error.0.len() == 1 && error.0[0].contains("TRUSTED_PROXIES"), "{error}");
+        let error = raw(&[("identity-header", "a b"), ("trusted-proxies", "10.0.0.1")]).check().unwrap_err();
+        assert!(error.0.len() == 1 && error.0[0].starts_with("IDENTITY_HEADER"), "{error}");
+    }
+
+    #[test]
     fn debug_output_never_holds_a_secret() {
         let raw = raw(&[]);
         let shown = format!("{:?} {raw:?}", raw.check().unwrap());
@@ -473,6 +499,8 @@ mod tests {
             "ALLOWED_ORIGINS",
             "TRUSTED_PROXIES",
             "COOKIE_SECRET_PREVIOUS",
+            "SESSION_GENERATION",
+            "IDENTITY_HEADER",
             "METRICS_PORT",
             "CLAUDE_COMMAND",
             "LOG_FORMAT",

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod cookie;
 pub mod limiter;
+pub mod revocation;
 
 #[cfg(test)]
 pub(crate) mod testing {
@@ -19,6 +20,7 @@ pub(crate) mod testing {
             secure_cookie: false,
             allowed_origins: origins.iter().filter_map(|origin| Origin::parse(origin)).collect(),
             trusted_proxies: Vec::new(),
+            identity_header: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::auth::revocation::NotEnded;
 use crate::remote::RemoteError;
 use crate::remote::ideas::{IdeasError, WithContent};
 use crate::terminal::TerminalError;
@@ -57,6 +58,9 @@ pub enum ApiError {
     /// 504.
     #[error("The request took longer than {} s", .0.as_secs())]
     TimedOut(Duration),
+    /// Why not everybody could be signed out.
+    #[error(transparent)]
+    NotEnded(#[from] NotEnded),
     /// What the ideas say.
     #[error(transparent)]
     Ideas(#[from] IdeasError),
@@ -90,6 +94,7 @@ impl ApiError {
             ApiError::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::NoSuchRange(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             ApiError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::NotEnded(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Broken => StatusCode::INTERNAL_SERVER_ERROR,
             ApiError::Restarting => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -107,7 +112,8 @@ impl ApiError {
     fn reason(&self) -> Option<&'static str> {
         match self {
             ApiError::Ideas(IdeasError::Ssh(failure)) => Some(failure.reason.as_str()),
-            ApiError::Ideas(IdeasError::Remote(RemoteError::Ssh(failure))) => Some(failure.reason.as_str()),
+            ApiError::NotEnded(NotEnded::Remote(RemoteError::Ssh(failure)))
+            | ApiError::Ideas(IdeasError::Remote(RemoteError::Ssh(failure))) => Some(failure.reason.as_str()),
             ApiError::Terminal(error) => error.reason(),
             _ => None,
         }

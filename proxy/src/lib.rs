@@ -8,6 +8,7 @@ pub mod api;
 pub mod app;
 pub mod args;
 pub mod assets;
+pub mod audit;
 pub mod auth;
 pub mod check;
 pub mod dial;

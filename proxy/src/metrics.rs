@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use catalyst_ssh::{Pool, Reason};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::run::RunStats;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Route {
@@ -43,6 +45,13 @@ pub struct Metrics {
     request_seconds: Histogram,
     sign_ins: Family<Outcome, Counter>,
     sockets: Gauge,
+    connections: Gauge,
+    ideas_followed: Gauge,
+    turns: Gauge,
+    viewers: Gauge,
+    lagging: Gauge,
+    resident: Gauge,
+    started: Gauge<f64, AtomicU64>,
     frames: Family<Direction, Counter>,
     bytes: Family<Direction, Counter>,
     vm_reachable: Gauge,
@@ -64,6 +73,13 @@ impl Metrics {
             request_seconds: Histogram::new(seconds),
             sign_ins: Family::default(),
             sockets: Gauge::default(),
+            connections: Gauge::default(),
+            ideas_followed: Gauge::default(),
+            turns: Gauge::default(),
+            viewers: Gauge::default(),
+            lagging: Gauge::default(),
+            resident: Gauge::default(),
+            started: Gauge::default(),
             frames: Family::default(),
             bytes: Family::default(),
             vm_reachable: Gauge::default(),
@@ -80,6 +96,13 @@ impl Metrics {
             request_seconds,
             sign_ins,
             sockets,
+            connections,
+            ideas_followed,
+            turns,
+            viewers,
+            lagging,
+            resident,
+            started,
             frames,
             bytes,
             vm_reachable,
@@ -94,6 +117,14 @@ impl Metrics {
         r.register_with_unit("http_request", "Time to answer", Unit::Seconds, request_seconds.clone());
         r.register("sign_ins", "Sign-ins: succeeded, failed, limited", sign_ins.clone());
         r.register("websockets", "Open WebSockets", sockets.clone());
+        r.register("http_connections", "Open HTTP connections, WebSockets included", connections.clone());
+        r.register("ideas_followed", "Ideas whose log on the VM is followed", ideas_followed.clone());
+        r.register("turns", "Turns under way in the ideas that are followed", turns.clone());
+        r.register("viewers", "Who looks at the ideas that are followed", viewers.clone());
+        r.register("ideas_lagging", "Ideas with a viewer so far behind that nobody waits for it", lagging.clone());
+        r.register_with_unit("resident_memory", "Resident memory", Unit::Bytes, resident.clone());
+        r.register_with_unit("start_time", "When the server started, since 1970", Unit::Seconds, started.clone());
+        started.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()));
         r.register("websocket_frames", "WebSocket messages, in and out", frames.clone());
         r.register("websocket_bytes", "Bytes of WebSocket messages, in and out", bytes.clone());
         r.register("vm_reachable", "1 when the latest check reached the VM", vm_reachable.clone());
@@ -123,6 +154,12 @@ impl Metrics {
         OpenSocket(self.clone())
     }
 
+    /// A connection is open for as long as the value lives.
+    pub fn connection(self: &Arc<Self>) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.clone())
+    }
+
     /// Messages came in.
     pub fn frames_in(&self, count: u64, bytes: u64) {
         self.count(&Direction { direction: "in" }, count, bytes);
@@ -146,11 +183,16 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads.
-    pub fn render(&self, pool: &Pool) -> String {
+    pub fn render(&self, pool: &Pool, runs: RunStats) -> String {
         let stats = pool.stats();
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.ideas_followed.set(count(runs.followed));
+        self.turns.set(count(runs.turns));
+        self.viewers.set(count(runs.viewers));
+        self.lagging.set(count(runs.lagging));
+        self.resident.set(resident_bytes().unwrap_or_default());
         for (lane, of) in [("interactive", &stats.interactive), ("bulk", &stats.bulk)] {
             let label = LaneLabel { lane };
-            let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
             self.ssh_connections.get_or_create(&label).set(count(of.connections));
             self.ssh_channels.get_or_create(&label).set(count(of.channels));
             self.ssh_dialed.get_or_create(&label).set(i64::try_from(of.dialed).unwrap_or(i64::MAX));
@@ -171,4 +213,20 @@ impl Drop for OpenSocket {
     fn drop(&mut self) {
         self.0.sockets.dec();
     }
+}
+
+/// Counts one open connection.
+pub struct OpenConnection(Arc<Metrics>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}
+
+/// As the kernel counts; `None` where it does not tell.
+fn resident_bytes() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<i64>().ok().map(|kibibytes| kibibytes * 1024)
 }

@@ -34,6 +34,7 @@ pub fn routes(app: &App) -> Router {
         .route("/ideas/{id}/project", get(project::folder))
         .route("/ideas/{id}/project/file", get(project::file))
         .route("/ideas/{id}/changes", get(project::changes))
+        .route("/logout/everywhere", post(session::logout_everywhere))
         .route("/trash", get(trash::list))
         .route("/trash/{name}", delete(trash::remove))
         .route("/trash/{name}/restore", post(trash::restore))

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use catalyst_ssh::Endpoint;
 use ipnet::IpNet;
 
@@ -86,6 +87,8 @@ pub struct WebSettings {
     pub allowed_origins: Vec<Origin>,
     /// Reverse proxies that are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they name the person; nobody else is believed.
+    pub identity_header: Option<HeaderName>,
 }
 
 /// The way to the VM.

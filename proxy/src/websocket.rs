@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::app::App;
+use crate::audit;
 use crate::auth::cookie::{self, Session};
 use crate::error::ApiError;
 use crate::origin;
@@ -103,6 +104,7 @@ impl Reader {
     async fn read(mut self, mut stream: futures::stream::SplitStream<WebSocket>) -> Option<CloseFrame> {
         let mut heard = Instant::now();
         let mut watch = tokio::time::interval(PING_EVERY);
+        let mut signed_out = self.app.revocation.changes();
         let draining = self.app.draining.clone();
         let mut leave_at: Option<tokio::time::Instant> = None;
         loop {
@@ -132,8 +134,13 @@ impl Reader {
                         }
                     }
                 }
+                Ok(()) = signed_out.changed() => {
+                    if self.app.revocation.is_over(&self.session, cookie::now()) {
+                        return Some(close(POLICY, "signed out"));
+                    }
+                }
                 _ = watch.tick() => {
-                    if self.session.is_over(cookie::now()) {
+                    if self.app.revocation.is_over(&self.session, cookie::now()) {
                         return Some(close(POLICY, "signed out"));
                     }
                     if heard.elapsed() > SILENT_LIMIT && !self.outgoing.is_blocked() {
@@ -165,6 +172,9 @@ impl Reader {
     async fn hand_over(&mut self, idea_id: String, command: Command) {
         let mut command = command;
         let about = command.about();
+        if let Some(act) = act(&command) {
+            audit::act(&self.session, act, &idea_id);
+        }
         if let Some(worker) = self.workers.get(&idea_id) {
             match worker.commands.try_send(command) {
                 Ok(()) => return,
@@ -188,6 +198,18 @@ impl Reader {
         let _fits = commands.try_send(command);
         let worker = worker::Worker::start(self.app.clone(), idea_id.clone(), commands, waiting, self.outgoing.clone());
         self.workers.insert(idea_id, worker);
+    }
+}
+
+/// What is worth a line in the audit log.
+fn act(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Chat { .. } => Some("chat"),
+        Command::Build { .. } => Some("build"),
+        Command::Cancel => Some("stop"),
+        Command::Answer { .. } => Some("answer"),
+        Command::Revoke { .. } => Some("revoke"),
+        _ => None,
     }
 }
 

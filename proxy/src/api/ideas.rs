@@ -1,5 +1,6 @@
 //! The ideas: list, create, read, change, delete.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -8,6 +9,8 @@ use serde_json::json;
 
 use super::{Body, IdeaId, data};
 use crate::app::App;
+use crate::audit;
+use crate::auth::cookie::Session;
 use crate::error::ApiError;
 use crate::remote::ideas::{Change, Damaged, Edit, Idea, Status, WithContent, is_identifier};
 
@@ -42,14 +45,18 @@ struct Listed<'a> {
 ///
 /// # Errors
 /// 400 without both, or when the VM cannot be asked.
-pub async fn create(State(app): State<App>, body: Body) -> Result<Response, ApiError> {
+pub async fn create(
+    State(app): State<App>,
+    Extension(who): Extension<Session>,
+    body: Body,
+) -> Result<Response, ApiError> {
     let given = |name| body.text(name).map(str::trim).filter(|text| !text.is_empty());
     let (Some(title), Some(content)) = (given("title"), given("content")) else {
         return Err(ApiError::BadRequest("Title and content required".to_owned()));
     };
     let title = read_title(title)?;
     let idea = app.ideas.create(&title, content).await?;
-    tracing::info!(idea = idea.slug, "idea created");
+    audit::act(&who, "create", &idea.slug);
     let created = WithContent { idea, content: content.to_owned() };
     Ok((StatusCode::CREATED, [(header::ETAG, created.tag())], data(created)).into_response())
 }
@@ -98,13 +105,17 @@ pub async fn change(
 ///
 /// # Errors
 /// 404, or when the VM cannot be asked.
-pub async fn delete(State(app): State<App>, IdeaId(id): IdeaId) -> Result<impl IntoResponse, ApiError> {
+pub async fn delete(
+    State(app): State<App>,
+    Extension(who): Extension<Session>,
+    IdeaId(id): IdeaId,
+) -> Result<impl IntoResponse, ApiError> {
     let idea = app.ideas.get(&id).await?;
     if let Err(error) = app.runs.end(&crate::observer::reference(&idea)).await {
         tracing::warn!(idea = idea.slug, cause = %error, "the idea is deleted though its run may still be there");
     }
     let trashed = app.ideas.delete(&idea.slug).await?;
-    tracing::info!(idea = idea.slug, trash = trashed.as_str(), "idea moved to the trash");
+    audit::act(&who, "delete", trashed.as_str());
     Ok(data(json!({"trash": trashed.as_str()})))
 }
 

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{Body, data, done};
 use crate::app::App;
+use crate::audit;
 use crate::auth::address;
 use crate::auth::cookie::{self, Session};
 use crate::error::ApiError;
@@ -29,19 +30,19 @@ pub async fn login(
     let client = address::client(peer, &headers, &app.web.trusted_proxies);
     if let Err(wait) = app.limiter.admit(client).await {
         app.metrics.sign_ins("limited");
-        tracing::warn!(address = %client.address, "sign-in refused: too many failures");
+        audit::sign_in("limited", client.address, None);
         return Err(ApiError::TooMany(wait.0));
     }
     if !app.signer.is_the_secret(secret) {
         app.limiter.failed(client);
         app.metrics.sign_ins("failed");
-        tracing::warn!(address = %client.address, "sign-in failed: wrong secret");
+        audit::sign_in("failed", client.address, None);
         return Err(ApiError::InvalidSecret);
     }
     let now = cookie::now();
     let session = app.signer.sign_in(now);
     app.metrics.sign_ins("succeeded");
-    tracing::info!(address = %client.address, session = session.id, "signed in");
+    audit::sign_in("succeeded", client.address, Some(&session));
     Ok(([(header::SET_COOKIE, app.signer.set_cookie(&session, now))], done()))
 }
 
@@ -50,7 +51,24 @@ pub async fn logout(State(app): State<App>) -> impl IntoResponse {
     ([(header::SET_COOKIE, app.signer.clear_cookie())], done())
 }
 
+/// POST /api/logout/everywhere: every session of everybody ends.
+///
+/// # Errors
+/// 503 when the VM, which keeps it, cannot.
+pub async fn logout_everywhere(
+    State(app): State<App>,
+    Extension(session): Extension<Session>,
+) -> Result<impl IntoResponse, ApiError> {
+    app.revocation.end_all().await?;
+    audit::act(&session, "sign-out-everywhere", "");
+    Ok(([(header::SET_COOKIE, app.signer.clear_cookie())], done()))
+}
+
 /// GET /api/auth/check: 200 always.
 pub async fn check(session: Option<Extension<Session>>) -> Json<super::Envelope<serde_json::Value>> {
-    data(json!({"authenticated": session.is_some()}))
+    let mut answer = json!({"authenticated": session.is_some()});
+    if let (Some(Extension(Session { user: Some(user), .. })), Some(members)) = (session, answer.as_object_mut()) {
+        members.insert("user".to_owned(), user.into());
+    }
+    data(answer)
 }

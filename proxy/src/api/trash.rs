@@ -1,11 +1,14 @@
 //! The trash: what was deleted, back again, or gone for good.
 
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 
 use super::{data, done};
 use crate::app::App;
+use crate::audit;
+use crate::auth::cookie::Session;
 use crate::error::ApiError;
 use crate::remote::ideas::{IdeasError, TrashName};
 
@@ -23,11 +26,12 @@ pub async fn list(State(app): State<App>) -> Result<impl IntoResponse, ApiError>
 /// 404, or when the VM cannot be asked.
 pub async fn restore(
     State(app): State<App>,
+    Extension(who): Extension<Session>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, ApiError> {
     let name = accept(name)?;
     let idea = app.ideas.restore(&name).await?;
-    tracing::info!(idea = idea.slug, trash = name.as_str(), "idea restored from the trash");
+    audit::act(&who, "restore", name.as_str());
     Ok(data(idea))
 }
 
@@ -37,11 +41,12 @@ pub async fn restore(
 /// 404, or when the VM cannot be asked.
 pub async fn remove(
     State(app): State<App>,
+    Extension(who): Extension<Session>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, ApiError> {
     let name = accept(name)?;
     app.ideas.remove(&name).await?;
-    tracing::info!(trash = name.as_str(), "idea removed for good");
+    audit::act(&who, "remove", name.as_str());
     Ok(done())
 }
 

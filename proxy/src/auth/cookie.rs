@@ -29,12 +29,21 @@ pub struct Session {
     pub issued: u64,
     /// Tells sessions apart in the log; not a secret.
     pub id: String,
+    /// Who it is, where a trusted proxy says so; such a session has no cookie.
+    pub user: Option<String>,
 }
 
 impl Session {
-    /// Whether the session, in use without a break, has reached its longest life.
+    /// The session of somebody whom a trusted proxy names.
+    pub fn of_user(name: &str, now: u64) -> Session {
+        Session { since: now, issued: now, id: "proxy".to_owned(), user: Some(name.to_owned()) }
+    }
+
+    /// Whether the session, in use without a break, has reached its longest life. What a proxy vouched for once is
+    /// asked for again after [`IDLE`].
     pub fn is_over(&self, now: u64) -> bool {
-        now >= self.since.saturating_add(LONGEST.as_secs())
+        let longest = if self.user.is_some() { IDLE } else { LONGEST };
+        now >= self.since.saturating_add(longest.as_secs())
     }
 
     fn is_valid(&self, now: u64) -> bool {
@@ -77,7 +86,7 @@ impl Signer {
     /// A new session.
     pub fn sign_in(&self, now: u64) -> Session {
         let id: [u8; 12] = rand::random();
-        Session { since: now, issued: now, id: URL_SAFE_NO_PAD.encode(id) }
+        Session { since: now, issued: now, id: URL_SAFE_NO_PAD.encode(id), user: None }
     }
 
     /// The session in a Cookie header's value, if one is genuine and not over.
@@ -132,6 +141,7 @@ impl Signer {
             since: parts.next()?.parse().ok()?,
             issued: parts.next()?.parse().ok()?,
             id: parts.next()?.to_owned(),
+            user: None,
         };
         session.is_valid(now).then_some(session)
     }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::frame::{Frame, Position};
 use super::ring::Ring;
 use super::vm::Latest;
-use super::{IdeaRef, RunError};
+use super::{IdeaRef, RunError, RunStats};
 use crate::agent::{Decision, Event, State};
 
 /// How long a hub lives after something was asked of it, though nobody looks.
@@ -83,6 +83,15 @@ impl Hub {
         let mut changes = self.changed.subscribe();
         changes.mark_unchanged();
         changes
+    }
+
+    /// Adds what this hub has at the moment.
+    pub(super) fn count(&self, stats: &mut RunStats) {
+        let inner = self.lock();
+        stats.followed += 1;
+        stats.viewers += inner.viewers;
+        stats.turns += usize::from(inner.turn_open);
+        stats.lagging += usize::from(inner.lagging && inner.viewers > 0);
     }
 
     // What the follower says.

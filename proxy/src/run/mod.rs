@@ -112,6 +112,19 @@ pub struct Page {
     pub before: Option<Position>,
 }
 
+/// What a replica follows at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunStats {
+    /// Ideas whose log is followed.
+    pub followed: usize,
+    /// Those of them with a turn under way.
+    pub turns: usize,
+    /// Who looks, over all of them.
+    pub viewers: usize,
+    /// Ideas with a viewer so far behind that nobody waits for it.
+    pub lagging: usize,
+}
+
 /// All runs of all ideas on the VM, as this replica sees them.
 pub struct Runs {
     vm: Arc<Vm>,
@@ -298,6 +311,15 @@ impl Runs {
             return Err(RunError::BadPosition);
         }
         history::page(&self.vm, idea, before).await
+    }
+
+    /// What this replica follows at the moment.
+    pub fn stats(&self) -> RunStats {
+        let mut stats = RunStats::default();
+        for hub in self.hubs.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            hub.count(&mut stats);
+        }
+        stats
     }
 
     /// Ends all following, so that every subscription ends. Runs go on.

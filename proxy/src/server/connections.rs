@@ -20,6 +20,7 @@ use tower::Layer;
 
 use super::routes;
 use crate::app::App;
+use crate::metrics::Metrics;
 
 const CONNECTIONS: usize = 16_384;
 /// Longer than nginx keeps an idle connection to us (60 s), so that we never close one that it is about to use.
@@ -38,7 +39,7 @@ pub async fn serve(listener: TcpListener, app: App) {
     let draining = app.draining.clone();
     let connections = TaskTracker::new();
     let ending = CancellationToken::new();
-    let accepting = accept(listener, routes(&app), &connections, &ending);
+    let accepting = accept(listener, routes(&app), Some(app.metrics.clone()), &connections, &ending);
     tokio::select! {
         () = accepting => {}
         () = async {
@@ -71,14 +72,22 @@ pub async fn serve_metrics(listener: TcpListener, app: App) {
     let until = app.draining.clone();
     let connections = TaskTracker::new();
     let text = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    let router = Router::new()
-        .route("/metrics", get(async move || (text, app.metrics.render(app.remote.pool())).into_response()));
+    let router = Router::new().route(
+        "/metrics",
+        get(async move || (text, app.metrics.render(app.remote.pool(), app.runs.stats())).into_response()),
+    );
     let ending = CancellationToken::new();
-    until.run_until_cancelled(accept(listener, router, &connections, &ending)).await;
+    until.run_until_cancelled(accept(listener, router, None, &connections, &ending)).await;
     ending.cancel();
 }
 
-async fn accept(listener: TcpListener, router: Router, connections: &TaskTracker, ending: &CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    counted: Option<Arc<Metrics>>,
+    connections: &TaskTracker,
+    ending: &CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -92,9 +101,10 @@ async fn accept(listener: TcpListener, router: Router, connections: &TaskTracker
             }
         };
         let (router, ending) = (router.clone(), ending.clone());
+        let open = counted.as_ref().map(Metrics::connection);
         connections.spawn(async move {
             connection(stream, peer, router, ending).await;
-            drop(place);
+            drop((place, open));
         });
     }
 }

@@ -1,6 +1,8 @@
 //! Who gets through to the handlers: the session of a request, and the page that a write comes from.
 
-use axum::extract::{MatchedPath, Request, State};
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -10,9 +12,13 @@ use crate::auth::cookie::{self, Session};
 use crate::error::ApiError;
 use crate::origin;
 
+/// Longest name of a person, in bytes.
+const LONGEST_NAME: usize = 200;
+
 /// Finds the session of a request, and issues it anew while it is in use.
 pub(super) async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let session = session(&app, request.headers());
+    let named = named(&app, &mut request);
+    let session = named.or_else(|| session(&app, request.headers()));
     if let Some(session) = &session {
         request.extensions_mut().insert(session.clone());
     }
@@ -50,7 +56,25 @@ pub(super) async fn require_origin(State(app): State<App>, request: Request, nex
     next.run(request).await
 }
 
-/// The session of a request, if it has one.
+/// The person whom a trusted proxy names. The header goes no further, whoever sent it.
+fn named(app: &App, request: &mut Request) -> Option<Session> {
+    let header = app.web.identity_header.as_ref()?;
+    let mut names = request.headers().get_all(header).iter();
+    let name = match (names.next(), names.next()) {
+        (Some(name), None) => Some(name.clone()),
+        _ => None, // two names are one too many to believe either
+    };
+    request.headers_mut().remove(header);
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?.0.ip().to_canonical();
+    if !app.web.trusted_proxies.iter().any(|net| net.contains(&peer)) {
+        return None;
+    }
+    let name = name?;
+    let name = name.to_str().ok().map(str::trim).filter(|name| !name.is_empty() && name.len() <= LONGEST_NAME)?;
+    Some(Session::of_user(name, cookie::now()))
+}
+
+/// The session in a request's cookie, if it has one that holds.
 fn session(app: &App, headers: &HeaderMap) -> Option<Session> {
     let now = cookie::now();
     headers
@@ -58,4 +82,5 @@ fn session(app: &App, headers: &HeaderMap) -> Option<Session> {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .find_map(|value| app.signer.verify(value, now))
+        .filter(|session| !app.revocation.is_over(session, now))
 }

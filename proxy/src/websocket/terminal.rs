@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::app::App;
+use crate::audit;
 use crate::auth::cookie::{self, Session};
 use crate::error::ApiError;
 use crate::origin;
@@ -72,6 +73,7 @@ pub async fn upgrade(
     if app.draining.is_cancelled() {
         return ApiError::Restarting.into_response();
     }
+    audit::act(&session, "terminal", &idea);
     let tracker = app.sockets.clone();
     upgrade
         .read_buffer_size(BUFFER)
@@ -188,6 +190,7 @@ impl Client {
         notices: mpsc::Sender<Notice>,
     ) -> Option<End> {
         let mut watch = tokio::time::interval(ALIVE_EVERY);
+        let mut signed_out = self.app.revocation.changes();
         let draining = self.app.draining.clone();
         let mut leave_at: Option<tokio::time::Instant> = None;
         loop {
@@ -217,8 +220,13 @@ impl Client {
                 }
                 // The writer has ended, and knows why.
                 () = notices.closed() => return None,
+                Ok(()) = signed_out.changed() => {
+                    if self.app.revocation.is_over(&self.session, cookie::now()) {
+                        return Some(End::error(POLICY, "You were signed out", None, false));
+                    }
+                }
                 _ = watch.tick() => {
-                    if self.session.is_over(cookie::now()) {
+                    if self.app.revocation.is_over(&self.session, cookie::now()) {
                         return Some(End::error(POLICY, "You were signed out", None, false));
                     }
                     if self.heard.elapsed() > SILENT_LIMIT {

@@ -1,4 +1,6 @@
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -214,4 +216,34 @@ async fn an_ideas_folder_that_cannot_be_used_is_a_warning_with_the_remedy_and_go
     fs::remove_file(sshd.home().join("catalyst")).unwrap();
     warned(&server, false).await;
     assert!(!sshd.home().join("catalyst").exists(), "looking must write nothing");
+}
+
+#[tokio::test]
+async fn asking_for_health_never_dials_however_often_and_also_while_the_vm_is_away() {
+    let sshd = vm().await;
+    let mut settings = settings(&sshd);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    settings.ssh.port = listener.local_addr().unwrap().port();
+    let dials = Arc::new(AtomicU32::new(0));
+    let counted = dials.clone();
+    let away = tokio::spawn(async move {
+        loop {
+            drop(listener.accept().await.unwrap());
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let server = Server::start(&settings).await;
+    server.until_health(503).await;
+    let (began, before) = (Instant::now(), dials.load(Ordering::Relaxed));
+    let asking = (0..8).map(async |_| {
+        for _ in 0..100 {
+            assert_eq!(server.get("/api/health").await.0, 503);
+        }
+    });
+    futures::future::join_all(asking).await;
+    // The check itself dials every 250 ms here, and once more where it was turned away.
+    let most = 2 * (began.elapsed().as_millis() / 250 + 2);
+    let dialled = dials.load(Ordering::Relaxed) - before;
+    assert!(u128::from(dialled) <= most, "{dialled} dials in {:?}", began.elapsed());
+    away.abort();
 }

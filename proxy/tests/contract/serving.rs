@@ -56,6 +56,7 @@ pub fn settings(sshd: &TestSshd) -> Settings {
             secure_cookie: false,
             allowed_origins: vec![Origin::parse(ORIGIN).unwrap()],
             trusted_proxies: Vec::new(),
+            identity_header: None,
         },
         ssh: SshSettings {
             host: endpoint.host,

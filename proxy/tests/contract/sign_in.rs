@@ -4,7 +4,7 @@ use catalyst_proxy::auth::limiter::BURST;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::serving::{ORIGIN, SECRET, Server, read, settings, vm};
+use crate::serving::{ORIGIN, PATIENCE, SECRET, Server, read, settings, vm};
 
 #[tokio::test]
 async fn the_cookie_is_the_one_that_the_existing_client_expects() {
@@ -147,4 +147,68 @@ async fn behind_an_unknown_proxy_everybody_is_slowed_and_nobody_locked_out() {
     let began = std::time::Instant::now();
     assert_eq!(attempt(SECRET).await, 200);
     assert!(began.elapsed() >= Duration::from_millis(1900), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn signing_out_everywhere_ends_every_session_on_every_replica_and_after_a_restart() {
+    let sshd = vm().await;
+    let settings = settings(&sshd);
+    let (one, two) = (Server::start(&settings).await, Server::start(&settings).await);
+    let mut socket = two.socket().await;
+    assert_eq!(one.json(Method::POST, "/api/logout/everywhere", None).await, (200, json!({"ok": true})));
+    assert_eq!(one.get("/api/ideas").await.0, 401);
+    let ended = async |server: &Server| {
+        let waiting = async {
+            while server.get("/api/ideas").await.0 != 401 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("the session goes on");
+    };
+    ended(&two).await;
+    let mut third = Server::start_signed_out(&settings).await;
+    third.cookie = two.cookie.clone();
+    ended(&third).await;
+    assert_eq!(socket.next().await, None, "an open socket is closed when it is next looked at");
+    // Who signs in after that second is in.
+    let again = async {
+        while third.get("/api/ideas").await.0 != 200 {
+            third.cookie = third.sign_in().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("nobody can sign in any more");
+}
+
+#[tokio::test]
+async fn a_person_whom_a_trusted_proxy_names_is_in_and_nobody_else_can_name_himself() {
+    let sshd = vm().await;
+    let mut settings = settings(&sshd);
+    settings.web.identity_header = Some("x-forwarded-user".parse().unwrap());
+    settings.web.trusted_proxies = vec!["127.0.0.1".parse::<std::net::IpAddr>().unwrap().into()];
+    let behind = Server::start_signed_out(&settings).await;
+    settings.web.trusted_proxies = vec!["192.0.2.1".parse::<std::net::IpAddr>().unwrap().into()];
+    let direct = Server::start_signed_out(&settings).await;
+    let asked = async |server: &Server, names: &[&str]| {
+        let mut call = server.call(Method::GET, "/api/auth/check");
+        for name in names {
+            call = call.header("x-forwarded-user", *name);
+        }
+        let response = call.send().await.unwrap();
+        assert!(!response.headers().contains_key("set-cookie"), "such a session lives at the proxy");
+        read(response).await.1["data"].clone()
+    };
+    assert_eq!(asked(&behind, &["ada"]).await, json!({"authenticated": true, "user": "ada"}));
+    for names in [&[][..], &["ada", "root"], &[""]] {
+        assert_eq!(asked(&behind, names).await, json!({"authenticated": false}), "{names:?}");
+    }
+    assert_eq!(asked(&direct, &["ada"]).await, json!({"authenticated": false}));
+    let ideas = behind.call(Method::GET, "/api/ideas").header("x-forwarded-user", "ada").send().await.unwrap();
+    assert_eq!(ideas.status(), 200);
+    // A page elsewhere still cannot write in ada's name.
+    let mut request = behind.call(Method::POST, "/api/ideas").header("x-forwarded-user", "ada");
+    request = request.body(r#"{"title":"t","content":"c"}"#);
+    let mut request = request.build().unwrap();
+    request.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
+    assert_eq!(reqwest::Client::new().execute(request).await.unwrap().status(), 403);
 }

@@ -30,9 +30,21 @@ async fn metrics_count_what_was_asked() {
     let sshd = vm().await;
     let server = Server::start(&settings(&sshd)).await;
     server.get("/api/ideas/unknown").await;
-    let text = server.app.metrics.render(server.app.remote.pool());
+    let _socket = server.socket().await;
+    let text = server.app.metrics.render(server.app.remote.pool(), server.app.runs.stats());
     let line = r#"catalyst_proxy_http_requests_total{method="GET",route="/api/ideas/{id}",status="404"} 1"#;
     assert!(text.contains(line), "{text}");
     assert!(text.contains(r#"catalyst_proxy_sign_ins_total{outcome="succeeded"} 1"#), "{text}");
     assert!(text.contains("catalyst_proxy_ssh_connections{lane=\"interactive\"}"), "{text}");
+    assert!(
+        text.contains("catalyst_proxy_ideas_followed 0") && text.contains("catalyst_proxy_ideas_lagging 0"),
+        "{text}"
+    );
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is missing in {text}")).parse::<f64>().unwrap()
+    };
+    assert!(value("catalyst_proxy_http_connections") >= 1.0);
+    assert!(value("catalyst_proxy_websockets") >= 1.0);
+    assert!(value("catalyst_proxy_resident_memory_bytes") > 1e6);
 }
