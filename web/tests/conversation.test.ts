@@ -89,6 +89,12 @@ describe("taking frames", () => {
     }
   });
 
+  it("takes a call of another run for another call, whatever its id", () => {
+    const call = (run: number): LogFrame => frame(run, "5.0", { type: "claude:tool_use", toolUseId: "t", name: `Tool${run}`, input: {} });
+    const state = fold(frames(frame(1, "1.0", user("a")), call(1), frame(1, "6.0", result()), frame(2, "1.0", user("b")), call(2)));
+    expect(parts(state).flatMap((part) => (part.kind === "tool" ? [part.name] : []))).toEqual(["Tool1", "Tool2"]);
+  });
+
   it("keeps a long text as one frame", () => {
     const state = fold(...Array.from({ length: 500 }, (_, n) => frames(frame(1, `${n + 1}.0`, text("x")))));
     expect(state.frames).toHaveLength(1);

@@ -136,12 +136,12 @@ export class Fold {
     else if (text !== "") parts.push({ kind, key, text });
   }
 
-  /** Finds the tool call, or opens one: a window may begin after the call and before its result. */
+  /** Finds the run's tool call, or opens one: a window may begin after the call and before its result. */
   private tool(toolUseId: string, key: string, change: (part: ToolPart) => ToolPart): void {
     for (let at = this.entries.length - 1; at >= 0; at--) {
       const entry = this.entries[at];
       if (entry?.kind !== "assistant") continue;
-      const index = entry.parts.findLastIndex((part) => part.kind === "tool" && part.toolUseId === toolUseId);
+      const index = entry.parts.findLastIndex((part) => part.kind === "tool" && part.toolUseId === toolUseId && part.key.startsWith(`${this.run}:`));
       const part = entry.parts[index];
       if (part?.kind !== "tool") continue;
       this.own(at, entry)[index] = change(part);
