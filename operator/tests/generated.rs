@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use catalyst_operator::{crd, reason};
+use serde_json::Value;
 
 fn assert_generated(file: &str, wanted: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
@@ -22,6 +23,27 @@ fn assert_generated(file: &str, wanted: &str) {
 #[test]
 fn the_crd_in_the_repository_is_the_one_of_the_types() {
     assert_generated("crds/catalystinstances.yaml", &crd::manifests().unwrap());
+}
+
+/// `kubectl explain` shows what is written here, and nothing else.
+fn assert_described(path: &str, schema: &Value) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        let description = field["description"].as_str().unwrap_or_default();
+        assert!(!description.trim().is_empty(), "{path} has no description");
+        assert_described(&path, field);
+        assert_described(&format!("{path}[]"), &field["items"]);
+    }
+}
+
+#[test]
+fn every_field_is_described() {
+    for crd in crd::all() {
+        let crd = serde_json::to_value(&crd).unwrap();
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        assert_eq!(schema["properties"].as_object().unwrap().len(), 2, "spec and status");
+        assert_described("", schema);
+    }
 }
 
 #[test]

@@ -100,6 +100,67 @@ async fn the_api_server_refuses_and_takes_what_it_should_and_names_the_field() {
     assert!(unknown.contains(".spec.ssh.prot"), "{unknown}");
 }
 
+/// What is said of a spec, one word for each warning.
+const WARNINGS: &[(&str, &[&str])] = &[
+    ("{ssh: {host: 10.0.0.1, user: dev, knownHosts: x}, ingress: {host: a.b, tls: {secretName: s}}}", &[]),
+    ("{ssh: {host: 10.0.0.1, user: dev}, ingress: {host: catalyst.localhost}}", &["knownHosts"]),
+    ("{ssh: {host: 10.0.0.1, user: dev, knownHosts: x}, ingress: {host: a.b}}", &["plain http"]),
+    ("{ssh: {host: 10.0.0.1, user: dev, knownHosts: x}, ingress: {host: a.b}, publicUrl: 'https://a.b'}", &[]),
+    (
+        "{ssh: {host: 10.0.0.1, user: dev, knownHosts: x}, gateway: {parentRefs: [{name: g}], hostnames: [a.b], tls: false}}",
+        &["plain http"],
+    ),
+    ("{ssh: {host: vm, user: root, knownHosts: x}}", &["is a name", "is root"]),
+    (
+        "{ssh: {host: vm, user: dev, knownHosts: x}, networkPolicy: {sshEgressCidr: 0.0.0.0/0}}",
+        &["large part of all addresses"],
+    ),
+    (
+        "{ssh: {host: vm, user: dev, knownHosts: x}, networkPolicy: {enabled: false}}",
+        &["networkPolicy.enabled is false"],
+    ),
+];
+
+/// What kubectl prints as warnings when a manifest is applied without effect.
+async fn warnings(plane: &ControlPlane, manifest: &str) -> Vec<String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), manifest).unwrap();
+    let mut kubectl = plane.kubectl().await.unwrap();
+    kubectl.args(["apply", "--server-side", "--dry-run=server", "-f"]).arg(file.path());
+    let output = kubectl.output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    text.lines().filter(|line| line.starts_with("Warning:")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn kubectl_warns_of_what_is_allowed_but_unwise_and_explains_every_field() {
+    let plane = ControlPlane::start(ControlPlaneOptions { controllers: false, ..Default::default() }).await.unwrap();
+    install(&plane.client().await.unwrap()).await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/admission");
+    let applied = plane.kubectl().await.unwrap().args(["apply", "-k", folder]).output().await.unwrap();
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    // The API server takes the policy up a moment after it is stored.
+    let unwise = manifest("x", "{ssh: {host: vm, user: root}}");
+    let taken_up = async {
+        while warnings(&plane, &unwise).await.len() < 3 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), taken_up).await.expect("the policy is not taken up");
+    for (spec, expected) in WARNINGS {
+        let told = warnings(&plane, &manifest("x", spec)).await;
+        assert_eq!(told.len(), expected.len(), "{spec}: {told:#?}");
+        for (warning, word) in told.iter().zip(*expected) {
+            assert!(warning.contains(word), "{spec}: {warning}");
+        }
+    }
+
+    let explained = plane.kubectl().await.unwrap().args(["explain", "cati.spec.ssh.jump.host"]).output().await.unwrap();
+    let text = String::from_utf8_lossy(&explained.stdout);
+    assert!(text.contains("as the pods see it"), "{text}");
+}
+
 #[tokio::test]
 async fn what_is_built_is_taken_once_and_its_pods_are_restricted_ones() {
     let plane = ControlPlane::start(ControlPlaneOptions { controllers: false, ..Default::default() }).await.unwrap();
