@@ -2,6 +2,7 @@
 
 pub mod health;
 pub mod ideas;
+pub mod log;
 pub mod project;
 pub mod session;
 pub mod terminals;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::auth::revocation::NotEnded;
 use crate::remote::RemoteError;
 use crate::remote::ideas::{IdeasError, WithContent};
+use crate::run::RunError;
 use crate::terminal::TerminalError;
 
 /// Why a request was refused.
@@ -64,6 +65,9 @@ pub enum ApiError {
     /// What the ideas say.
     #[error(transparent)]
     Ideas(#[from] IdeasError),
+    /// What the runs say.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// What the terminals say.
     #[error(transparent)]
     Terminal(#[from] TerminalError),
@@ -98,6 +102,8 @@ impl ApiError {
             ApiError::Broken => StatusCode::INTERNAL_SERVER_ERROR,
             ApiError::Restarting => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+            ApiError::Run(RunError::BadPosition | RunError::IdeaGone) => StatusCode::NOT_FOUND,
+            ApiError::Run(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Terminal(TerminalError::NotFound) => StatusCode::NOT_FOUND,
             ApiError::Terminal(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Ideas(error) => match error {
@@ -111,6 +117,7 @@ impl ApiError {
     /// The enumerated reason when the way to the VM is the cause.
     fn reason(&self) -> Option<&'static str> {
         match self {
+            ApiError::Run(RunError::Ssh(failure)) => Some(failure.reason.as_str()),
             ApiError::Ideas(IdeasError::Ssh(failure)) => Some(failure.reason.as_str()),
             ApiError::NotEnded(NotEnded::Remote(RemoteError::Ssh(failure)))
             | ApiError::Ideas(IdeasError::Remote(RemoteError::Ssh(failure))) => Some(failure.reason.as_str()),

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::api::{BODY_LIMIT, health, ideas, project, session, terminals, trash};
+use crate::api::{BODY_LIMIT, health, ideas, log, project, session, terminals, trash};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::{assets, websocket};
@@ -31,6 +31,7 @@ pub fn routes(app: &App) -> Router {
         .route("/ideas/{id}", get(ideas::read).patch(ideas::change).delete(ideas::delete))
         .route("/ideas/{id}/terminals", get(terminals::list))
         .route("/ideas/{id}/terminals/{number}", delete(terminals::close))
+        .route("/ideas/{id}/runs/{run}/log", get(log::piece))
         .route("/ideas/{id}/project", get(project::folder))
         .route("/ideas/{id}/project/file", get(project::file))
         .route("/ideas/{id}/changes", get(project::changes))

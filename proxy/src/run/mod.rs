@@ -9,6 +9,7 @@ mod frame;
 mod history;
 mod hub;
 mod index;
+mod range;
 mod ring;
 mod subscription;
 mod tail;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use error::RunError;
 pub use frame::{Frame, Position};
+pub use range::LogRange;
 pub use subscription::Subscription;
 pub use vm::{RunList, RunSummary};
 

@@ -250,3 +250,40 @@ async fn a_client_that_remembers_more_than_there_is_starts_afresh() {
         assert_eq!(text(&socket.until("claude:result").await), text(&turn));
     }
 }
+
+#[tokio::test]
+async fn a_line_too_long_for_an_event_is_named_by_its_place_and_fetched_from_there() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Long lines").await;
+    let line =
+        format!("{{\"type\":\"user\",\"message\":{{\"role\":\"user\",\"content\":\"{}\"}}}}\n", "lang".repeat(500_000));
+    let end = "{\"type\":\"result\",\"subtype\":\"success\",\"result\":\"done\"}\n{\"type\":\"catalyst_exit\",\"code\":0,\"reason\":\"ended\",\"stderr\":\"\"}\n";
+    let runs = sshd.home().join(format!("catalyst/ideas/{slug}/runs/1"));
+    std::fs::create_dir_all(&runs).unwrap();
+    let log = format!("{{\"type\":\"catalyst_start\",\"mode\":\"chat\"}}\n{line}{end}");
+    std::fs::write(runs.join("log.jsonl"), &log).unwrap();
+
+    let mut socket = server.socket().await;
+    subscribe(&mut socket, json!({"type": "subscribe", "ideaId": slug, "run": 1})).await;
+    let frames = socket.until("run:exit").await;
+    let large = frames.iter().find(|frame| frame["type"] == "claude:large").unwrap();
+    assert_eq!((&large["kind"], large["length"].as_u64()), (&json!("user"), Some(line.len() as u64)));
+    let place = format!("start={}&length={}", large["start"], large["length"]);
+    let path = format!("/api/ideas/{slug}/runs/1/log");
+    let get = async |asked: &str| server.call(reqwest::Method::GET, &format!("{path}{asked}")).send().await.unwrap();
+    let piece = get(&format!("?{place}")).await;
+    assert_eq!(piece.status(), 200);
+    assert_eq!(piece.headers()["x-content-type-options"], "nosniff");
+    assert!(piece.headers()["content-disposition"].to_str().unwrap().starts_with("attachment"));
+    assert!(piece.text().await.unwrap() == line, "it is not the line");
+    assert!(get("").await.text().await.unwrap() == log, "it is not the log");
+    assert_eq!(get("?start=99999999").await.text().await.unwrap(), "");
+    assert_eq!(get("?start=-1").await.status(), 400);
+    for missing in ["2", "0", "x"] {
+        let (status, body) = server.get(&format!("/api/ideas/{slug}/runs/{missing}/log")).await;
+        assert_eq!((status, body["ok"].as_bool()), (404, Some(false)), "{missing}: {body}");
+    }
+    let out = reqwest::get(format!("http://{}{path}", server.address)).await.unwrap();
+    assert_eq!(out.status(), 401);
+}
