@@ -13,7 +13,7 @@ import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { WebSocketServer } from "ws";
 import { changes, list, sendFile } from "./project.mjs";
-import { endTerminals, openTerminals, terminal } from "./terminal.mjs";
+import { endTerminal, endTerminals, openTerminals, terminal } from "./terminal.mjs";
 
 const PORT = Number(process.env.PORT ?? 3999);
 const PACE_MS = Number(process.env.PACE_MS ?? 25);
@@ -340,6 +340,8 @@ const server = createServer(async (request, response) => {
     if (rest === "project/file") return sendFile(request, response, path) || reply(404, { ok: false, error: "There is no such file." });
     if (rest === "changes") return reply(200, { ok: true, data: changes });
     if (rest === "terminals") return reply(200, { ok: true, data: openTerminals(slug) });
+    const number = /^terminals\/(\d)$/.exec(rest)?.[1];
+    if (number) return endTerminal(slug, number) ? reply(200, { ok: true, data: {} }) : reply(404, { ok: false, error: "There is no such terminal." });
     const tagged = (status, body) => reply(status, body, { etag: `"${entry.version}"` });
     if (request.method === "PATCH") {
       if (request.headers["if-match"] && request.headers["if-match"] !== `"${entry.version}"`) return tagged(412, { ok: false, error: "Changed meanwhile", data: entry.idea });

@@ -63,10 +63,6 @@ export function terminal(client, url) {
       credit += message.bytes;
       if (credit > 0) mine?.child.stdout.resume();
     }
-    if (message.type === "close" && mine) {
-      mine.closed = true;
-      mine.child.kill("SIGKILL");
-    }
   });
   client.on("close", () => {
     clearInterval(alive);
@@ -76,6 +72,13 @@ export function terminal(client, url) {
 }
 
 export const openTerminals = (idea) => [...shells.keys()].filter((key) => key.startsWith(`${idea}/`)).map((key) => ({ terminal: Number(key.split("/")[1]), keeper: "plain", attached: 0 }));
+
+export function endTerminal(idea, number) {
+  const found = shells.get(`${idea}/${number}`);
+  if (!found) return false;
+  found.closed = true;
+  return found.child.kill("SIGKILL");
+}
 
 export function endTerminals() {
   for (const { child } of shells.values()) child.kill("SIGKILL");

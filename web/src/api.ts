@@ -82,8 +82,9 @@ export const api = {
     const found = (await call<readonly { readonly terminal: number }[]>("GET", `${ideaUrl(slug)}/terminals`)) ?? [];
     return found.map(({ terminal }) => terminal);
   },
+  /** Ends it and what runs in it; that it has ended already is as good. */
   async endTerminal(slug: string, terminal: number): Promise<void> {
-    await call("DELETE", `${ideaUrl(slug)}/terminals/${terminal}`);
+    await enveloped({ method: "DELETE", path: `${ideaUrl(slug)}/terminals/${terminal}` }, [404]);
   },
   async health(): Promise<Health> {
     let response: Response;

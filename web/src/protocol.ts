@@ -205,7 +205,7 @@ function decodeEvent(frame: Fields): LogEvent | undefined {
     case "claude:system":
       return { type: "claude:system", sessionId: string(frame["sessionId"]) ?? "", model: string(frame["model"]) ?? "" };
     case "claude:user":
-      return { type: "claude:user", text, ...maybe("messageId", string(frame["messageId"])), ...maybe("mode", mode(frame["mode"])), ...maybe("buildMode", buildMode(frame["mode"])) };
+      return { type: "claude:user", text, ...maybe("messageId", string(frame["messageId"])), ...maybe("mode", mode(frame["mode"])), ...maybe("buildMode", buildMode(frame["buildMode"])) };
     case "claude:text":
       return { type: "claude:text", text };
     case "claude:thinking":

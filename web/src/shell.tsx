@@ -58,7 +58,7 @@ export function Shell({ connection, title, back, attention, wide, fill, nav, bad
           {badge}
           <span class="bar-space" />
           <ConnectionPill pill={way.pill} />
-          {actions}
+          {actions && <div class="bar-actions">{actions}</div>}
         </header>
         {nav}
         <BannerPlace banner={way.banner} since={outage.since} onRetry={() => connection.retryNow()} />

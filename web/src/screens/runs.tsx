@@ -101,11 +101,11 @@ function RunTable({ runs, whole }: { readonly runs: readonly Run[]; readonly who
             <th scope="col">Run</th>
             <th scope="col">Began</th>
             <th scope="col">Kind</th>
-            <th scope="col">Turns</th>
+            <th scope="col">Cost</th>
             <th scope="col">Time</th>
+            <th scope="col">Turns</th>
             <th scope="col">Tokens in</th>
             <th scope="col">out</th>
-            <th scope="col">Cost</th>
             <th scope="col">Log</th>
           </tr>
         </thead>
@@ -118,11 +118,11 @@ function RunTable({ runs, whole }: { readonly runs: readonly Run[]; readonly who
                 {run.mode && modes[run.mode]}
                 {run.live ? <span class="run-live"> · live</span> : run.reason !== undefined && endings[run.reason] && ` · ${endings[run.reason]}`}
               </td>
-              <td>{run.turns}</td>
+              <td>{run.costUsd !== undefined && cost(run.costUsd)}</td>
               <td>{run.durationMs !== undefined && duration(run.durationMs)}</td>
+              <td>{run.turns}</td>
               <td>{tokens(run.inputTokens)}</td>
               <td>{tokens(run.outputTokens)}</td>
-              <td>{run.costUsd !== undefined && cost(run.costUsd)}</td>
               <td>{run.bytes !== undefined && size(run.bytes)}</td>
             </tr>
           ))}
@@ -132,11 +132,11 @@ function RunTable({ runs, whole }: { readonly runs: readonly Run[]; readonly who
             <th scope="row" colSpan={3}>
               {whole ? "All runs" : "Shown"}
             </th>
-            <td>{sum(({ turns }) => turns)}</td>
+            <td>{cost(sum(({ costUsd }) => costUsd))}</td>
             <td>{duration(sum(({ durationMs }) => durationMs))}</td>
+            <td>{sum(({ turns }) => turns)}</td>
             <td>{tokens(sum(({ inputTokens }) => inputTokens))}</td>
             <td>{tokens(sum(({ outputTokens }) => outputTokens))}</td>
-            <td>{cost(sum(({ costUsd }) => costUsd))}</td>
             <td>{size(sum(({ bytes }) => bytes))}</td>
           </tr>
         </tfoot>

@@ -14,7 +14,6 @@ export function Terminals({ slug }: { readonly slug: string }) {
   const [current, setCurrent] = useState(1);
   const [titles, setTitles] = useState<Readonly<Record<number, string>>>({});
   const [asking, setAsking] = useState<number>();
-  const [ending, setEnding] = useState<number>();
   const [preferences, setPreferences] = useState(loadPreferences);
 
   useEffect(() => {
@@ -30,7 +29,6 @@ export function Terminals({ slug }: { readonly slug: string }) {
     setCurrent(number);
   };
   const remove = (number: number) => {
-    setEnding(undefined);
     const next = neighbour(tabs, number);
     setTabs(tabs.filter((each) => each !== number));
     setVisited(visited.filter((each) => each !== number));
@@ -94,7 +92,6 @@ export function Terminals({ slug }: { readonly slug: string }) {
           number={number}
           shown={number === current}
           preferences={preferences}
-          ending={ending === number}
           onTitle={(title) => setTitles((all) => ({ ...all, [number]: title }))}
           onOver={() => remove(number)}
         />
@@ -108,11 +105,8 @@ export function Terminals({ slug }: { readonly slug: string }) {
           keep="Keep it"
           onClose={() => setAsking(undefined)}
           onConfirm={async () => {
-            if (visited.includes(asking)) setEnding(asking);
-            else {
-              await api.endTerminal(slug, asking);
-              remove(asking);
-            }
+            await api.endTerminal(slug, asking);
+            remove(asking);
           }}
         />
       )}

@@ -106,11 +106,6 @@ export class TerminalLink {
     this.abandon();
   }
 
-  /** Ends the terminal and what runs in it. */
-  end(): void {
-    this.tell({ type: "close" });
-  }
-
   /** Does nothing while it is connected, or over. */
   retryNow(): void {
     if (this.state.kind === "waiting" || this.state.kind === "failed") this.connect();

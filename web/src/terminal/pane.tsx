@@ -11,13 +11,11 @@ interface PaneProps {
   readonly number: number;
   readonly shown: boolean;
   readonly preferences: Preferences;
-  /** Raised to end the terminal. */
-  readonly ending: boolean;
   readonly onTitle: (title: string) => void;
   readonly onOver: () => void;
 }
 
-export function TerminalPane({ slug, number, shown, preferences, ending, onTitle, onOver }: PaneProps) {
+export function TerminalPane({ slug, number, shown, preferences, onTitle, onOver }: PaneProps) {
   const place = useRef<HTMLDivElement>(null);
   const emulator = useRef<Emulator | undefined>(undefined);
   const link = useRef<TerminalLink | undefined>(undefined);
@@ -75,11 +73,6 @@ export function TerminalPane({ slug, number, shown, preferences, ending, onTitle
     emulator.current?.fit();
     emulator.current?.focus();
   }, [shown]);
-  useEffect(() => {
-    if (!ending) return;
-    if (state.kind === "open") link.current?.end();
-    else onOver();
-  }, [ending]);
   useEffect(() => {
     if (state.kind === "over" && state.reason === "closed") onOver();
   }, [state]);

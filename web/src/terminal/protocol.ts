@@ -3,8 +3,7 @@
 export type ToServer =
   | { readonly type: "open"; readonly cols: number; readonly rows: number; readonly session?: string; readonly after?: number }
   | { readonly type: "resize"; readonly cols: number; readonly rows: number }
-  | { readonly type: "credit"; readonly bytes: number }
-  | { readonly type: "close" };
+  | { readonly type: "credit"; readonly bytes: number };
 
 export interface Opened {
   readonly type: "opened";
