@@ -74,13 +74,16 @@ fn body(event: &Event, out: &mut Members) {
             }
         }
         Event::Error { error } => out.text("error", error),
-        Event::User { text, message_id, mode } => {
+        Event::User { text, message_id, mode, permissions } => {
             out.text("text", text);
             if let Some(id) = message_id {
                 out.text("messageId", id);
             }
             if let Some(mode) = mode {
                 out.text("mode", mode.as_str());
+            }
+            if let Some(permissions) = permissions {
+                out.text("buildMode", permissions.as_str());
             }
         }
         Event::Permission { request_id, tool_use_id, name, input, always } => {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde_json::value::RawValue;
 
 use super::Decision;
+use super::input::Permissions;
 
 /// Where an event stands in a run's log: the byte offset after its line, and its place among the line's events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +96,8 @@ pub enum Event {
         message_id: Option<String>,
         /// What it lets the agent do; logs of older versions do not say.
         mode: Option<Mode>,
+        /// How much it may do without asking, if it is a build.
+        permissions: Option<Permissions>,
     },
     /// Claude asks to use a tool.
     Permission {

@@ -57,6 +57,12 @@ impl Permissions {
         }
     }
 
+    /// The ones that are called so.
+    pub fn named(word: &str) -> Option<Permissions> {
+        let all = [Permissions::Ask, Permissions::AcceptEdits, Permissions::All, Permissions::Plan];
+        all.into_iter().find(|permissions| permissions.as_str() == word)
+    }
+
     fn flag(self) -> &'static str {
         match self {
             Permissions::Ask => "--permission-mode=default",

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Mode;
+use super::input::Permissions;
 
 /// A `stream_event`, read without the generic detour: most lines are of this kind.
 #[derive(Deserialize)]
@@ -139,8 +140,15 @@ pub(super) struct TurnLine {
     pub(super) id: Option<String>,
     #[serde(default, deserialize_with = "known_mode")]
     pub(super) mode: Option<Mode>,
+    #[serde(default, deserialize_with = "known_permissions")]
+    pub(super) permissions: Option<Permissions>,
     #[serde(default)]
     pub(super) text: String,
+}
+
+fn known_permissions<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Permissions>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?;
+    Ok(word.and_then(|word| Permissions::named(&word)))
 }
 
 /// A mode of a version to come is no reason to lose the message.

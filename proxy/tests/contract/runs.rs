@@ -174,6 +174,57 @@ async fn a_permission_is_asked_answered_and_an_answer_to_nothing_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_standing_permission_is_kept_told_and_revoked_and_runs_are_told_and_trimmed() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Allow me").await;
+    let mut socket = server.socket().await;
+    let ask = |more: Value| {
+        let mut message = json!({"ideaId": slug});
+        message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        message
+    };
+    socket.send(ask(json!({"type": "build", "instructions": "asks 1", "mode": "ask"}))).await;
+    let asked = socket.until("claude:permission").await;
+    let turn = asked.iter().find(|message| message["type"] == "claude:user").unwrap();
+    assert_eq!((&turn["mode"], &turn["buildMode"]), (&json!("build"), &json!("ask")));
+    let request = asked.last().unwrap();
+    assert_eq!(request["always"], json!(["Bash(make *)"]));
+    socket
+        .send(ask(
+            json!({"type": "answer", "requestId": request["requestId"], "decision": "allow", "answers": {"A?": "x"}}),
+        ))
+        .await;
+    let refused = socket.until("claude:error").await.pop().unwrap();
+    assert_eq!(refused["requestId"], request["requestId"], "{refused}");
+    socket.send(ask(json!({"type": "answer", "requestId": request["requestId"], "decision": "always"}))).await;
+    let rest = socket.until("claude:result").await;
+    assert!(text(&rest).contains(":allow"), "{rest:#?}");
+
+    // Another browser, another replica.
+    let other = Server::start(&settings(&sshd)).await;
+    let mut socket = other.socket().await;
+    socket.send(ask(json!({"type": "permissions"}))).await;
+    let told = json!({"type": "permissions", "ideaId": slug, "rules": ["Bash(make *)"]});
+    assert_eq!(socket.until("permissions").await.pop().unwrap(), told);
+    socket.send(ask(json!({"type": "revoke", "rule": "Bash(make *)"}))).await;
+    assert_eq!(socket.until("permissions").await.pop().unwrap()["rules"], json!([]));
+
+    socket.send(ask(json!({"type": "chat", "message": "hello"}))).await;
+    socket.until("claude:result").await;
+    socket.send(ask(json!({"type": "runs"}))).await;
+    let runs = socket.until("runs").await.pop().unwrap();
+    assert_eq!(runs["before"], Value::Null);
+    let of = |at: usize, name: &str| runs["runs"][at][name].clone();
+    assert_eq!((of(0, "run"), of(0, "mode"), of(0, "live")), (json!(2), json!("chat"), json!(true)));
+    assert_eq!((of(1, "mode"), of(1, "reason"), of(1, "turns")), (json!("ask"), json!("revoked"), json!(1)), "{runs}");
+    assert!(of(1, "costUsd").is_number() && of(1, "startedAt").is_number(), "{runs}");
+    socket.send(ask(json!({"type": "trim", "keep": 1}))).await;
+    let runs = socket.until("runs").await.pop().unwrap();
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 1, "{runs}");
+}
+
+#[tokio::test]
 async fn a_claude_that_dies_or_is_not_there_is_told_and_the_server_stays() {
     let sshd = vm().await;
     let mut settings = settings(&sshd);

@@ -104,7 +104,7 @@ async fn runs_are_listed_with_what_they_cost_and_old_ones_are_removed_on_request
         assert_eq!((first.code, first.reason.as_deref()), (Some(0), Some("idle")), "{shell}");
         assert!(first.started_at.unwrap() <= first.ended_at.unwrap(), "{shell}: {first:?}");
         let older = runs.list(&stage.idea, Some(2)).await.unwrap();
-        assert_eq!(older.runs, [first.clone()], "{shell}");
+        assert_eq!(older.runs, std::slice::from_ref(first), "{shell}");
 
         runs.trim(&stage.idea, 0).await.unwrap();
         let list = runs.list(&stage.idea, None).await.unwrap();

@@ -8,10 +8,8 @@ mod replay;
 #[path = "../stage/mod.rs"]
 mod stage;
 
-use std::time::Duration;
-
 use catalyst_proxy::agent::Event;
-use catalyst_proxy::run::{Answer, Mode, RunError};
+use catalyst_proxy::run::Mode;
 use stage::{Stage, assert_in_order, bodies, eventually, is_exit, text, until, until_results};
 
 #[tokio::test]
@@ -27,7 +25,7 @@ async fn a_turn_goes_there_and_back_under_every_shell() {
         assert_in_order(&frames);
         assert_eq!(text(&frames), "you said: hello there", "{shell}");
         assert!(
-            matches!(&frames[0].event, Event::User { text, message_id: Some(id), mode: Some(Mode::Chat) } if text == "hello there" && id == "m-1"),
+            matches!(&frames[0].event, Event::User { text, message_id: Some(id), mode: Some(Mode::Chat), .. } if text == "hello there" && id == "m-1"),
             "{shell}: {:#?}",
             bodies(&frames)
         );

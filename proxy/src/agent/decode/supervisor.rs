@@ -10,7 +10,8 @@ pub(super) fn turn(state: &mut State, bytes: &[u8], out: &mut Out<'_>) {
     let Ok(turn) = serde_json::from_slice::<TurnLine>(bytes) else { return };
     state.pending = state.pending.saturating_add(1);
     state.turn_open = true;
-    out.push(Event::User { text: turn.text, message_id: turn.id, mode: turn.mode });
+    let TurnLine { id, mode, permissions, text } = turn;
+    out.push(Event::User { text, message_id: id, mode, permissions });
 }
 
 pub(super) fn exit(state: &mut State, bytes: &[u8], out: &mut Out<'_>) {
