@@ -7,7 +7,7 @@ use catalyst_proxy::agent::{Decision, Event};
 use catalyst_proxy::run::{Answer, Frame, Mode, Permissions, Position, RunError, Runs, Subscription};
 
 use crate::real;
-use crate::stage::{Stage, bodies, text, until, until_results};
+use crate::stage::{Stage, bodies, eventually, text, until, until_results};
 
 struct Asked {
     request: String,
@@ -166,4 +166,23 @@ async fn a_build_asks_for_as_much_as_was_chosen() {
     build(&runs, &stage, Permissions::All, "BASH dash -c \"touch touched\"\nSAY over").await;
     unasked(&mut viewer).await;
     assert!(project(&stage, "touched").exists());
+}
+
+#[tokio::test]
+async fn a_killed_tool_is_told_and_the_turn_goes_on() {
+    let (stage, _api) = real().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    build(&runs, &stage, Permissions::All, "BASH dash -c 'echo $$ >pid; exec sleep 600'\nSAY over").await;
+    let mut pid = String::new();
+    eventually("the tool runs", || {
+        pid = std::fs::read_to_string(project(&stage, "pid")).unwrap_or_default();
+        pid.ends_with('\n')
+    })
+    .await;
+    assert!(std::process::Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
+    let frames = unasked(&mut viewer).await;
+    let failed = |frame: &Frame| matches!(frame.event, Event::ToolResult { is_error: true, .. });
+    assert!(frames.iter().any(|frame| failed(frame)), "{:#?}", bodies(&frames));
+    assert_eq!(text(&frames), "over");
 }

@@ -4,6 +4,7 @@
 mod asked;
 mod broken;
 mod ended;
+mod machine;
 mod replay;
 #[path = "../stage/mod.rs"]
 mod stage;
