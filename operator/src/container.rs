@@ -18,7 +18,7 @@ pub const COOKIE_SECRET: &str = "COOKIE_SECRET";
 pub const BODY_LIMIT: u32 = 2 * 1024 * 1024;
 
 /// Environment that the operator sets, which `extraEnv` therefore must not. The rule of `extraEnv` in the CRD says the same.
-const MANAGED_VARIABLES: [&str; 18] = [
+const MANAGED_VARIABLES: [&str; 19] = [
     "NODE_ENV",
     "PORT",
     "METRICS_PORT",
@@ -37,6 +37,7 @@ const MANAGED_VARIABLES: [&str; 18] = [
     "TRUSTED_PROXIES",
     "SSH_JUMP",
     "SESSION_GENERATION",
+    "IDENTITY_HEADER",
 ];
 
 /// Whether the operator sets this variable of the server from other fields.

@@ -54,6 +54,8 @@ pub struct ValidatedInstance {
     pub public_url: Option<PublicUrl>,
     /// Reverse proxies whose X-Forwarded-For the server believes.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which one of them names a person; never without any of them.
+    pub identity_header: Option<String>,
     /// The Service.
     pub service: Service,
     /// The Ingress, if wanted.

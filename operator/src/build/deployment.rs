@@ -173,6 +173,9 @@ fn environment(instance: &ValidatedInstance, config: &ConfigMap) -> Vec<EnvVar> 
         let ranges: Vec<String> = instance.trusted_proxies.iter().map(ToString::to_string).collect();
         variables.push(variable("TRUSTED_PROXIES", ranges.join(",")));
     }
+    if let Some(header) = &instance.identity_header {
+        variables.push(variable("IDENTITY_HEADER", header));
+    }
     variables.extend(instance.pod.extra_env.iter().map(|(name, value)| variable(name, value)));
     variables
 }

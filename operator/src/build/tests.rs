@@ -53,6 +53,7 @@ fn instance(name: &str) -> ValidatedInstance {
         app_secret: AppSecretUse { secret: "app".to_owned(), generation: None, state: AppSecretState::ToGenerate },
         public_url: Some(PublicUrl { https: false, host: "a.b".to_owned(), port: None }),
         trusted_proxies: vec![],
+        identity_header: None,
         service: WantedService { type_: ServiceType::ClusterIP, port: 80, annotations: BTreeMap::new() },
         ingress: Some(WantedIngress {
             class: "nginx".to_owned(),
@@ -273,6 +274,7 @@ fn every_variable_of_ours_is_named_one_by_one() {
     instance.ssh.jump = Some(Jump { host: Host::Name("j".to_owned()), port: 22, user: "u".to_owned() });
     instance.app_secret.generation = Some(3);
     instance.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    instance.identity_header = Some("Remote-User".to_owned());
     instance.pod.extra_env.clear();
     let deployment = build(&instance).deployment;
     let container = deployment.spec.unwrap().template.spec.unwrap().containers.remove(0);

@@ -186,7 +186,7 @@ fn of_field(field: &str) -> Option<Part> {
         "secrets" => Part::Secrets,
         _ if field.starts_with("ssh.existingKeySecret") || field.starts_with("ssh.keyPath") => Part::Secrets,
         "ssh" => Part::Ssh,
-        "ingress" | "gateway" | "service" | "publicUrl" | "trustedProxies" => Part::Exposure,
+        "ingress" | "gateway" | "service" | "publicUrl" | "trustedProxies" | "identityHeader" => Part::Exposure,
         "networkPolicy" => Part::NetworkPolicy,
         "metadata" => return None,
         _ => Part::Workload,

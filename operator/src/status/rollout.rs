@@ -12,20 +12,23 @@ use serde_json::Value;
 use crate::build::{CONFIG_CHECKSUM, SECRET_CHECKSUM};
 
 /// Entry of the ConfigMap → field of the resource.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("SSH_HOST", "ssh.host"),
     ("SSH_PORT", "ssh.port"),
     ("SSH_USER", "ssh.user"),
+    ("SSH_JUMP", "ssh.jump"),
     ("IDEAS_BASE_PATH", "ssh.ideasBasePath"),
 ];
 /// Variable of the container → field of the resource; any other is the user's own.
-const VARIABLES: [(&str, &str); 8] = [
+const VARIABLES: [(&str, &str); 10] = [
     ("CATALYST_SECRET", "secrets.existingSecret"),
     ("COOKIE_SECRET", "secrets.existingSecret"),
     ("SSH_KEY_PATH", "ssh.keyPath"),
     ("PUBLIC_URL", "the public URL"),
     ("ALLOWED_ORIGINS", "the public URL"),
     ("TRUSTED_PROXIES", "trustedProxies"),
+    ("IDENTITY_HEADER", "identityHeader"),
+    ("SESSION_GENERATION", "secrets.generation"),
     ("COOKIE_SECRET_PREVIOUS", "the previous cookie secret"),
     ("NODE_ENV", "the pod template of this operator's version"),
 ];

@@ -214,6 +214,23 @@ fn parent(spec: &ParentRefSpec, findings: &mut Findings) -> Option<Parent> {
     })
 }
 
+/// `Some(None)`: everybody signs in with the secret. `None`: something stops it.
+pub(super) fn identity_header(spec: &CatalystInstanceSpec, findings: &mut Findings) -> Option<Option<String>> {
+    let Some(header) = &spec.identity_header else { return Some(None) };
+    let edge = |byte: u8| byte.is_ascii_alphanumeric();
+    let fits = header.bytes().next().is_some_and(edge)
+        && header.bytes().last().is_some_and(edge)
+        && header.bytes().all(|byte| edge(byte) || byte == b'-');
+    if !fits {
+        return findings.invalid("identityHeader", "must be the name of a header, such as X-Forwarded-User");
+    }
+    if spec.trusted_proxies.as_deref().unwrap_or_default().is_empty() {
+        return findings
+            .invalid("trustedProxies", "is required with identityHeader: the addresses of the proxy that sets it");
+    }
+    Some(Some(header.clone()))
+}
+
 pub(super) fn cidrs(given: Option<&[String]>, field: &str, findings: &mut Findings) -> Option<Vec<IpNet>> {
     let mut ranges = Vec::new();
     for range in given.unwrap_or_default() {

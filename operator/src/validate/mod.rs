@@ -83,6 +83,7 @@ fn validate_into(
     let wanted_gateway = gateway.as_ref().and_then(Option::as_ref);
     let public_url = exposure::public_url(spec, wanted_ingress, wanted_gateway, findings);
     let trusted_proxies = exposure::cidrs(spec.trusted_proxies.as_deref(), "trustedProxies", findings);
+    let identity_header = exposure::identity_header(spec, findings);
     let first_hop = match &spec.ssh.jump {
         Some(jump) => text::host(&jump.host),
         None => text::host(&spec.ssh.host),
@@ -112,6 +113,7 @@ fn validate_into(
         app_secret: app_secret?,
         public_url: public_url?,
         trusted_proxies: trusted_proxies?,
+        identity_header: identity_header?,
         service: service?,
         ingress: ingress?,
         gateway: gateway?,

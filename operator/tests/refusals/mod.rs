@@ -126,6 +126,20 @@ pub const REFUSALS: &[(&str, &str, &str, By, &str)] = &[
         "trustedProxies must be",
     ),
     (
+        "people named by anybody",
+        "x",
+        "{ssh: {host: vm, user: dev}, identityHeader: Remote-User}",
+        By::Rule,
+        "trustedProxies is required with identityHeader",
+    ),
+    (
+        "header with space",
+        "x",
+        "{ssh: {host: vm, user: dev}, trustedProxies: [10.0.0.0/8], identityHeader: Remote User}",
+        By::Rule,
+        "identityHeader must be",
+    ),
+    (
         "two ways in",
         "x",
         "{ssh: {host: vm, user: dev}, ingress: {host: a.b}, gateway: {parentRefs: [{name: g}], hostnames: [a.b]}}",

@@ -7,6 +7,8 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod argocd;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
