@@ -17,6 +17,7 @@ pub(crate) async fn parts(cluster: &Cluster, vm: &DevVm, forwarded: SocketAddr) 
     let runs = |daemon: &Daemon| daemon.pid().is_some();
     // What does not run is not asked: a stranger may have its port, and a missing one would be waited for.
     let (api_server, containerd, kube_proxy) = (cluster.api_server(), node.containerd(), node.kube_proxy());
+    let network_policy = node.network_policy();
     let (controllers, scheduler) = (cluster.controller_manager(), cluster.scheduler());
     let (nginx, forwarder) = (ingress::daemon(node), cluster.forwarder());
     let with_client = client.as_ref().filter(|_| runs(&api_server));
@@ -43,6 +44,7 @@ pub(crate) async fn parts(cluster: &Cluster, vm: &DevVm, forwarded: SocketAddr) 
     let scheduler_answers = async { runs(&scheduler) && readiness::accepts(address, SCHEDULER_PORT).await };
     let containerd_answers = async { runs(&containerd) && node.containerd_answers().await };
     let kube_proxy_answers = async { runs(&kube_proxy) && node.kube_proxy_answers().await };
+    let policies_hold = async { runs(&network_policy) && node.policies_hold().await };
     let nginx_answers = async { runs(&nginx) && ingress::answers(node).await };
     let forwarder_answers = async { runs(&forwarder) && readiness::accepts(forwarded.ip(), forwarded.port()).await };
     let answers = tokio::join!(
@@ -53,11 +55,12 @@ pub(crate) async fn parts(cluster: &Cluster, vm: &DevVm, forwarded: SocketAddr) 
         scheduler_answers,
         containerd_answers,
         kube_proxy_answers,
+        policies_hold,
         nginx_answers,
         forwarder_answers
     );
     let (api_answers, node_ready, dns_ready, controllers_answer, scheduler_answers, ..) = answers;
-    let (.., containerd_answers, kube_proxy_answers, nginx_answers, forwarder_answers) = answers;
+    let (.., containerd_answers, kube_proxy_answers, policies_hold, nginx_answers, forwarder_answers) = answers;
 
     let of = |daemon: Daemon, answers: bool| PartStatus {
         name: daemon.name.to_owned(),
@@ -79,6 +82,7 @@ pub(crate) async fn parts(cluster: &Cluster, vm: &DevVm, forwarded: SocketAddr) 
         of(containerd, containerd_answers),
         of(node.kubelet(), node_ready),
         of(kube_proxy, kube_proxy_answers),
+        of(network_policy, policies_hold),
         without_process("coredns", dns_ready, dns_log),
         of(nginx, nginx_answers),
         of(forwarder, forwarder_answers),

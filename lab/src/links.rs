@@ -46,7 +46,9 @@ pub(crate) async fn create(network: &Network) -> anyhow::Result<()> {
     ip(["-n", namespace, "link", "set", "lo", "up"]).await?;
     ip(["-n", namespace, "route", "replace", "default", "via", &host.to_string()]).await?;
     let enter = format!("--net={}", node_namespace(network).display());
-    command::run("nsenter", [enter.as_str(), "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]).await?;
+    // The second lets the node's rules see what goes from pod to pod over the node's own bridge: NetworkPolicies hold there too.
+    let switches = "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables";
+    command::run("nsenter", [enter.as_str(), "sh", "-ec", switches]).await?;
     if forwarding_is_dropped().await && iptables(Rule::Check, bridge).await.is_err() {
         iptables(Rule::Insert, bridge).await?;
     }

@@ -1,6 +1,8 @@
-//! The one node: a network namespace, a mount namespace, containerd, kubelet and kube-proxy.
+//! The one node: a network namespace, a mount namespace, containerd, kubelet, kube-proxy and an enforcer of NetworkPolicies.
 //!
 //! All that the node writes is below the lab's folder, whatever name it writes by (`mounts.sh`).
+
+mod policies;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -158,7 +160,7 @@ impl Node {
         command
     }
 
-    /// kubelet and kube-proxy; returns when the cluster takes the node for ready.
+    /// kubelet, kube-proxy and the enforcer of NetworkPolicies; returns when the cluster takes the node for ready.
     pub(crate) async fn start_kubelet(
         &self,
         plane: &Plane,
@@ -193,7 +195,8 @@ impl Node {
             kube_proxy.start(&self.groups, &self.place()?, &words(command))?;
         }
         until("the node", &kubelet, async || readiness::node(client, NAME).await).await?;
-        until("kube-proxy", &kube_proxy, async || self.kube_proxy_answers().await).await
+        until("kube-proxy", &kube_proxy, async || self.kube_proxy_answers().await).await?;
+        self.enforce_policies(plane, kubelab).await
     }
 
     pub(crate) async fn kube_proxy_answers(&self) -> bool {

@@ -15,7 +15,8 @@ use crate::{folders, golang};
 /// Kubernetes' version; that of `go/kubelab/go.mod`.
 pub const KUBERNETES: &str = "1.36.3";
 
-const COREDNS: &str = "1.15.0";
+/// Of the newest line whose modules go with those of Kubernetes: both are built from one module, which compiles what they share once. As in `go/kubelab/go.mod`.
+const COREDNS: &str = "1.14.2";
 /// The module's version of July 2024, the newest that the Go module proxy has with the controller in it.
 const INGRESS_NGINX: &str = "0.0.0-20240708192948-52c50467d67d";
 const LABTOOL: &str = "1";
@@ -28,7 +29,7 @@ const BUILD_DEADLINE: Duration = Duration::from_secs(40 * 60);
 pub enum Part {
     /// The lab's own small processes: pod sandbox, port forwarder, holder of test processes, test server.
     Labtool,
-    /// etcd and all server parts of Kubernetes.
+    /// etcd, all server parts of Kubernetes and the enforcer of NetworkPolicies.
     Kubelab,
     /// The command-line client, of the same version.
     Kubectl,
@@ -41,15 +42,17 @@ pub enum Part {
 enum Recipe {
     /// A module whose files are part of the lab; `package` is built in it.
     Own { files: &'static [(&'static str, &'static str)], package: &'static str },
-    /// A module of the proxy, unpacked beside nothing else: `go install` refuses modules with replace lines.
-    Module { path: &'static str, package: &'static str, keep: Option<&'static str> },
+    /// A module of the proxy, unpacked beside nothing else: `go install` refuses modules with replace lines. The folder `keep` of it is kept beside the program.
+    Module { path: &'static str, package: &'static str, keep: &'static str },
 }
 
 const KUBELAB_FILES: &[(&str, &str)] = &[
     ("go.mod", include_str!("../go/kubelab/go.mod")),
     ("go.sum", include_str!("../go/kubelab/go.sum")),
     ("main.go", include_str!("../go/kubelab/main.go")),
+    ("policies.go", include_str!("../go/kubelab/policies.go")),
     ("tools.go", include_str!("../go/kubelab/tools.go")),
+    ("dns/main.go", include_str!("../go/kubelab/dns/main.go")),
 ];
 
 const LABTOOL_FILES: &[(&str, &str)] = &[
@@ -93,9 +96,9 @@ impl Part {
             Part::Labtool => Recipe::Own { files: LABTOOL_FILES, package: "." },
             Part::Kubelab => Recipe::Own { files: KUBELAB_FILES, package: "." },
             Part::Kubectl => Recipe::Own { files: KUBELAB_FILES, package: "k8s.io/kubernetes/cmd/kubectl" },
-            Part::CoreDns => Recipe::Module { path: "github.com/coredns/coredns", package: ".", keep: None },
+            Part::CoreDns => Recipe::Own { files: KUBELAB_FILES, package: "./dns" },
             Part::IngressNginx => {
-                Recipe::Module { path: "k8s.io/ingress-nginx", package: "./cmd/nginx", keep: Some("rootfs/etc/nginx") }
+                Recipe::Module { path: "k8s.io/ingress-nginx", package: "./cmd/nginx", keep: "rootfs/etc/nginx" }
             }
         }
     }
@@ -207,16 +210,16 @@ async fn build(part: Part, aside: &Path, log: &Path) -> anyhow::Result<()> {
         Recipe::Own { files, package } => {
             folders::make(&source)?;
             for (name, text) in files {
-                std::fs::write(source.join(name), text).with_context(|| format!("write {name}"))?;
+                let file = source.join(name);
+                folders::make(file.parent().unwrap_or(&source))?;
+                std::fs::write(file, text).with_context(|| format!("write {name}"))?;
             }
             package
         }
         Recipe::Module { path, package, keep } => {
             let module = golang::download(&format!("{path}@v{}", part.version()), aside, &log).await?;
             golang::copy_writable(&module, &source)?;
-            if let Some(keep) = keep {
-                golang::copy_writable(&source.join(keep), &out.join("files"))?;
-            }
+            golang::copy_writable(&source.join(keep), &out.join("files"))?;
             package
         }
     };

@@ -23,12 +23,13 @@ const PROGRAMS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "
 /// A program (by its name) or file (by its path) and the Debian package that has it.
 type Need = (&'static str, &'static str);
 
-const NEEDS: [Need; 21] = [
+const NEEDS: [Need; 22] = [
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
     ("setsid", "util-linux"),
     ("awk", "mawk"),
     ("iptables", "iptables"),
+    ("ipset", "ipset"),
     ("conntrack", "conntrack"),
     ("containerd", "containerd"),
     ("ctr", "containerd"),

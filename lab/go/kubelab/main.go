@@ -31,6 +31,7 @@ func main() {
 		"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 		"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 		"kube-proxy":              proxy.NewProxyCommand,
+		"network-policy":          newPolicyCommand,
 	}
 	if len(os.Args) < 2 {
 		fmt.Fprintf(os.Stderr, "usage: kubelab etcd|%s FLAGS\n", strings.Join(slices.Sorted(maps.Keys(components)), "|"))

@@ -3,7 +3,6 @@
 # Arguments: the lab's folder, the folder of builds, and the program that keeps the namespace.
 set -eu
 state=$1 builds=$2 keeper=$3
-own=$state/node
 
 # Copies of other labs' network namespaces would keep those alive after their end.
 awk '$5 ~ "^/run/netns(/|$)" {print $5}' /proc/self/mountinfo | sort -r | while read -r mounted; do umount -l "$mounted"; done
@@ -13,6 +12,7 @@ mount -t tmpfs lab /mnt
 mkdir /mnt/state /mnt/builds
 mount --bind "$state" /mnt/state
 mount --bind "$builds" /mnt/builds
+own=/mnt/state/node # by this name it stays in reach
 
 mkdir -p "$own/etc" "$own/etc-work" "$own/var-lib/kubelet" "$own/var-lib/cni" "$own/var-lib/nginx" "$own/var-log/nginx" "$own/kernel"
 mount -t overlay lab-etc -o "lowerdir=/etc,upperdir=$own/etc,workdir=$own/etc-work" /etc
