@@ -1,8 +1,12 @@
 //! The only reader of flags and environment. Everything else receives values.
 
+mod offline;
+
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub use self::offline::{ClusterArgs, DiffArgs, MigrateArgs, Output, RenderArgs, UpgradeArgs};
 
 /// Reconciles `CatalystInstance` resources into running Catalyst installations.
 #[derive(Debug, Parser)]
@@ -36,6 +40,29 @@ pub enum Command {
     Docs,
     /// Print every status reason with its severity and remedy as Markdown.
     Reasons,
+    /// Print the objects that become of a manifest, as YAML. Asks no cluster; Secrets hold placeholders. Exit code 2: bad input.
+    Render(RenderArgs),
+    /// Show what applying a manifest would change in the cluster, by a server-side dry run. Exit code 0: nothing, 1: something,
+    /// 2: it could not be told.
+    Diff(DiffArgs),
+    /// Show which pods would restart if this version of the operator took over the cluster's instances. Exit code 0: none,
+    /// 1: some, 2: it could not be told.
+    UpgradePreview(UpgradeArgs),
+    /// Turn the values of a Helm release into a CatalystInstance, and with --adopt take its running objects over. The manifest is
+    /// printed; what could not be taken over is told on standard error. Exit code 2: it failed.
+    Migrate(MigrateCommand),
+}
+
+/// `migrate`, with the cluster.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct MigrateCommand {
+    /// What is migrated.
+    #[command(flatten)]
+    pub migrate: MigrateArgs,
+
+    /// The cluster, with --adopt.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// How log lines look.

@@ -1,16 +1,18 @@
 //! The binary: reads arguments, wires the parts, and ends them in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use catalyst_operator::{
     admin::{self, Readiness},
-    args::{Args, Command, RunArgs},
+    args::{Args, ClusterArgs, Command, DiffArgs, MigrateCommand, Output, RenderArgs, RunArgs, UpgradeArgs},
     controller::{self, Settings},
     crd,
     leader::{Election, LeaseSettings},
     metrics::Metrics,
+    migrate::command,
     networks,
+    offline::{self, cluster::Cluster},
     prober::{AddressPolicy, ProberSettings},
     reason, telemetry,
     validated::Defaults,
@@ -30,20 +32,90 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(8);
 /// The proxy of this release, where none is named.
 const RELEASE_PROXY: &str = concat!("catalyst-proxy:", env!("CARGO_PKG_VERSION"));
 
-fn main() -> anyhow::Result<()> {
-    match Args::parse().into_command() {
-        Command::Crds => print!("{}", crd::manifests()?),
-        Command::Docs => print!("{}", crd::reference_markdown()),
-        Command::Reasons => print!("{}", reason::reasons_markdown()),
-        Command::Run(args) => {
-            telemetry::start(args.log_format, &args.log)?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(run(*args))?;
-            // A name look-up of the resolver cannot be cancelled; it must not hold the process up.
-            runtime.shutdown_timeout(Duration::from_secs(1));
+/// There are differences, or pods that would restart.
+const DIFFERENT: u8 = 1;
+/// Bad input, or a cluster that could not be asked.
+const FAILED: u8 = 2;
+
+fn main() -> ExitCode {
+    let (outcome, failed) = match Args::parse().into_command() {
+        Command::Run(args) => (serve(*args), 1),
+        other => (look(other), FAILED),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("Error: {error:#}");
+        ExitCode::from(failed)
+    })
+}
+
+fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
+    telemetry::start(args.log_format, &args.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(args))?;
+    // A name look-up of the resolver cannot be cancelled; it must not hold the process up.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The commands that print and end.
+fn look(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let different = match command {
+        Command::Run(args) => return serve(*args),
+        Command::Crds => shown(&crd::manifests()?, false),
+        Command::Docs => shown(&crd::reference_markdown(), false),
+        Command::Reasons => shown(&reason::reasons_markdown(), false),
+        Command::Render(RenderArgs { file, namespace, proxy_image }) => {
+            let namespace = namespace.as_deref().unwrap_or("default");
+            shown(&offline::render(&offline::read(&file)?, namespace, &defaults(proxy_image))?, false)
         }
-    }
-    Ok(())
+        Command::Diff(DiffArgs { render: RenderArgs { file, namespace, proxy_image }, cluster }) => {
+            let sources = offline::read(&file)?;
+            let text = runtime.block_on(async {
+                let cluster = connect(&cluster).await?;
+                let namespace = namespace.unwrap_or_else(|| cluster.namespace.clone());
+                anyhow::Ok(offline::diff::diff(&cluster, &sources, &namespace, &defaults(proxy_image)).await?)
+            })?;
+            shown(&text, !text.is_empty())
+        }
+        Command::Migrate(MigrateCommand { migrate, cluster }) => {
+            let converted = command::convert(&migrate)?;
+            eprint!("{}", converted.notes);
+            if let Some(release) = &migrate.adopt {
+                runtime.block_on(async {
+                    let cluster = connect(&cluster).await?;
+                    let tell = |line: &str| eprintln!("{line}");
+                    anyhow::Ok(command::adopt(&migrate, release, &converted.migrated, cluster, tell).await?)
+                })?;
+            }
+            shown(&converted.yaml, false)
+        }
+        Command::UpgradePreview(UpgradeArgs { namespace, proxy_image, output, cluster }) => {
+            let previews = runtime.block_on(async {
+                let cluster = connect(&cluster).await?;
+                anyhow::Ok(offline::upgrade::preview(&cluster, namespace.as_deref(), &defaults(proxy_image)).await?)
+            })?;
+            let text = match output {
+                Output::Text => offline::upgrade::text(&previews),
+                Output::Json => serde_json::to_string_pretty(&previews)? + "\n",
+            };
+            shown(&text, previews.iter().any(|preview| matches!(preview.fate, offline::upgrade::Fate::Restart(_))))
+        }
+    };
+    Ok(if different { ExitCode::from(DIFFERENT) } else { ExitCode::SUCCESS })
+}
+
+fn shown(text: &str, different: bool) -> bool {
+    print!("{text}");
+    different
+}
+
+async fn connect(ClusterArgs { kubeconfig, context }: &ClusterArgs) -> anyhow::Result<Cluster> {
+    Ok(offline::cluster::connect(kubeconfig.as_deref().map(Path::new), context.as_deref()).await?)
+}
+
+fn defaults(proxy_image: Option<String>) -> Defaults {
+    Defaults { proxy_image: proxy_image.unwrap_or_else(|| RELEASE_PROXY.to_owned()) }
 }
 
 async fn run(args: RunArgs) -> anyhow::Result<()> {
@@ -86,7 +158,7 @@ async fn lead(
         namespaces: args.watch_namespaces.iter().filter(|namespace| !namespace.is_empty()).cloned().collect(),
         concurrency: args.concurrency,
         identity: identity.clone(),
-        defaults: Defaults { proxy_image: args.proxy_image.clone().unwrap_or_else(|| RELEASE_PROXY.to_owned()) },
+        defaults: defaults(args.proxy_image.clone()),
         prober: ProberSettings {
             concurrent: usize::from(args.ssh_checks),
             deadline: LOOK_DEADLINE,

@@ -1,0 +1,569 @@
+//! Helm values → `CatalystInstance`. Pure. Field names were chosen so that most values keep their place: whatever the schema
+//! has at the same path is taken over; what is called otherwise is in the table below; all else is listed with the reason
+//! and what to do. Nothing is dropped in silence but what is unset (null, empty) or always so under the operator.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    crd::{CatalystInstance, GROUP, KIND, VERSION},
+    names::InstanceName,
+    offline,
+};
+
+/// The name of an instance where neither the flag nor the values give one: that of the chart.
+const DEFAULT_NAME: &str = "catalyst";
+/// The Secret that the chart reads or makes, whatever the release is called.
+const CHART_SECRET: &str = "catalyst-secrets";
+/// The Secret with the private key that it reads where its values name none.
+const CHART_KEY_SECRET: &str = "catalyst-ssh-key";
+/// The annotation of the chart that asks the controller to insert text into its configuration.
+const SNIPPET: &str = "nginx.ingress.kubernetes.io/configuration-snippet";
+
+/// What is wanted beside the values.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Name of the instance; unset: `fullnameOverride`, else `catalyst`.
+    pub name: Option<String>,
+    /// Its namespace; unset: left out of the manifest.
+    pub namespace: Option<String>,
+    /// Whether a running release is taken over: then the Secret that the chart made is kept.
+    pub adopting: bool,
+}
+
+/// A value that was not taken over as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Where it was among the values, such as `autoscaling.minReplicas`.
+    pub key: String,
+    /// Why not.
+    pub reason: String,
+    /// What to do; empty where nothing is to be done.
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.key, self.reason)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(formatter, " {}", self.remedy) }
+    }
+}
+
+/// Values as an instance.
+#[derive(Clone, Debug)]
+pub struct Migrated {
+    /// The instance.
+    pub instance: CatalystInstance,
+    /// The same as it is to be printed: without defaults.
+    pub manifest: Value,
+    /// What was not taken over, in the order of the values.
+    pub notes: Vec<Note>,
+}
+
+/// Why values cannot become an instance.
+#[derive(Debug, thiserror::Error)]
+pub enum ValuesError {
+    /// They are no YAML mapping.
+    #[error(
+        "{file} cannot be read as Helm values: {problem}. Get them with: helm get values RELEASE -n NAMESPACE --all -o yaml"
+    )]
+    Unreadable {
+        /// The file as it was named.
+        file: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// What every instance needs is missing or wrong.
+    #[error(
+        "{file}: {problem}. If the chart's defaults had it, get all values with: helm get values RELEASE -n NAMESPACE --all -o yaml"
+    )]
+    Unusable {
+        /// The file as it was named.
+        file: String,
+        /// Which field, and what is wrong.
+        problem: String,
+    },
+}
+
+/// Turns values into an instance; `file` is only for messages.
+///
+/// # Errors
+/// See [`ValuesError`].
+pub fn migrate(text: &str, file: &str, options: &Options) -> Result<Migrated, ValuesError> {
+    let unreadable = |problem: String| ValuesError::Unreadable { file: file.to_owned(), problem };
+    let values = serde_yaml::Deserializer::from_str(text).next().map(serde_yaml::Value::deserialize);
+    let values = values.transpose().map_err(|error| unreadable(error.to_string()))?.unwrap_or_default();
+    let values = match serde_json::to_value(values).map_err(|error| unreadable(error.to_string()))? {
+        Value::Object(values) => values,
+        Value::Null => Map::new(),
+        _ => return Err(unreadable("it is no mapping of keys to values".to_owned())),
+    };
+    let mut mapping = Mapping { spec: Map::new(), notes: Vec::new(), adopting: options.adopting };
+    let chosen = ["fullnameOverride", "nameOverride"].iter().find_map(|key| values.get(*key)?.as_str());
+    let name = options.name.as_deref().or(chosen.filter(|name| !name.is_empty())).unwrap_or(DEFAULT_NAME);
+    if InstanceName::parse(name).is_none() {
+        let problem =
+            format!("{name:?} is no name for an instance; give one with --name (a-z, 0-9 and '-', at most 52)");
+        return Err(ValuesError::Unusable { file: file.to_owned(), problem });
+    }
+    let schema = offline::spec_schema().unwrap_or_default();
+    for (key, value) in &values {
+        mapping.value(&schema, key, &[key], value);
+    }
+    mapping.kept_secret(&values, name);
+    mapping.kept_key(&values);
+    let mut metadata = json!({"name": name});
+    if let Some(namespace) = &options.namespace {
+        metadata["namespace"] = json!(namespace);
+    }
+    mapping.checked(metadata, file)
+}
+
+struct Mapping {
+    spec: Map<String, Value>,
+    notes: Vec<Note>,
+    adopting: bool,
+}
+
+impl Mapping {
+    fn note(&mut self, key: &str, reason: impl Into<String>, remedy: impl Into<String>) {
+        self.notes.push(Note { key: key.to_owned(), reason: reason.into(), remedy: remedy.into() });
+    }
+
+    /// One value: by the table, or to the same place, or noted. `at` is its path among the values.
+    fn value(&mut self, schema: &JSONSchemaProps, key: &str, at: &[&str], value: &Value) {
+        if unset(value) {
+            return;
+        }
+        let path = at.join(".");
+        if self.known(&path, value) {
+            return;
+        }
+        let Some(field) = schema.properties.as_ref().and_then(|properties| properties.get(key)) else {
+            let remedy = "Look whether the instance has another field for it (kubectl explain cati.spec --recursive).";
+            return self.note(&path, "no field of the instance corresponds to it.", remedy);
+        };
+        match (value, field.properties.is_some()) {
+            (Value::Object(members), true) => {
+                for (key, member) in members {
+                    self.value(field, key, &[at, &[key.as_str()]].concat(), member);
+                }
+            }
+            _ => match converted(field, value) {
+                Some(value) => self.set(at, value),
+                None => {
+                    let reason = format!("{} is not what the field takes.", value_kind(value));
+                    self.note(&path, reason, format!("Set spec.{path} by hand (kubectl explain cati.spec.{path})."));
+                }
+            },
+        }
+    }
+
+    /// Values that are called otherwise, are always so, or cannot be carried over. `false`: none of these.
+    fn known(&mut self, path: &str, value: &Value) -> bool {
+        let truth = value.as_bool();
+        match path {
+            "replicaCount" => self.renamed(path, &["replicas"], value),
+            "imagePullSecrets" => {
+                // Charts take names alone as well.
+                let names = value.as_array().into_iter().flatten();
+                let names =
+                    names.map(|entry| entry.as_str().map_or_else(|| entry.clone(), |name| json!({"name": name})));
+                self.set(&["image", "pullSecrets"], Value::Array(names.collect()));
+            }
+            "fullnameOverride" | "nameOverride" => {}
+            "containerPort" | "service.targetPort" => {
+                if !["3001", "\"3001\"", "\"http\""].contains(&value.to_string().as_str()) {
+                    self.note(path, "the server's port in the container is always 3001.", "Nothing is to be done.");
+                }
+            }
+            "secrets.useExisting" if truth == Some(false) => {}
+            "catalystSecret" | "cookieSecret" | "secrets.catalystSecret" | "secrets.cookieSecret" => {}
+            "env" | "extraEnvVars" => self.environment(path, value),
+            "extraEnv" => self.environment(path, value),
+            "ingress.annotations" => self.annotations(value),
+            "ingress.tls" => self.tls(value),
+            "ingress.hosts" => self.hosts(value),
+            "podSecurityContext" | "securityContext" => self.security_context(path, value),
+            "serviceAccount" => {
+                let asked = value.get("annotations").is_some_and(|annotations| !unset(annotations));
+                if asked || value.get("name").is_some_and(|name| !unset(name)) {
+                    let remedy = "If a webhook or a policy needs it, say so to whoever runs them.";
+                    self.note(path, "the pods use no service account's rights and mount no token.", remedy);
+                }
+            }
+            "autoscaling" => {
+                if value.get("enabled") != Some(&Value::Bool(false)) {
+                    let remedy = "Make a HorizontalPodAutoscaler whose scaleTargetRef is this CatalystInstance; its number is kept.";
+                    self.note(path, "autoscaling is no matter of the instance.", remedy);
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn renamed(&mut self, path: &str, field: &[&str], value: &Value) {
+        let schema = offline::spec_schema().unwrap_or_default();
+        match at(&schema, field).and_then(|schema| converted(schema, value)) {
+            Some(value) => self.set(field, value),
+            None => {
+                let field = field.join(".");
+                self.note(
+                    path,
+                    format!("{} is not what spec.{field} takes.", value_kind(value)),
+                    format!("Set spec.{field}."),
+                );
+            }
+        }
+    }
+
+    fn environment(&mut self, path: &str, value: &Value) {
+        let entries: Vec<Value> = match value {
+            Value::Array(entries) => entries.clone(),
+            // Some charts take a mapping.
+            Value::Object(members) => {
+                members.iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
+            }
+            _ => return self.note(path, "it is no list of variables.", "Set spec.extraEnv by hand."),
+        };
+        let mut kept = self.spec.get("extraEnv").and_then(Value::as_array).cloned().unwrap_or_default();
+        for entry in entries {
+            let name = entry.get("name").and_then(Value::as_str).unwrap_or("?").to_owned();
+            match entry.get("value").and_then(text) {
+                Some(value) => kept.push(json!({"name": name, "value": value})),
+                None => self.note(
+                    &format!("{path}.{name}"),
+                    "the instance takes plain values only, none from Secrets or fields of the pod.",
+                    "Set the value in spec.extraEnv if it is no secret.",
+                ),
+            }
+        }
+        if !kept.is_empty() {
+            self.set(&["extraEnv"], Value::Array(kept));
+        }
+    }
+
+    /// Those that the operator sets to the same value anyway are left out: a later release may know better.
+    fn annotations(&mut self, value: &Value) {
+        let mut kept = Map::new();
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let path = format!("ingress.annotations[{key}]");
+            let Some(value) = text(value) else {
+                self.note(&path, "its value is no text.", "Set spec.ingress.annotations by hand.");
+                continue;
+            };
+            if key == SNIPPET {
+                let own = value
+                    .split_whitespace()
+                    .eq("proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";"
+                        .split_whitespace());
+                if own {
+                    let remedy = "If yours needs it, set spec.ingress.configurationSnippet: true.";
+                    self.note(
+                        &path,
+                        "current nginx controllers refuse snippets, and need none for WebSockets.",
+                        remedy,
+                    );
+                    continue;
+                }
+                let remedy = "The status says so if yours does; then move it into the controller's own configuration.";
+                self.note(&path, "it is taken over, but current nginx controllers refuse snippets.", remedy);
+            }
+            kept.insert(key.clone(), Value::String(value));
+        }
+        if !kept.is_empty() {
+            self.set(&["ingress", "annotations"], Value::Object(kept));
+        }
+    }
+
+    fn tls(&mut self, value: &Value) {
+        let entries: Vec<&Value> = match value {
+            Value::Array(entries) => entries.iter().collect(),
+            other => vec![other],
+        };
+        let secret = entries.first().and_then(|entry| entry.get("secretName")).cloned();
+        match secret.filter(Value::is_string) {
+            Some(secret) => self.set(&["ingress", "tls", "secretName"], secret),
+            None => self.note(
+                "ingress.tls",
+                "it names no Secret.",
+                "Set spec.ingress.tls.secretName, or issuer for cert-manager.",
+            ),
+        }
+        if entries.len() > 1 {
+            self.note(
+                "ingress.tls",
+                "the instance has one host, so only the first entry is taken.",
+                "Check that it is the right one.",
+            );
+        }
+    }
+
+    /// The list that `helm create` writes: the first host is the instance's.
+    fn hosts(&mut self, value: &Value) {
+        let hosts: Vec<String> = value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.as_str().or_else(|| entry.get("host")?.as_str()).map(str::to_owned))
+            .collect();
+        match hosts.split_first() {
+            Some((first, others)) => {
+                self.set(&["ingress", "host"], json!(first));
+                if !others.is_empty() {
+                    let reason = format!("the instance has one host; not taken: {}.", others.join(", "));
+                    self.note("ingress.hosts", reason, "Make an Ingress of your own for them.");
+                }
+            }
+            None => self.note("ingress.hosts", "it names no host.", "Set spec.ingress.host."),
+        }
+    }
+
+    fn security_context(&mut self, path: &str, value: &Value) {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let field = match key.as_str() {
+                "readOnlyRootFilesystem" => "readOnlyRootFilesystem",
+                "readOnlyRootFileSystem" => "readOnlyRootFilesystem",
+                // Always so.
+                "runAsNonRoot" | "allowPrivilegeEscalation" | "capabilities" | "seccompProfile" | "privileged" => {
+                    let fits = match key.as_str() {
+                        "runAsNonRoot" => value == &json!(true),
+                        "capabilities" => value.get("add").is_none_or(unset),
+                        "seccompProfile" => value.get("type") == Some(&json!("RuntimeDefault")),
+                        _ => value == &json!(false),
+                    };
+                    if !fits {
+                        let reason = "the pods always hold to the Pod Security standard \"restricted\".";
+                        self.note(&format!("{path}.{key}"), reason, "Nothing is to be done: the server needs no more.");
+                    }
+                    continue;
+                }
+                other => other,
+            };
+            let schema = offline::spec_schema().unwrap_or_default();
+            if at(&schema, &["securityContext", field]).is_some() {
+                self.renamed(&format!("{path}.{key}"), &["securityContext", field], value);
+            } else {
+                self.note(
+                    &format!("{path}.{key}"),
+                    "no field of the instance corresponds to it.",
+                    "Ask whether the server needs it.",
+                );
+            }
+        }
+    }
+
+    /// The application Secret holds what people sign in with: that of the release goes on being used, unless a new one is as good.
+    fn kept_secret(&mut self, values: &Map<String, Value>, name: &str) {
+        let secrets = values.get("secrets");
+        let given = secrets.and_then(|secrets| secrets.get("useExisting")).and_then(Value::as_bool);
+        let written = |key: &str| values.get(key).or_else(|| secrets?.get(key)).is_some_and(|value| !unset(value));
+        let written = written("catalystSecret") || written("cookieSecret");
+        let use_existing = match given {
+            Some(false) if self.adopting => {
+                let reason = "the Secret that the chart made is kept and used, so everybody signs in as before.";
+                self.note("secrets.useExisting", reason, "Nothing is to be done.");
+                true
+            }
+            Some(false) => {
+                let remedy = "To keep the present one, leave the chart's Secret in place and set spec.secrets.useExisting: true.";
+                self.note("secrets.useExisting", "the operator generates a new secret to sign in with.", remedy);
+                false
+            }
+            Some(true) => true,
+            None => {
+                let reason = format!(
+                    "it is not given, so the chart's default is taken: the Secret {CHART_SECRET} is yours and only read."
+                );
+                self.note("secrets.useExisting", reason, "Remove spec.secrets to have one generated.");
+                true
+            }
+        };
+        if written && given != Some(false) {
+            let reason = "secrets do not belong into an instance, which anyone who may read it reads.";
+            self.note(
+                "secrets.catalystSecret, secrets.cookieSecret",
+                reason,
+                format!("They are read from the Secret {CHART_SECRET}."),
+            );
+        }
+        if use_existing {
+            self.set(&["secrets", "useExisting"], Value::Bool(true));
+            if name != DEFAULT_NAME
+                && !self.spec.get("secrets").is_some_and(|secrets| secrets.get("existingSecret").is_some())
+            {
+                self.set(&["secrets", "existingSecret"], json!(CHART_SECRET));
+            }
+        }
+    }
+
+    fn kept_key(&mut self, values: &Map<String, Value>) {
+        let Some(ssh) = values.get("ssh").and_then(Value::as_object) else { return };
+        if !ssh.contains_key("existingKeySecret") {
+            self.set(&["ssh", "existingKeySecret"], json!(CHART_KEY_SECRET));
+            let reason = format!("it is not given, so the chart's default {CHART_KEY_SECRET} is taken.");
+            self.note("ssh.existingKeySecret", reason, "Remove spec.ssh.existingKeySecret to have a key generated.");
+        }
+    }
+
+    fn set(&mut self, path: &[&str], value: Value) {
+        let mut place = &mut self.spec;
+        let Some((last, folders)) = path.split_last() else { return };
+        for folder in folders {
+            let below = place.entry((*folder).to_owned()).or_insert_with(|| json!({}));
+            let Value::Object(below) = below else { return };
+            place = below;
+        }
+        place.insert((*last).to_owned(), value);
+    }
+
+    /// Takes out again what the rules of the resource refuse, and notes it; what is needed and missing is an error.
+    fn checked(mut self, metadata: Value, file: &str) -> Result<Migrated, ValuesError> {
+        loop {
+            self.redundant_annotations(&metadata);
+            let manifest = json!({"apiVersion": format!("{GROUP}/{VERSION}"), "kind": KIND, "metadata": metadata, "spec": self.spec});
+            let problems = match offline::check(manifest.clone()) {
+                Ok(instance) => match offline::acceptable(&instance) {
+                    Ok(()) => return Ok(Migrated { instance, manifest, notes: self.notes }),
+                    Err(problems) => problems,
+                },
+                Err(problems) => problems,
+            };
+            let before = self.spec.clone();
+            for (field, problem) in &problems {
+                let path = field.as_deref().unwrap_or_default().trim_start_matches("spec.");
+                if self.remove(&path.split(['.', '[']).collect::<Vec<_>>()) {
+                    let reason = format!("{} is refused: {problem}", path);
+                    self.note(path, reason, format!("Set spec.{path} by hand if it is needed."));
+                }
+            }
+            if self.spec == before {
+                let words: Vec<_> = problems
+                    .iter()
+                    .map(|(field, problem)| match field {
+                        Some(field) if !problem.starts_with(field.as_str()) => format!("{field} {problem}"),
+                        _ => problem.clone(),
+                    })
+                    .collect();
+                return Err(ValuesError::Unusable { file: file.to_owned(), problem: words.join("; ") });
+            }
+        }
+    }
+
+    /// Removes a field, unless the instance cannot be without it.
+    fn remove(&mut self, path: &[&str]) -> bool {
+        let Some((last, folders)) = path.split_last() else { return false };
+        if matches!(path, [] | [""] | ["ssh"] | ["ssh", "host"] | ["ssh", "user"]) {
+            return false;
+        }
+        let mut place = &mut self.spec;
+        for folder in folders {
+            if !place.get(*folder).is_some_and(Value::is_object) {
+                // Below a list: the whole of it is what cannot be taken.
+                return place.remove(*folder).is_some();
+            }
+            let Some(Value::Object(below)) = place.get_mut(*folder) else { return false };
+            place = below;
+        }
+        place.remove(*last).is_some()
+    }
+
+    fn redundant_annotations(&mut self, metadata: &Value) {
+        let mut bare = self.spec.clone();
+        let Some(Value::Object(ingress)) = bare.get_mut("ingress") else { return };
+        let Some(Value::Object(own)) = ingress.remove("annotations") else { return };
+        let manifest =
+            json!({"apiVersion": format!("{GROUP}/{VERSION}"), "kind": KIND, "metadata": metadata, "spec": bare});
+        let Ok(instance) = offline::check(manifest) else { return };
+        let set = offline::ingress_annotations(&instance);
+        let kept: Map<String, Value> =
+            own.into_iter().filter(|(key, value)| set.get(key).map(String::as_str) != value.as_str()).collect();
+        if let Some(Value::Object(ingress)) = self.spec.get_mut("ingress") {
+            ingress.remove("annotations");
+            if !kept.is_empty() {
+                ingress.insert("annotations".to_owned(), Value::Object(kept));
+            }
+        }
+    }
+}
+
+/// Whether Helm's own charts would take it for not given.
+fn unset(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn at<'a>(schema: &'a JSONSchemaProps, path: &[&str]) -> Option<&'a JSONSchemaProps> {
+    path.iter().try_fold(schema, |schema, key| schema.properties.as_ref()?.get(*key))
+}
+
+/// The value as the field takes it: templates turn numbers into text and back without a word.
+fn converted(schema: &JSONSchemaProps, value: &Value) -> Option<Value> {
+    if schema.x_kubernetes_int_or_string == Some(true) {
+        return (value.is_i64() || value.is_string()).then(|| value.clone());
+    }
+    match (schema.type_.as_deref()?, value) {
+        ("string", value) => text(value).map(Value::String),
+        ("integer", Value::String(text)) => text.trim().parse::<i64>().ok().map(Value::from),
+        ("integer", value) => value.is_i64().then(|| value.clone()),
+        ("boolean", Value::String(text)) => text.trim().parse::<bool>().ok().map(Value::Bool),
+        ("boolean", value) => value.is_boolean().then(|| value.clone()),
+        ("array", Value::Array(items)) => {
+            let Some(JSONSchemaPropsOrArray::Schema(of)) = &schema.items else { return Some(value.clone()) };
+            items.iter().map(|item| converted(of, item)).collect::<Option<Vec<_>>>().map(Value::Array)
+        }
+        ("object", Value::Object(members)) => {
+            let field = |key: &str| match (
+                schema.properties.as_ref().and_then(|all| all.get(key)),
+                &schema.additional_properties,
+            ) {
+                (Some(field), _) => Some(field),
+                (None, Some(JSONSchemaPropsOrBool::Schema(any))) => Some(any.as_ref()),
+                (None, _) => None,
+            };
+            let member = |(key, value): (&String, &Value)| {
+                // What the field does not know is told by the check of the whole.
+                let value = field(key).map_or_else(|| Some(value.clone()), |field| converted(field, value))?;
+                Some((key.clone(), value))
+            };
+            members
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(member)
+                .collect::<Option<Map<_, _>>>()
+                .map(Value::Object)
+        }
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn value_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "this number",
+        Value::String(_) => "this text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! Manifests as people hand them over: a file or standard input, one or several documents. Every problem is told at once,
+//! each with the file, the document, the field and what to write instead.
+
+use std::{fmt, io::Read, path::Path};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::schema::{faults, spec_schema, unknown};
+use crate::crd::{CatalystInstance, GROUP, KIND, VERSION};
+
+/// Larger than any manifest, small enough to be read by mistake.
+const LARGEST: u64 = 4 << 20;
+/// The members of `metadata` that exist.
+const METADATA: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// An instance, and where it was written.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file as it was named; `standard input` for `-`.
+    pub file: String,
+    /// Which document of the file, from 1.
+    pub document: usize,
+    /// The instance.
+    pub instance: CatalystInstance,
+}
+
+/// One thing that is wrong with the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file as it was named.
+    pub file: String,
+    /// Which document of the file, from 1; `None`: the file as a whole.
+    pub document: Option<usize>,
+    /// Path of the field; `None`: the document as a whole.
+    pub field: Option<String>,
+    /// What is wrong and what to do about it.
+    pub problem: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.file)?;
+        if let Some(document) = self.document {
+            write!(formatter, ", document {document}")?;
+        }
+        formatter.write_str(": ")?;
+        // Many a sentence begins with the field already.
+        match self.field.as_deref().filter(|field| !self.problem.starts_with(field)) {
+            Some(field) => write!(formatter, "{field} {}", self.problem),
+            None => formatter.write_str(&self.problem),
+        }
+    }
+}
+
+/// Input that cannot be used: everything that is wrong with it, a line each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct BadInput(pub Vec<Problem>);
+
+impl BadInput {
+    fn of_file(file: &str, problem: String) -> Self {
+        Self(vec![Problem { file: file.to_owned(), document: None, field: None, problem }])
+    }
+}
+
+/// Reads the instances in a file; `-` is standard input.
+///
+/// # Errors
+/// The file cannot be read, or something in it is no valid `CatalystInstance`.
+pub fn read(path: &Path) -> Result<Vec<Source>, BadInput> {
+    if path == Path::new("-") {
+        return parse("standard input", &text("standard input", std::io::stdin().lock())?);
+    }
+    let file = path.display().to_string();
+    if path.is_dir() {
+        return Err(BadInput::of_file(
+            &file,
+            "is a folder; name one manifest, or pass several through - (cat them)".into(),
+        ));
+    }
+    match std::fs::File::open(path) {
+        Ok(open) => parse(&file, &text(&file, open)?),
+        Err(error) => {
+            let problem = format!("cannot be read ({error}); give the path of a manifest, or - for standard input");
+            Err(BadInput::of_file(&file, problem))
+        }
+    }
+}
+
+fn text(file: &str, reader: impl Read) -> Result<String, BadInput> {
+    let mut text = String::new();
+    match reader.take(LARGEST + 1).read_to_string(&mut text) {
+        Ok(read) if read as u64 > LARGEST => {
+            Err(BadInput::of_file(file, format!("is larger than {} MiB, which no manifest is", LARGEST >> 20)))
+        }
+        Ok(_) => Ok(text),
+        Err(error) => {
+            Err(BadInput::of_file(file, format!("cannot be read as text ({error}); it must be YAML in UTF-8")))
+        }
+    }
+}
+
+fn parse(file: &str, text: &str) -> Result<Vec<Source>, BadInput> {
+    let mut sources = Vec::new();
+    let mut problems = Vec::new();
+    for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
+        let number = index + 1;
+        let mut wrong = |field: Option<String>, problem: String| {
+            problems.push(Problem { file: file.to_owned(), document: Some(number), field, problem });
+        };
+        // By way of YAML's own value: it refuses a key that is written twice.
+        let value = serde_yaml::Value::deserialize(document)
+            .map_err(|error| error.to_string())
+            .and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string()));
+        let value = match value {
+            Ok(Value::Null) => continue,
+            Ok(value) => value,
+            Err(error) => {
+                // The parser cannot find the next document after a syntax error.
+                wrong(None, format!("is not YAML: {error}"));
+                break;
+            }
+        };
+        match check(value) {
+            Ok(instance) => sources.push(Source { file: file.to_owned(), document: number, instance }),
+            Err(found) => found.into_iter().for_each(|(field, problem)| wrong(field, problem)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(BadInput(problems));
+    }
+    if sources.is_empty() {
+        return Err(BadInput::of_file(file, format!("holds no document; write a {KIND} ({GROUP}/{VERSION})")));
+    }
+    Ok(sources)
+}
+
+/// The instance in a document, or what is wrong with it: field (if one is to blame) and sentence.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the checks: kind, fields and types, then the rules of the schema.
+pub fn check(document: Value) -> Result<CatalystInstance, Vec<(Option<String>, String)>> {
+    let word = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or("nothing").to_owned();
+    let (api, kind) = (word("apiVersion"), word("kind"));
+    if kind != KIND {
+        return Err(vec![(
+            Some("kind".into()),
+            format!("is {kind}, not {KIND}; leave other objects out of this file"),
+        )]);
+    }
+    let wanted = format!("{GROUP}/{VERSION}");
+    if api != wanted {
+        return Err(vec![(Some("apiVersion".into()), format!("is {api}; write {wanted}"))]);
+    }
+    let mut problems = Vec::new();
+    let members = document.as_object().into_iter().flatten();
+    for (key, member) in members {
+        match key.as_str() {
+            "apiVersion" | "kind" | "status" => {}
+            "metadata" => {
+                for key in member.as_object().into_iter().flatten().map(|(key, _)| key) {
+                    if !METADATA.contains(&key.as_str()) {
+                        problems.push((Some(format!("metadata.{key}")), unknown(key, "metadata", &METADATA)));
+                    }
+                }
+            }
+            "spec" => {
+                let found = spec_schema().map(|schema| faults(&schema, member, "spec")).unwrap_or_default();
+                problems.extend(found.into_iter().map(|fault| (Some(fault.field), fault.problem)));
+            }
+            other => {
+                problems.push((Some(other.to_owned()), "is not a field; an instance has metadata and spec".to_owned()));
+            }
+        }
+    }
+    if document.get("spec").is_none_or(Value::is_null) {
+        problems.push((Some("spec".into()), "is required; at least spec.ssh.host and spec.ssh.user".to_owned()));
+    }
+    if document.pointer("/metadata/name").and_then(Value::as_str).is_none() {
+        problems.push((Some("metadata.name".into()), "is required: everything is named after it".to_owned()));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let instance: CatalystInstance =
+        serde_json::from_value(document).map_err(|error| vec![(None, format!("cannot be understood: {error}"))])?;
+    match instance.validate_cel() {
+        Ok(()) => Ok(instance),
+        Err(errors) => {
+            let told = errors.into_vec().into_iter().map(|error| {
+                let field = Some(error.field_path).filter(|field| !field.is_empty());
+                (field.filter(|field| !error.message.starts_with(field.trim_start_matches("spec."))), error.message)
+            });
+            Err(told.collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "apiVersion: catalyst.dev/v1alpha1\nkind: CatalystInstance\nmetadata: {name: a}\nspec: {ssh: {host: h.example, user: u}}\n";
+
+    fn told(text: &str) -> Vec<String> {
+        let BadInput(problems) = parse("x.yaml", text).unwrap_err();
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn several_instances_are_read_in_order_and_empty_documents_do_not_count() {
+        let text = format!("# first\n---\n{GOOD}---\n---\n{}", GOOD.replace("name: a", "name: b"));
+        let sources = parse("x.yaml", &text).unwrap();
+        let names: Vec<_> = sources.iter().map(|source| source.instance.metadata.name.clone().unwrap()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(sources[1].document, sources[0].document + 2);
+    }
+
+    #[test]
+    fn a_problem_names_file_document_field_and_remedy() {
+        let wrong = GOOD.replace("host:", "hots:").replace("user: u", "user: u, host: h");
+        let text = format!("{GOOD}---\n{wrong}---\nkind: Secret\napiVersion: v1\n");
+        assert_eq!(
+            told(&text),
+            [
+                "x.yaml, document 2: spec.ssh.hots is not a field; did you mean spec.ssh.host?",
+                "x.yaml, document 3: kind is Secret, not CatalystInstance; leave other objects out of this file",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_rules_of_the_schema_refuse_is_refused_here_with_their_words() {
+        let told = told(&GOOD.replace("h.example", "user@h.example"));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("ssh.host must be a host name or an IP address alone"), "{told:?}");
+        assert!(!told[0].contains("spec.ssh.host ssh.host"), "{told:?}");
+    }
+
+    #[test]
+    fn what_is_no_manifest_at_all_is_told_as_that() {
+        assert_eq!(told("")[0], "x.yaml: holds no document; write a CatalystInstance (catalyst.dev/v1alpha1)");
+        assert!(told("a: [")[0].starts_with("x.yaml, document 1: is not YAML: "));
+        assert!(told("just words")[0].starts_with("x.yaml, document 1: kind is nothing, not CatalystInstance"));
+        assert!(
+            told(&GOOD.replace("v1alpha1", "v2"))[0]
+                .contains("apiVersion is catalyst.dev/v2; write catalyst.dev/v1alpha1")
+        );
+        assert!(told(&GOOD.replace("user: u", "user: u, user: v"))[0].contains("is not YAML: "), "a key twice");
+        assert!(
+            told(&GOOD.replace("metadata: {name: a}", "metadata: {nam: a}"))[0].contains("did you mean metadata.name?")
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = read(Path::new("/nowhere/x.yaml")).unwrap_err().to_string();
+        assert!(error.starts_with("/nowhere/x.yaml: cannot be read (No such file"), "{error}");
+        assert!(read(Path::new("/")).unwrap_err().to_string().contains("is a folder"));
+    }
+}

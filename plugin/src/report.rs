@@ -1,0 +1,211 @@
+//! What is told of instances: the same for people and for programs. Pure data, and the reading of an instance's own status.
+
+use catalyst_operator::{
+    crd::CatalystInstance,
+    reason::Reason,
+    status::{READY, RECONCILING, STALLED},
+};
+use kube::ResourceExt;
+use serde::Serialize;
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Mark {
+    /// A person must act.
+    Bad,
+    /// A person should know.
+    Warning,
+    /// It passes by itself, or might.
+    Waiting,
+    /// It could not be looked at.
+    Unknown,
+    /// As it should be.
+    Good,
+}
+
+/// One instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InstanceReport {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) mark: Mark,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    /// What to do, where the message does not say it.
+    pub(crate) remedy: String,
+    /// The command of ours that helps, if there is one.
+    pub(crate) next: Option<String>,
+    pub(crate) url: Option<String>,
+    pub(crate) conditions: Vec<ConditionReport>,
+    pub(crate) objects: Vec<ObjectReport>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ConditionReport {
+    #[serde(rename = "type")]
+    pub(crate) type_: String,
+    pub(crate) status: String,
+    pub(crate) mark: Mark,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
+/// One object, with those below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ObjectReport {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) mark: Mark,
+    pub(crate) detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) below: Vec<ObjectReport>,
+}
+
+/// What the status of an instance says; objects are still to be added.
+pub(crate) fn of(instance: &CatalystInstance) -> InstanceReport {
+    let (namespace, name) = (instance.namespace().unwrap_or_default(), instance.name_any());
+    let status = instance.status.clone().unwrap_or_default();
+    let mut conditions: Vec<_> = status
+        .conditions
+        .iter()
+        .map(|condition| ConditionReport {
+            type_: condition.type_.clone(),
+            status: condition.status.clone(),
+            mark: mark_of(&condition.type_, &condition.status, &condition.reason),
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+        })
+        .collect();
+    let is = |kind: &str| status.conditions.iter().any(|one| one.type_ == kind && one.status == "True");
+    let ready = conditions.iter().find(|condition| condition.type_ == READY).cloned();
+    let current = status.observed_generation == instance.metadata.generation;
+    let (mark, reason, message) = match ready {
+        None => {
+            let message = "No operator has looked at it yet. Look whether one runs: kubectl catalyst doctor".to_owned();
+            (Mark::Bad, "NotSeen".to_owned(), message)
+        }
+        Some(ready) if !current => {
+            (Mark::Waiting, ready.reason, format!("Not of the present spec yet: {}", ready.message))
+        }
+        Some(ready) if is(STALLED) => (Mark::Bad, ready.reason, ready.message),
+        Some(ready) if is(RECONCILING) => (Mark::Waiting, ready.reason, ready.message),
+        Some(ready) => (ready.mark, ready.reason, ready.message),
+    };
+    conditions.sort_by(|one, other| (one.mark, &one.type_).cmp(&(other.mark, &other.type_)));
+    let known = Reason::ALL.iter().find(|known| known.as_str() == reason);
+    let remedy = known.map(|known| known.remedy()).filter(|remedy| mark != Mark::Good && !message.contains(remedy));
+    InstanceReport {
+        mark,
+        remedy: remedy.unwrap_or_default().to_owned(),
+        next: known.and_then(|known| next(*known)).map(|verb| format!("kubectl catalyst {verb} -n {namespace} {name}")),
+        url: status.url.clone(),
+        conditions,
+        objects: Vec::new(),
+        notes: notes(&namespace, &name, instance),
+        namespace,
+        name,
+        reason,
+        message,
+    }
+}
+
+fn mark_of(kind: &str, status: &str, reason: &str) -> Mark {
+    let wanted = if [RECONCILING, STALLED].contains(&kind) { "False" } else { "True" };
+    let warning = Reason::ALL
+        .iter()
+        .any(|known| known.as_str() == reason && known.severity() == catalyst_operator::reason::Severity::Warning);
+    match status {
+        "Unknown" => Mark::Unknown,
+        status if status != wanted && kind == RECONCILING => Mark::Waiting,
+        status if status != wanted => Mark::Bad,
+        _ if warning => Mark::Warning,
+        _ => Mark::Good,
+    }
+}
+
+/// The command of ours that mends it.
+fn next(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::SSHAuthRejected => Some("authorize"),
+        Reason::HostKeyChanged => Some("trust-host"),
+        Reason::PodCrashing => Some("logs --previous"),
+        _ => None,
+    }
+}
+
+/// How to go on, as the notes of a chart tell it.
+fn notes(namespace: &str, name: &str, instance: &CatalystInstance) -> Vec<String> {
+    let secret = catalyst_operator::names::References::of(instance).app_secret;
+    let mut notes = Vec::new();
+    match instance.status.as_ref().and_then(|status| status.url.as_deref()) {
+        Some(url) => {
+            notes.push(format!("Open {url}, or without an ingress: kubectl catalyst open -n {namespace} {name}"))
+        }
+        None => notes.push(format!("Open it: kubectl catalyst open -n {namespace} {name}")),
+    }
+    notes.push(format!(
+        "The secret to sign in with: kubectl get secret -n {namespace} {secret} -o jsonpath='{{.data.CATALYST_SECRET}}' | base64 -d"
+    ));
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    pub(crate) fn instance(conditions: Value) -> CatalystInstance {
+        serde_json::from_value(json!({"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance",
+            "metadata": {"name": "x", "namespace": "n", "generation": 2}, "spec": {"ssh": {"host": "h", "user": "u"}},
+            "status": {"observedGeneration": 2, "conditions": conditions}}))
+        .unwrap()
+    }
+
+    fn condition(kind: &str, status: &str, reason: &str) -> Value {
+        json!({"type": kind, "status": status, "reason": reason, "message": "Words.", "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    }
+
+    #[test]
+    fn a_stalled_instance_is_bad_and_comes_with_remedy_and_command() {
+        let report = of(&instance(json!([
+            condition("Ready", "False", "SSHAuthRejected"),
+            condition("Reconciling", "False", "SSHAuthRejected"),
+            condition("Stalled", "True", "SSHAuthRejected"),
+        ])));
+        assert_eq!((report.mark, report.reason.as_str()), (Mark::Bad, "SSHAuthRejected"));
+        assert_eq!(report.remedy, Reason::SSHAuthRejected.remedy());
+        assert_eq!(report.next.as_deref(), Some("kubectl catalyst authorize -n n x"));
+        let order: Vec<_> = report.conditions.iter().map(|one| (one.type_.as_str(), one.mark)).collect();
+        assert_eq!(order, [("Ready", Mark::Bad), ("Stalled", Mark::Bad), ("Reconciling", Mark::Good)]);
+    }
+
+    #[test]
+    fn what_passes_by_itself_waits_and_an_outdated_status_says_so() {
+        let waiting =
+            json!([condition("Ready", "False", "Progressing"), condition("Reconciling", "True", "Progressing")]);
+        assert_eq!(of(&instance(waiting.clone())).mark, Mark::Waiting);
+        let mut old = instance(json!([condition("Ready", "True", "Available")]));
+        old.metadata.generation = Some(3);
+        let report = of(&old);
+        assert!(report.mark == Mark::Waiting && report.message.contains("present spec"), "{report:?}");
+    }
+
+    #[test]
+    fn an_instance_that_no_operator_saw_is_not_well() {
+        let report = of(&instance(json!([])));
+        assert!(report.mark == Mark::Bad && report.message.contains("doctor"), "{report:?}");
+    }
+
+    #[test]
+    fn a_warning_is_shown_as_one_though_the_instance_is_ready() {
+        let report = of(&instance(json!([condition("Ready", "True", "PermissiveEgress")])));
+        assert_eq!((report.mark, report.remedy.as_str()), (Mark::Warning, Reason::PermissiveEgress.remedy()));
+    }
+}
