@@ -3,6 +3,7 @@
 mod connections;
 mod guard;
 mod layers;
+mod probe;
 
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub fn routes(app: &App) -> Router {
         .layer(from_fn(layers::time_limit))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
     let health = Router::new()
-        .route("/api/health", get(health::health))
+        .route(health::PATH, get(health::health))
         .layer(from_fn_with_state(app.clone(), identify))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready));

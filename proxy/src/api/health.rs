@@ -11,11 +11,18 @@ use crate::app::App;
 use crate::auth::cookie::Session;
 use crate::health::Problem;
 
-/// GET /api/health: 200, or 503 with an enumerated reason; the sentence only for those who are signed in. A VM that is
-/// reached but whose ideas folder cannot be used is 200 with a `warning`.
+/// Where health is asked for.
+pub const PATH: &str = "/api/health";
+
+/// GET /api/health.
 pub async fn health(State(app): State<App>, session: Option<Extension<Session>>) -> Response {
-    let told =
-        |problem: Problem| Told { reason: problem.reason, message: session.is_some().then_some(problem.message) };
+    answer(&app, || session.is_some())
+}
+
+/// 200, or 503 with an enumerated reason; the sentence only for those who are signed in, which is asked only where there
+/// is one. A VM that is reached but whose ideas folder cannot be used is 200 with a `warning`.
+pub fn answer(app: &App, signed_in: impl Fn() -> bool) -> Response {
+    let told = |problem: Problem| Told { reason: problem.reason, message: signed_in().then_some(problem.message) };
     let problem = app.health.now().problem().map(told);
     let (code, status) = match problem {
         None => (StatusCode::OK, "ok"),

@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
 
+use super::probe::HealthFirst;
 use super::routes;
 use crate::app::App;
-use crate::metrics::Metrics;
 
 const CONNECTIONS: usize = 16_384;
 /// Longer than nginx keeps an idle connection to us (60 s), so that we never close one that it is about to use.
@@ -39,7 +39,7 @@ pub async fn serve(listener: TcpListener, app: App) {
     let draining = app.draining.clone();
     let connections = TaskTracker::new();
     let ending = CancellationToken::new();
-    let accepting = accept(listener, routes(&app), Some(app.metrics.clone()), &connections, &ending);
+    let accepting = accept(listener, routes(&app), Some(app.clone()), &connections, &ending);
     tokio::select! {
         () = accepting => {}
         () = async {
@@ -84,7 +84,7 @@ pub async fn serve_metrics(listener: TcpListener, app: App) {
 async fn accept(
     listener: TcpListener,
     router: Router,
-    counted: Option<Arc<Metrics>>,
+    app: Option<App>,
     connections: &TaskTracker,
     ending: &CancellationToken,
 ) {
@@ -100,23 +100,25 @@ async fn accept(
                 continue;
             }
         };
-        let (router, ending) = (router.clone(), ending.clone());
-        let open = counted.as_ref().map(Metrics::connection);
+        let (app, router, ending) = (app.clone(), router.clone(), ending.clone());
         connections.spawn(async move {
-            connection(stream, peer, router, ending).await;
-            drop((place, open));
+            let _open = app.as_ref().map(|app| app.metrics.connection());
+            connection(stream, peer, router, app, ending).await;
+            drop(place);
         });
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ending: CancellationToken) {
+/// With `app`, whose health is answered first.
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, app: Option<App>, ending: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(cause = %error, "TCP_NODELAY cannot be set");
     }
-    let service = Extension(ConnectInfo(peer)).layer(router);
+    let routed = Extension(ConnectInfo(peer)).layer(router);
+    let service = TowerToHyperService::new(HealthFirst::new(app, peer, routed));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_buf_size(HEADER_BYTES);
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let outcome = tokio::select! {
         outcome = serving.as_mut() => outcome,

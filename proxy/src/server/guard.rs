@@ -15,10 +15,14 @@ use crate::origin;
 /// Longest name of a person, in bytes.
 const LONGEST_NAME: usize = 200;
 
-/// Finds the session of a request, and issues it anew while it is in use.
+/// Finds the session of a request, and issues it anew while it is in use. A header that names people goes no further,
+/// whoever sent it.
 pub(super) async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let named = named(&app, &mut request);
-    let session = named.or_else(|| session(&app, request.headers()));
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    let session = peer.and_then(|peer| who(&app, peer, request.headers()));
+    if let Some(header) = &app.web.identity_header {
+        request.headers_mut().remove(header);
+    }
     if let Some(session) = &session {
         request.extensions_mut().insert(session.clone());
     }
@@ -56,20 +60,21 @@ pub(super) async fn require_origin(State(app): State<App>, request: Request, nex
     next.run(request).await
 }
 
-/// The person whom a trusted proxy names. The header goes no further, whoever sent it.
-fn named(app: &App, request: &mut Request) -> Option<Session> {
+/// Whose request it is: of the person whom a trusted proxy names, or of the session in its cookie.
+pub(super) fn who(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Option<Session> {
+    named(app, peer, headers).or_else(|| session(app, headers))
+}
+
+fn named(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Option<Session> {
     let header = app.web.identity_header.as_ref()?;
-    let mut names = request.headers().get_all(header).iter();
-    let name = match (names.next(), names.next()) {
-        (Some(name), None) => Some(name.clone()),
-        _ => None, // two names are one too many to believe either
-    };
-    request.headers_mut().remove(header);
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?.0.ip().to_canonical();
+    let peer = peer.ip().to_canonical();
     if !app.web.trusted_proxies.iter().any(|net| net.contains(&peer)) {
         return None;
     }
-    let name = name?;
+    let mut names = headers.get_all(header).iter();
+    let (Some(name), None) = (names.next(), names.next()) else {
+        return None; // two names are one too many to believe either
+    };
     let name = name.to_str().ok().map(str::trim).filter(|name| !name.is_empty() && name.len() <= LONGEST_NAME)?;
     Some(Session::of_user(name, cookie::now()))
 }

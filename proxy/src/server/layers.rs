@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -30,7 +30,13 @@ const HEADERS: [(HeaderName, &str); 7] = [
 /// Adds the security headers; answers of the interface are never cached.
 pub(super) async fn secure(State(app): State<App>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+    add_security(&app, response.headers_mut());
+    response
+}
+
+/// The security headers of one answer.
+pub(super) fn add_security(app: &App, headers: &mut HeaderMap) {
+    headers.reserve(HEADERS.len() + 2);
     for (name, value) in HEADERS {
         // Who is stricter by itself stays so.
         headers.entry(name).or_insert(HeaderValue::from_static(value));
@@ -41,7 +47,6 @@ pub(super) async fn secure(State(app): State<App>, request: Request, next: Next)
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    response
 }
 
 /// Counts requests by route, and logs them at debug.
