@@ -46,8 +46,11 @@ export interface Damaged {
 
 export const api = {
   async authenticated(): Promise<boolean> {
-    const data = await call<{ authenticated: boolean }>("GET", "/api/auth/check");
-    return data?.authenticated === true;
+    return (await api.session()).authenticated;
+  },
+  /** `user`: the name that a trusted proxy gave. */
+  async session(): Promise<{ readonly authenticated: boolean; readonly user?: string }> {
+    return (await call<{ authenticated: boolean; user?: string }>("GET", "/api/auth/check")) ?? { authenticated: false };
   },
   async signIn(secret: string): Promise<void> {
     await call("POST", "/api/login", { secret });
@@ -110,6 +113,12 @@ function trouble({ reason, message }: Readonly<Record<string, unknown>>): Troubl
 
 export function ideaUrl(slug: string): string {
   return `/api/ideas/${encodeURIComponent(slug)}`;
+}
+
+/** A run's log, or a piece of it, to be downloaded. */
+export function logUrl(slug: string, run: number, piece?: { readonly start: number; readonly length: number }): string {
+  const all = `${ideaUrl(slug)}/runs/${run}/log`;
+  return piece ? `${all}?start=${piece.start}&length=${piece.length}` : all;
 }
 
 function versioned({ response, envelope }: Enveloped): Versioned {

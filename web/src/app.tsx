@@ -15,7 +15,7 @@ import { SignIn } from "./screens/sign-in";
 import { NewReleaseNote, Shell, Toast } from "./shell";
 import { useStore } from "./store";
 
-type Session = { readonly state: "checking" } | { readonly state: "unknown" } | { readonly state: "out"; readonly ended: boolean } | { readonly state: "in" };
+type Session = { readonly state: "checking" } | { readonly state: "unknown" } | { readonly state: "out"; readonly ended: boolean } | { readonly state: "in"; readonly user?: string };
 
 /** Whether the server answers at all. */
 const answers = () => api.authenticated().then(
@@ -31,7 +31,8 @@ export function App() {
   const check = useCallback(async () => {
     setSession({ state: "checking" });
     try {
-      setSession((await api.authenticated()) ? { state: "in" } : { state: "out", ended: false });
+      const { authenticated, user } = await api.session();
+      setSession(authenticated ? { state: "in", ...(user !== undefined && { user }) } : { state: "out", ended: false });
     } catch {
       setSession({ state: "unknown" });
     }
@@ -70,7 +71,7 @@ export function App() {
     case "in":
       return (
         <>
-          <Screen connection={connection} signOut={signOut} say={setToast} />
+          <Screen connection={connection} user={session.user} signOut={signOut} say={setToast} />
           {toast ? <Toast text={toast} onClose={() => setToast(undefined)} /> : <NewReleaseNote />}
         </>
       );
@@ -79,15 +80,16 @@ export function App() {
 
 interface ScreenProps {
   readonly connection: Connection;
+  readonly user: string | undefined;
   readonly signOut: (everywhere: boolean) => Promise<void>;
   readonly say: (text: string) => void;
 }
 
-function Screen({ connection, signOut, say }: ScreenProps) {
+function Screen({ connection, user, signOut, say }: ScreenProps) {
   const current = useStore(route);
   switch (current.screen) {
     case "ideas":
-      return <IdeasScreen connection={connection} signOut={signOut} />;
+      return <IdeasScreen connection={connection} user={user} signOut={signOut} />;
     case "new":
       return <NewIdeaScreen connection={connection} />;
     case "idea":

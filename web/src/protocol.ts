@@ -51,8 +51,10 @@ export type LogEvent =
       readonly turns?: number;
     }
   | { readonly type: "claude:error"; readonly error: string; readonly messageId?: string }
-  /** A line of the log too long to be sent: `size` in bytes. */
-  | { readonly type: "claude:large"; readonly size: number }
+  /** A line of the log too long to be sent: where it starts, and its length in bytes. */
+  | { readonly type: "claude:large"; readonly start: number; readonly length: number }
+  /** A remark of the server for the person. */
+  | { readonly type: "claude:note"; readonly text: string }
   | { readonly type: "run:exit"; readonly code?: number; readonly reason?: string };
 
 export interface LogFrame {
@@ -231,7 +233,12 @@ function decodeEvent(frame: Fields): LogEvent | undefined {
     case "claude:error":
       return { type: "claude:error", error: string(frame["error"]) ?? "The run reported an error.", ...maybe("messageId", string(frame["messageId"])) };
     case "claude:large":
-      return { type: "claude:large", size: number(frame["length"]) ?? 0 };
+      return { type: "claude:large", start: number(frame["start"]) ?? 0, length: number(frame["length"]) ?? 0 };
+    case "claude:other": {
+      const event = record(frame["event"]);
+      const note = event?.["type"] === "catalyst_note" ? string(event["text"]) : undefined;
+      return note === undefined ? undefined : { type: "claude:note", text: note };
+    }
     case "run:exit":
       return { type: "run:exit", ...maybe("code", number(frame["code"])), ...maybe("reason", string(frame["reason"])) };
     default:

@@ -110,7 +110,10 @@ export class Fold {
         this.error(event.error, key);
         return;
       case "claude:large":
-        this.assistant(key).push({ kind: "large", key, size: event.size });
+        this.assistant(key).push({ kind: "large", key, run: position.run, start: event.start, length: event.length });
+        return;
+      case "claude:note":
+        this.assistant(key).push({ kind: "note", key, text: event.text });
         return;
       case "run:exit":
         this.exit(event, key, position.run);

@@ -23,7 +23,8 @@ export type Part =
   | ToolPart
   | { readonly kind: "error"; readonly key: string; readonly error: string }
   | ResultPart
-  | { readonly kind: "large"; readonly key: string; readonly size: number }
+  | { readonly kind: "large"; readonly key: string; readonly run: number; readonly start: number; readonly length: number }
+  | { readonly kind: "note"; readonly key: string; readonly text: string }
   | { readonly kind: "exit"; readonly key: string; readonly code?: number; readonly reason: string };
 
 export interface ToolPart {

@@ -14,6 +14,8 @@ import { statusNames, StatusChip } from "../status-chip";
 
 interface IdeasProps {
   readonly connection: Connection;
+  /** The name of whoever is signed in, where it is known. */
+  readonly user: string | undefined;
   readonly signOut: (everywhere: boolean) => Promise<void>;
 }
 
@@ -24,7 +26,7 @@ export function forgetIdeas(): void {
   lastSeen = undefined;
 }
 
-export function IdeasScreen({ connection, signOut }: IdeasProps) {
+export function IdeasScreen({ connection, user, signOut }: IdeasProps) {
   const [ideas, setIdeas] = useState(lastSeen);
   const [leaving, setLeaving] = useState(false);
   const [damaged, setDamaged] = useState<readonly Damaged[]>([]);
@@ -154,6 +156,7 @@ export function IdeasScreen({ connection, signOut }: IdeasProps) {
           <button type="button" class="link" data-testid="sign-out-everywhere" onClick={() => setLeaving(true)}>
             Sign out everywhere…
           </button>
+          {user && <span class="muted">Signed in as {user}</span>}
         </p>
       )}
       {leaving && (

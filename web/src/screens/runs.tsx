@@ -1,6 +1,7 @@
 // The idea's runs with what they took and cost, and what is always allowed in it.
 
 import { useEffect, useState } from "preact/hooks";
+import { logUrl } from "../api";
 import { ConfirmDialog } from "../dialog";
 import { ago, cost, duration, size } from "../format";
 import type { IdeaSession } from "../idea-session";
@@ -39,7 +40,7 @@ export function RunsView({ session, connected, turnOpen }: RunsProps) {
         </div>
         {!list && <p class="muted" role="status">{connected ? "Reading…" : "Shown when there is a connection."}</p>}
         {list?.runs.length === 0 && <p class="muted">Claude has not run for this idea yet.</p>}
-        {list && list.runs.length > 0 && <RunTable runs={list.runs} whole={list.before === undefined} />}
+        {list && list.runs.length > 0 && <RunTable slug={session.slug} runs={list.runs} whole={list.before === undefined} />}
         {list?.before !== undefined && (
           <button type="button" class="small" disabled={!connected} onClick={() => session.loadEarlierRuns()}>
             Show earlier runs
@@ -91,7 +92,7 @@ const endings: Readonly<Record<string, string>> = {
   missing: "not started",
 };
 
-function RunTable({ runs, whole }: { readonly runs: readonly Run[]; readonly whole: boolean }) {
+function RunTable({ slug, runs, whole }: { readonly slug: string; readonly runs: readonly Run[]; readonly whole: boolean }) {
   const sum = (of: (run: Run) => number | undefined) => runs.reduce((all, run) => all + (of(run) ?? 0), 0);
   return (
     <div class="table-place">
@@ -123,7 +124,13 @@ function RunTable({ runs, whole }: { readonly runs: readonly Run[]; readonly who
               <td>{run.turns}</td>
               <td>{tokens(run.inputTokens)}</td>
               <td>{tokens(run.outputTokens)}</td>
-              <td>{run.bytes !== undefined && size(run.bytes)}</td>
+              <td>
+                {run.bytes !== undefined && (
+                  <a href={logUrl(slug, run.run)} download="" aria-label={`Download the log of run ${run.run}, ${size(run.bytes)}`}>
+                    {size(run.bytes)}
+                  </a>
+                )}
+              </td>
             </tr>
           ))}
         </tbody>

@@ -1,6 +1,7 @@
 // One answer of Claude: its text, thinking, tool calls and how it ended.
 
 import type { AssistantEntry, Part, ResultPart } from "../conversation/model";
+import { logUrl } from "../api";
 import { cost, duration, size } from "../format";
 import { Icon, type IconName } from "../icons";
 import type { IdeaSession } from "../idea-session";
@@ -78,7 +79,22 @@ const AnswerPart = memo(({ part, growing, live, connected, session, given }: Ans
     case "result":
       return <RunResult part={part} />;
     case "large":
-      return <p class="exit">A piece of {size(part.size)} is too large to be shown here. It is in the run's log on the dev-VM.</p>;
+      return (
+        <p class="exit">
+          <span>
+            A piece of {size(part.length)} is too large to be shown here.{" "}
+            <a href={logUrl(session.slug, part.run, part)} download="" data-testid="large-download">
+              Download it
+            </a>
+          </span>
+        </p>
+      );
+    case "note":
+      return (
+        <p class="exit" data-testid="note">
+          <Icon name="alert" /> <span>{part.text}</span>
+        </p>
+      );
     case "exit":
       return (
         <p class="exit" data-testid="run-exit" data-reason={part.reason}>
