@@ -62,16 +62,16 @@ it("orders positions by run, offset and place in the line", () => {
   const at = (run: number, seq: string) => ({ run, seq });
   const sorted = [at(1, "2.0"), at(1, "10.0"), at(1, "10.2"), at(1, "10.10"), at(2, "1.0")];
   expect(sorted.toReversed().sort(comparePositions)).toEqual(sorted);
+});
 
-  it("reads what a build was sent with, a piece too large to be sent, and a remark for the person", () => {
-    const event = (frame: Record<string, unknown>) => {
-      const message = decode(JSON.stringify({ ideaId: "x", run: 3, seq: "7.0", ...frame }));
-      return message?.kind === "log" ? message.frame.event : undefined;
-    };
-    expect(event({ type: "claude:user", text: "t", mode: "build", buildMode: "plan" })).toEqual({ type: "claude:user", text: "t", mode: "build", buildMode: "plan" });
-    expect(event({ type: "claude:user", text: "t", mode: "chat" })).toEqual({ type: "claude:user", text: "t", mode: "chat" });
-    expect(event({ type: "claude:large", kind: "user", start: 5, length: 2_000_000 })).toEqual({ type: "claude:large", start: 5, length: 2_000_000 });
-    expect(event({ type: "claude:other", event: { type: "catalyst_note", text: "It may end." } })).toEqual({ type: "claude:note", text: "It may end." });
-    expect(event({ type: "claude:other", event: { type: "rate_limit_event" } })).toBeUndefined();
-  });
+it("reads what a build was sent with, a piece too large to be sent, and a remark for the person", () => {
+  const event = (frame: Record<string, unknown>) => {
+    const message = decode(JSON.stringify({ ideaId: "x", run: 3, seq: "7.0", ...frame }));
+    return message?.kind === "log" ? message.frame.event : undefined;
+  };
+  expect(event({ type: "claude:user", text: "t", mode: "build", buildMode: "plan" })).toEqual({ type: "claude:user", text: "t", mode: "build", buildMode: "plan" });
+  expect(event({ type: "claude:user", text: "t", mode: "chat" })).toEqual({ type: "claude:user", text: "t", mode: "chat" });
+  expect(event({ type: "claude:large", kind: "user", start: 5, length: 2_000_000 })).toEqual({ type: "claude:large", start: 5, length: 2_000_000 });
+  expect(event({ type: "claude:other", event: { type: "catalyst_note", text: "It may end." } })).toEqual({ type: "claude:note", text: "It may end." });
+  expect(event({ type: "claude:other", event: { type: "rate_limit_event" } })).toBeUndefined();
 });
