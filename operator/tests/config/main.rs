@@ -8,6 +8,7 @@
 )]
 
 mod argocd;
+mod chart;
 
 use std::collections::BTreeSet;
 use std::path::Path;
