@@ -36,10 +36,10 @@ export async function setNotifying(on: boolean): Promise<string | undefined> {
   return granted ? undefined : "The browser does not allow notifications from this page. Its site settings can change that.";
 }
 
-/** Says it to whoever does not look at the page. */
-export async function notify(title: string, body: string, tag: string): Promise<void> {
+/** Says it to whoever does not look at the page; `path` is where a tap on it leads. */
+export async function notify(title: string, body: string, tag: string, path: string): Promise<void> {
   if (!notifying.get() || document.visibilityState === "visible") return;
-  const options = { body, tag, icon: "/favicon.svg" };
+  const options = { body, tag, icon: "/favicon.svg", data: { path } };
   // Phones show notifications of a service worker alone.
   const registration = await navigator.serviceWorker?.getRegistration();
   try {

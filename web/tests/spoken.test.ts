@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { describe, expect, it } from "vitest";
 import { emptyConversation, type Conversation, type Entry } from "../src/conversation/model";
 import { newsOf } from "../src/session/attention";

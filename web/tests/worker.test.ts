@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { openPage } from "../src/worker/open-page";
 import { PATIENCE_MS, type Release, Shell } from "../src/worker/shell";
 
 const ORIGIN = "https://catalyst.test";
@@ -184,5 +185,28 @@ describe("the service worker", () => {
       server.status = status;
       expect((await shell.answer(visit("/"), ORIGIN))?.status).toBe(status);
     }
+  });
+});
+
+describe("a tap on a notification", () => {
+  const tap = async (data: unknown, ...open: string[]) => {
+    const done: string[] = [];
+    const clients = {
+      claim: () => Promise.resolve(),
+      matchAll: () => Promise.resolve(open.map((path) => ({ url: ORIGIN + path, focus: () => Promise.resolve(done.push(`focus ${path}`)) }))),
+      openWindow: (path: string) => Promise.resolve(done.push(`open ${path}`)),
+    };
+    await openPage(clients, ORIGIN, data);
+    return done;
+  };
+
+  it("leads to the window that shows the idea, else to a new one", async () => {
+    const data = { path: "/ideas/a" };
+    expect(await tap(data, "/", "/ideas/ab", "/ideas/a/terminal")).toEqual(["focus /ideas/a/terminal"]);
+    expect(await tap(data, "/", "/ideas/ab")).toEqual(["open /ideas/a"]);
+  });
+
+  it("never leads elsewhere", async () => {
+    for (const odd of [{ path: "https://elsewhere.test/x" }, { path: "//elsewhere.test/x" }, { path: 7 }, null, "x"]) expect(await tap(odd)).toEqual(["open /"]);
   });
 });

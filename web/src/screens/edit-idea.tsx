@@ -36,6 +36,7 @@ function EditDialog({ known, onSaved, onClose }: EditProps & { readonly onClose:
   useEffect(() => dialog.current?.showModal(), []);
 
   const changed = title !== base.idea.title || content !== (base.idea.content ?? "");
+  const mayLeave = () => !changed || confirm("Discard what you changed?");
   const save = async () => {
     if (title.trim() === "" || content.trim() === "") return setError("An idea needs a title and a text.");
     setBusy(true);
@@ -62,7 +63,7 @@ function EditDialog({ known, onSaved, onClose }: EditProps & { readonly onClose:
       class="dialog dialog-wide"
       aria-labelledby="edit-title"
       onCancel={(event) => {
-        if (changed && !confirm("Discard what you changed?")) event.preventDefault();
+        if (!mayLeave()) event.preventDefault();
       }}
       onClose={onClose}
     >
@@ -89,7 +90,7 @@ function EditDialog({ known, onSaved, onClose }: EditProps & { readonly onClose:
           </p>
         )}
         <div class="form-actions">
-          <button type="button" onClick={onClose}>
+          <button type="button" onClick={() => mayLeave() && onClose()}>
             Cancel
           </button>
           <button type="submit" class="primary" disabled={busy || !changed} data-testid="edit-save">

@@ -4,6 +4,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Conversation, isAsking } from "../conversation/model";
 import { notify } from "../notify";
+import { ideaPath } from "../router";
 
 export type Attention = "asking" | "ended" | undefined;
 
@@ -22,9 +23,9 @@ export function useAttention(conversation: Conversation, slug: string, title: st
   useEffect(() => {
     const news = newsOf(before.current, conversation);
     before.current = conversation;
-    if (news === "asking") void notify(title, "Claude asks for your permission.", `${slug}:asking`);
+    if (news === "asking") void notify(title, "Claude asks for your permission.", `${slug}:asking`, ideaPath(slug));
     if (news !== "ended") return;
-    void notify(title, "Claude has ended its turn.", `${slug}:ended`);
+    void notify(title, "Claude has ended its turn.", `${slug}:ended`, ideaPath(slug));
     if (document.visibilityState === "hidden") setEnded(true);
   }, [conversation, slug, title]);
 
