@@ -109,6 +109,17 @@ impl Files {
 }
 
 impl FileReader {
+    /// Its length now, in bytes.
+    ///
+    /// # Errors
+    /// As [`Files::open`].
+    pub async fn size(&self) -> Result<u64, Failure> {
+        match self.files.shared.session.fstat(self.handle.as_str()).await {
+            Ok(told) => Ok(told.attrs.size.unwrap_or_default()),
+            Err(error) => Err(self.files.failure(&error)),
+        }
+    }
+
     /// Up to `length` bytes from byte `offset` on; none at the end of the file. The server may give fewer than there are.
     ///
     /// # Errors

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use catalyst_ssh::{FileReader, Lane};
+
 use super::frame::{Frame, Position, Reader, Resume};
 use super::vm::Vm;
 use super::{IdeaRef, Page, RunError};
 use crate::agent::{Decoder, Line, Lines, Seq, State};
+use crate::remote::READ;
 
 /// What is read of a log at once, in bytes.
 pub(super) const SPAN: u64 = 256 * 1024;
@@ -41,20 +44,22 @@ pub(super) async fn window(
     end: Option<u64>,
     show: Show,
 ) -> Result<Option<Window>, RunError> {
-    let end = match end {
-        Some(end) => end,
-        None => match vm.read(idea, run, 0, 0, false).await? {
-            Some(range) => range.size,
-            None => return Ok(None),
-        },
-    };
+    let path = vm.log(idea, run).await?;
+    let Some(file) = vm.remote().logs(Lane::Bulk).open(&path).await? else { return Ok(None) };
+    let size = file.size().await?;
+    let end = end.unwrap_or(size);
+    if end > size {
+        return Err(RunError::BadPosition);
+    }
+    if end <= SPAN {
+        let bytes = beginning(&file, end).await?;
+        return Ok(Some(open(run, 0, State::default(), &bytes, 0, show)));
+    }
     let mut span = SPAN;
     loop {
         let from = end.saturating_sub(span);
+        // By a command, which also finds the result before.
         let Some(range) = vm.read(idea, run, from, end - from, from > 0).await? else { return Ok(None) };
-        if end > range.size {
-            return Err(RunError::BadPosition);
-        }
         let cost = range.previous.as_deref().and_then(Decoder::cost_of).unwrap_or(0.0);
         match boundary(&range.bytes, from, cost) {
             Some((start, state)) => return Ok(Some(open(run, start, state, &range.bytes, from, show))),
@@ -65,6 +70,19 @@ pub(super) async fn window(
                 let state = State::after_cost(cost);
                 return Ok(Some(open(run, from + first, state, &range.bytes, from, show)));
             }
+        }
+    }
+}
+
+/// The first `end` bytes of a log.
+async fn beginning(file: &FileReader, end: u64) -> Result<Vec<u8>, RunError> {
+    let mut bytes = Vec::new();
+    loop {
+        let at = bytes.len() as u64;
+        let piece = file.read(at, u32::try_from(end - at).unwrap_or(READ).min(READ)).await?;
+        bytes.extend_from_slice(&piece);
+        if piece.is_empty() || bytes.len() as u64 >= end {
+            return Ok(bytes);
         }
     }
 }

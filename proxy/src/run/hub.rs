@@ -3,6 +3,7 @@
 //! A hub lives while somebody looks or a turn runs, so that a turn's end is noticed though no browser is open.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use super::frame::{Frame, Position};
 use super::ring::Ring;
-use super::vm::Latest;
+use super::vm::{Latest, Vm};
 use super::{IdeaRef, RunError, RunStats};
 use crate::agent::{Decision, Event, State};
 
@@ -28,6 +29,10 @@ pub(super) struct Hub {
     /// Counts changes; viewers and the follower wait for them.
     changed: watch::Sender<u64>,
     consumed: Notify,
+    /// How many times the VM was asked how the latest run stands.
+    asked: AtomicU64,
+    /// The number of such a question, and its answer.
+    answer: tokio::sync::Mutex<(u64, Option<Result<Latest, RunError>>)>,
 }
 
 struct Inner {
@@ -66,6 +71,8 @@ impl Hub {
             }),
             changed: watch::Sender::new(0),
             consumed: Notify::new(),
+            asked: AtomicU64::new(0),
+            answer: tokio::sync::Mutex::default(),
         }
     }
 
@@ -231,6 +238,21 @@ impl Hub {
     }
 
     // What viewers ask.
+
+    /// How the latest run stands, as of after this call: many who come at once share one question to the VM.
+    pub(super) async fn latest(&self, vm: &Vm) -> Result<Latest, RunError> {
+        let before = self.asked.load(Ordering::Acquire);
+        let mut answer = self.answer.lock().await;
+        if let (number, Some(told)) = &*answer
+            && *number > before
+        {
+            return told.clone();
+        }
+        let number = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let told = vm.state(&self.idea).await;
+        *answer = (number, Some(told.clone()));
+        told
+    }
 
     /// Counts a viewer in; false if the hub has ended and another is needed.
     pub(super) fn enter(&self) -> bool {

@@ -276,7 +276,7 @@ impl Runs {
             let start = Start { run, before: None, live: hub.turn_open() };
             return Ok(Subscription::joined(hub, Arc::clone(&self.vm), start, after, place));
         }
-        let latest = self.vm.state(idea).await?;
+        let latest = hub.latest(&self.vm).await?;
         // In case the index was late or lost the line.
         hub.learn(&latest);
         if latest.run > 0 {

@@ -34,8 +34,6 @@ pub(super) struct Latest {
 
 /// A range of a log.
 pub(super) struct Range {
-    /// Of the whole log.
-    pub(super) size: u64,
     /// The last result before the range, if it was asked for.
     pub(super) previous: Option<Vec<u8>>,
     pub(super) bytes: Vec<u8>,
@@ -171,12 +169,11 @@ impl Vm {
         };
         let head_end = memchr::memchr(b'\n', &output).ok_or_else(|| unexpected("no head"))?;
         let head = String::from_utf8_lossy(output.get(..head_end).unwrap_or_default()).into_owned();
-        let (size, previous) = head.split_once(' ').ok_or_else(|| unexpected(&head))?;
-        let size = size.parse().map_err(|_| unexpected(&head))?;
+        let (_, previous) = head.split_once(' ').ok_or_else(|| unexpected(&head))?;
         let previous: usize = previous.parse().map_err(|_| unexpected(&head))?;
         let rest = output.get(head_end + 1..).unwrap_or_default();
         let (line, bytes) = rest.split_at_checked(previous).ok_or_else(|| unexpected(&head))?;
-        Ok(Some(Range { size, previous: (previous > 0).then(|| line.to_vec()), bytes: bytes.to_vec() }))
+        Ok(Some(Range { previous: (previous > 0).then(|| line.to_vec()), bytes: bytes.to_vec() }))
     }
 
     pub(super) async fn follow(&self, idea: &IdeaRef, run: u64, offset: u64) -> Result<Stream, RunError> {
