@@ -70,6 +70,15 @@ pub async fn run(raw: &RawSettings, out: &mut impl Write) -> bool {
     }
     let pool = Pool::new(dial.source(), dial.limits());
     let remote = Remote::new(pool, raw.ideas_base_path.trim());
+    match tokio::time::timeout(STEP, remote.pool().sftp()).await {
+        Ok(Ok(_)) => report.ok("sftp", "file transfer is there"),
+        Ok(Err(failure)) => {
+            let remedy =
+                "Ideas are read by it: see that sshd_config on the VM has a line `Subsystem sftp internal-sftp`.";
+            report.fail("sftp", &format!("{failure} {remedy}"));
+        }
+        Err(_) => report.fail("sftp", "the VM does not answer"),
+    }
     look_around(&mut report, &remote, raw.claude_command.trim()).await;
     remote.pool().close().await;
     !report.failed

@@ -3,9 +3,23 @@ say() { printf '%s\t%s\t%s\n' "$1" "$2" "$3"; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
 say shell ok "sh runs as $(id -un 2>/dev/null || echo '?') on $(uname -sr 2>/dev/null)"
-for program in setsid tail mkfifo cat mv mkdir; do
-  has "$program" || say program fail "$program is missing. Install util-linux and coreutils on the VM."
+missing=
+for program in setsid tail head mkfifo cat mv mkdir wc find xargs sha256sum; do
+  has "$program" || missing="$missing $program"
 done
+if [ -z "$missing" ]; then
+  say programs ok "setsid, tail, find and what else runs and ideas need are there"
+else
+  say programs fail "missing:$missing. Install util-linux, coreutils and findutils on the VM (or busybox with these)."
+fi
+if [ -d "$HOME" ] && [ -w "$HOME" ]; then
+  say home ok "$HOME can be written"
+else
+  say home fail "the home folder '$HOME' is not there or cannot be written. Correct it in /etc/passwd, or its owner and mode."
+fi
+if has git; then say git ok "$(git --version 2>/dev/null)"; else say git warn "git is missing: changes in projects cannot be shown."; fi
+if has tmux; then say terminal ok "tmux keeps terminals"; elif has screen; then say terminal ok "screen keeps terminals"
+else say terminal warn "neither tmux nor screen: a terminal ends when its connection does."; fi
 
 if mkdir -p -- "$1" 2>/dev/null && (umask 077; : >"$1/.catalyst-check.$$") 2>/dev/null; then
   rm -f -- "$1/.catalyst-check.$$"

@@ -12,6 +12,8 @@ mod idea;
 mod lister;
 mod listing;
 mod project;
+#[cfg(test)]
+mod scripts;
 mod slug;
 mod trash;
 

@@ -6,9 +6,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use catalyst_ssh::testing::TestSshd;
+use reqwest::Method;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::serving::{PATIENCE, SECRET, vm};
+use crate::serving::{ORIGIN, PATIENCE, SECRET, vm};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_catalyst-proxy");
 
@@ -73,10 +75,9 @@ async fn a_port_that_is_taken_is_named() {
 async fn check_goes_the_whole_way_and_says_where_it_ends() {
     let mut sshd = vm().await;
     let (_, text) = said(leading_to(&sshd).arg("check")).await;
-    for step in
-        ["ok   settings", "ok   key", "ok   name", "ok   tcp", "ok   ssh", "ok   shell", "ok   ideas", "ok   disk"]
+    for step in ["settings", "key", "name", "tcp", "ssh", "sftp", "shell", "programs", "home", "ideas", "state", "disk"]
     {
-        assert!(text.contains(step), "{step} is missing in\n{text}");
+        assert!(text.contains(&format!("ok   {step} ")), "{step} is missing in\n{text}");
     }
     let (code, text) = said(leading_to(&sshd).arg("check").env("CLAUDE_COMMAND", "no-such-claude")).await;
     assert!(code == Some(1) && text.contains("FAIL claude") && text.contains("CLAUDE_COMMAND"), "{text}");
@@ -120,4 +121,52 @@ async fn it_serves_answers_as_curl_and_nc_and_ends_on_sigterm() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
     let ended = tokio::time::timeout(Duration::from_secs(10), server.wait()).await.expect("it does not end").unwrap();
     assert_eq!(ended.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_log_tells_who_did_what_and_holds_no_secret_and_nothing_that_people_wrote() {
+    let sshd = vm().await;
+    let port = free_port();
+    let mut command = leading_to(&sshd);
+    command.env("LOG_FORMAT", "json").env("LISTEN_ADDRESS", "127.0.0.1").env("PORT", port.to_string());
+    let server = command.env("ALLOWED_ORIGINS", ORIGIN).stderr(Stdio::piped()).spawn().unwrap();
+    let client = reqwest::Client::new();
+    let call = async |method: Method, path: &str, cookie: &str, body: Value| {
+        let call = client.request(method, format!("http://127.0.0.1:{port}{path}")).header("origin", ORIGIN);
+        call.header("cookie", cookie).header("content-type", "application/json").body(body.to_string()).send().await
+    };
+    let listens = async {
+        while call(Method::GET, "/livez", "", json!(null)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, listens).await.expect("the server does not listen");
+    let wrong = call(Method::POST, "/api/login", "", json!({"secret": "a-wrong-secret-of-length"})).await.unwrap();
+    assert_eq!(wrong.status(), 401);
+    let right = call(Method::POST, "/api/login", "", json!({"secret": SECRET})).await.unwrap();
+    let cookie = right.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let idea = json!({"title": "Plain title", "content": "what-a-person-wrote"});
+    assert_eq!(call(Method::POST, "/api/ideas", &cookie, idea).await.unwrap().status(), 201);
+    assert_eq!(call(Method::DELETE, "/api/ideas/plain-title", &cookie, json!(null)).await.unwrap().status(), 200);
+    let pid = server.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let output = tokio::time::timeout(PATIENCE, server.wait_with_output()).await.expect("it does not end").unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    for secret in
+        [SECRET, "a-wrong-secret", "the-cookie-secret", "what-a-person-wrote", &cookie["catalyst_session=".len()..]]
+    {
+        assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
+    }
+    let audit: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+        .filter(|line| line["target"] == "audit")
+        .collect();
+    let acts: Vec<String> = audit
+        .iter()
+        .map(|line| [&line["act"], &line["outcome"], &line["on"]].map(|v| v.as_str().unwrap_or("-")).join(" "))
+        .collect();
+    assert_eq!(acts[..3], ["sign-in failed -", "sign-in succeeded -", "create - plain-title"], "{log}");
+    assert!(acts.len() == 4 && acts[3].starts_with("delete - plain-title."), "{acts:?}");
+    assert!(audit[1]["session"].is_string() && audit[1]["session"] == audit[3]["session"], "{audit:?}");
 }
