@@ -44,6 +44,11 @@ pub(super) fn of_exit(line: &ExitLine) -> (String, Option<String>) {
                    there."
             .to_owned(),
         "missing" if !said.is_empty() => said.to_owned(),
+        _ if said.contains("cannot be used with root") => {
+            "Claude Code does not build without asking where it is root. Choose another way to build, or have the proxy \
+             sign in to the VM as another user (ssh.user)."
+                .to_owned()
+        }
         _ if said.is_empty() => format!("Claude ended without an answer (exit status {}).", line.code),
         _ => format!("Claude ended without an answer (exit status {}): {said}", line.code),
     };

@@ -72,6 +72,14 @@ async fn what_is_allowed_for_good_is_not_asked_again_until_it_is_revoked() {
     runs.answer(&stage.idea, &other.request, Answer::Deny { message: "no".into() }).await.unwrap();
     until_results(&mut viewer, 1).await;
 
+    // Nor can the agent give itself a rule: where they are kept, it has to ask like everywhere beside the project.
+    let kept = stage.control(1).join("../../allowances/mine");
+    build(&runs, &stage, Permissions::AcceptEdits, &format!("WRITE {} \"Bash\"", kept.display())).await;
+    let own = asked(&mut viewer).await;
+    assert!(own.always.is_empty(), "{:?}", own.always);
+    runs.answer(&stage.idea, &own.request, Answer::Deny { message: "no".into() }).await.unwrap();
+    until_results(&mut viewer, 1).await;
+
     for rule in &first.always {
         stage.replica().revoke(&stage.idea, rule).await.unwrap();
     }

@@ -1,7 +1,7 @@
 //! What a claude may do wrong, and that the user is told and nothing is left behind.
 
 use catalyst_proxy::agent::Event;
-use catalyst_proxy::run::{Mode, Position};
+use catalyst_proxy::run::{Mode, Permissions, Position};
 
 use crate::stage::{Stage, assert_in_order, bodies, eventually, is_exit, text, until, until_results};
 
@@ -54,6 +54,22 @@ async fn a_claude_that_fails_without_a_word_is_told_by_its_status() {
     let told = "Claude ended without an answer (exit status 3).";
     assert!(
         frames.iter().any(|frame| matches!(&frame.event, Event::Error { error } if error == told)),
+        "{:#?}",
+        bodies(&frames)
+    );
+}
+
+#[tokio::test]
+async fn what_the_cli_refuses_to_root_is_told_with_the_way_out() {
+    let words = "--dangerously-skip-permissions cannot be used with root/sudo privileges for security reasons";
+    let stage = Stage::with_shell("dash", &[("CLAUDE_FAILS", words)]).await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send_with(&stage.idea, Mode::Build, Permissions::All, "hello", None).await.unwrap();
+    let frames = until(&mut viewer, is_exit).await;
+    let told = |error: &str| error.contains("Choose another way to build");
+    assert!(
+        frames.iter().any(|frame| matches!(&frame.event, Event::Error { error } if told(error))),
         "{:#?}",
         bodies(&frames)
     );

@@ -71,7 +71,13 @@ feed() {
 # Tells the feeder that the turn is over. It must not hold claude's input open itself.
 announce_end() {
   exec 4>&-
-  while busy "$log" && kill -0 "$child" 2>/dev/null; do nap 0.2; done
+  looks=0 pause=0.2
+  while busy "$log" && kill -0 "$child" 2>/dev/null; do
+    nap $pause
+    # A turn that waits for an answer may take a day.
+    looks=$((looks + 1))
+    [ $looks -lt 50 ] || pause=1
+  done
   echo end >&3
 }
 
@@ -122,8 +128,9 @@ watch() {
     if ! busy "$log"; then
       worked=0
       [ $quiet -lt "$idle" ] || close_run . idle
-    elif [ -n "$waiting" ] && deny_late; then
-      :
+    elif [ -n "$waiting" ]; then
+      # An answer is a beginning: claude has not been silent since before it.
+      deny_late || quiet=0 waiting=
     elif [ $quiet -ge "$silence" ]; then
       end_turn silent
     elif [ "$turn_limit" -gt 0 ]; then
