@@ -40,8 +40,8 @@ e2e: images ## the cluster and browser tests, on a lab of their own that is take
 	cargo test --locked --workspace --features catalyst-e2e/cluster --test cluster -- --test-threads=1
 
 bench: release ## measure the proxy against OpenSSH (on loopback, with a real sshd); prints a table
-	cargo build --locked --release -p catalyst-proxy -p catalyst-bench
-	target/release/bench-proxy
+	$(STATIC) cargo build --locked --release --target $(TARGET) -p catalyst-bench
+	target/$(TARGET)/release/bench-proxy
 
 lint: setup web ## rustfmt, clippy (warnings are errors), licences and duplicates, web checks, shell scripts
 	cargo fmt --all --check
