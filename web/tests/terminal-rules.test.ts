@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { withoutInlineStyles } from "../dev/xterm-policy.mjs";
 import { allowedLink, cleanTitle, clipboardWrite } from "../src/terminal/escapes";
+import { keyMeaning, withCtrl } from "../src/terminal/keys";
 import { mergeTabs, neighbour, nextTab } from "../src/terminal/tabs";
 
 const base64 = (text: string) => Buffer.from(text).toString("base64");
@@ -20,6 +21,21 @@ describe("what a program may ask of the page", () => {
   it("sets a title of one harmless line", () => {
     expect(cleanTitle("vim\u001b[31m\n\u202eevil.txt")).toBe("vim[31mevil.txt");
     expect(cleanTitle("x".repeat(1000))).toHaveLength(80);
+  });
+});
+
+describe("keys", () => {
+  const press = (key: string, more: Partial<KeyboardEvent> = {}) => ({ type: "keydown", key, ctrlKey: true, metaKey: false, ...more });
+  it("are the program's, but for copying what is selected and for leaving", () => {
+    expect(keyMeaning(press("c"), false)).toBe("program");
+    expect(keyMeaning(press("c"), true)).toBe("copy");
+    expect(keyMeaning(press("c", { ctrlKey: false }), true)).toBe("program");
+    expect(keyMeaning(press("F6"), false)).toBe("leave");
+    expect(keyMeaning(press("Tab", { ctrlKey: false }), false)).toBe("program");
+  });
+
+  it("with Ctrl are control characters where there are any", () => {
+    expect(["c", "C", "[", " ", "1", "é"].map(withCtrl)).toEqual(["\x03", "\x03", "\x1b", "\0", "1", "é"]);
   });
 });
 

@@ -1,6 +1,6 @@
 // The terminals of an idea as tabs. One that was opened stays connected while another is shown.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../api";
 import { ConfirmDialog } from "../dialog";
 import { Icon } from "../icons";
@@ -14,6 +14,7 @@ export function Terminals({ slug }: { readonly slug: string }) {
   const [current, setCurrent] = useState(1);
   const [titles, setTitles] = useState<Readonly<Record<number, string>>>({});
   const [asking, setAsking] = useState<number>();
+  const bar = useRef<HTMLDivElement>(null);
   const [preferences, setPreferences] = useState(loadPreferences);
 
   useEffect(() => {
@@ -43,7 +44,7 @@ export function Terminals({ slug }: { readonly slug: string }) {
   return (
     <div class="terminals">
       <div class="terminal-bar">
-        <div class="terminal-tabs" role="group" aria-label="Terminals">
+        <div class="terminal-tabs" ref={bar} role="group" aria-label="Terminals">
           {tabs.map((number) => (
             <span key={number} class="terminal-tab" data-current={number === current ? "true" : undefined}>
               <button type="button" aria-pressed={number === current} data-testid="terminal-tab" onClick={() => show(number)}>
@@ -82,6 +83,7 @@ export function Terminals({ slug }: { readonly slug: string }) {
               <input type="checkbox" checked={preferences.screenReader} onChange={(event) => change({ ...preferences, screenReader: event.currentTarget.checked })} />
               Read the screen out
             </label>
+            <p class="muted">Ctrl+F6 leaves the terminal. Ctrl+C copies while something is selected.</p>
           </div>
         </details>
       </div>
@@ -94,6 +96,7 @@ export function Terminals({ slug }: { readonly slug: string }) {
           preferences={preferences}
           onTitle={(title) => setTitles((all) => ({ ...all, [number]: title }))}
           onOver={() => remove(number)}
+          onLeave={() => bar.current?.querySelector<HTMLElement>("[aria-pressed=true]")?.focus()}
         />
       ))}
       {tabs.length === 0 && <p class="empty muted">No terminal is open. The plus above opens one.</p>}

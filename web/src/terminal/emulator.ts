@@ -4,6 +4,7 @@ import "@xterm/xterm/css/xterm.css";
 import { FitAddon } from "@xterm/addon-fit";
 import { type ITheme, Terminal } from "@xterm/xterm";
 import { allowedLink, cleanTitle, clipboardWrite } from "./escapes";
+import { keyMeaning, withCtrl } from "./keys";
 import type { Screen } from "./link";
 import { adoptStyles } from "./styles";
 
@@ -13,6 +14,8 @@ export interface EmulatorEvents {
   title(title: string): void;
   /** The target of the link under the pointer; undefined when it leaves. */
   hovered(target: string | undefined): void;
+  /** The person wants the keyboard back for the page. */
+  left(): void;
   /** A program wants to write this to the clipboard. */
   clipboard(text: string): void;
 }
@@ -66,6 +69,21 @@ export function createEmulator(place: HTMLElement, screenReader: boolean, events
   terminal.open(place);
   const leaveStyles = adoptStyles(place);
 
+  terminal.attachCustomKeyEventHandler((event) => {
+    switch (keyMeaning(event, terminal.hasSelection())) {
+      case "copy":
+        // The browser copies; the next Ctrl-C is for the program again.
+        setTimeout(() => terminal.clearSelection());
+        return false;
+      case "leave":
+        event.preventDefault();
+        events.left();
+        return false;
+      case "program":
+        return true;
+    }
+  });
+
   let ctrl = false;
   const encoder = new TextEncoder();
   terminal.onData((data) => {
@@ -114,13 +132,6 @@ export function createEmulator(place: HTMLElement, screenReader: boolean, events
       leaveStyles();
     },
   };
-}
-
-/** Ctrl-A is 1, and so on; what has no control character stays as it is. */
-export function withCtrl(character: string): string {
-  const code = character.toUpperCase().charCodeAt(0);
-  if (code >= 0x40 && code < 0x60) return String.fromCharCode(code & 0x1f);
-  return character === " " ? "\0" : character;
 }
 
 function theme(): ITheme {

@@ -13,14 +13,16 @@ interface PaneProps {
   readonly preferences: Preferences;
   readonly onTitle: (title: string) => void;
   readonly onOver: () => void;
+  /** The keyboard goes back to the page. */
+  readonly onLeave: () => void;
 }
 
-export function TerminalPane({ slug, number, shown, preferences, onTitle, onOver }: PaneProps) {
+export function TerminalPane({ slug, number, shown, preferences, onTitle, onOver, onLeave }: PaneProps) {
   const place = useRef<HTMLDivElement>(null);
   const emulator = useRef<Emulator | undefined>(undefined);
   const link = useRef<TerminalLink | undefined>(undefined);
-  const current = useRef({ preferences, onTitle });
-  current.current = { preferences, onTitle };
+  const current = useRef({ preferences, onTitle, onLeave });
+  current.current = { preferences, onTitle, onLeave };
   const [state, setState] = useState<LinkState>({ kind: "connecting" });
   const [note, setNote] = useState<string>();
   const [target, setTarget] = useState<string>();
@@ -40,6 +42,7 @@ export function TerminalPane({ slug, number, shown, preferences, onTitle, onOver
           resized: () => link.current?.resized(),
           title: (title) => current.current.onTitle(title),
           hovered: setTarget,
+          left: () => current.current.onLeave(),
           clipboard: (text) => {
             if (!current.current.preferences.clipboard) return setNote("A program wanted to write to your clipboard. Options can allow it.");
             void navigator.clipboard?.writeText(text).then(
