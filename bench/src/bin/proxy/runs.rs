@@ -21,7 +21,7 @@ pub(crate) async fn measure(stage: &Stage, table: &mut Table, small: bool) -> an
     for count in [1, 3, 10, 50, 100] {
         let Some(chosen) = ideas.get(..count) else { continue };
         let begin = Instant::now();
-        let done = join_all(chosen.iter().map(|idea| whole(stage, idea, true))).await;
+        let done = join_all(chosen.iter().map(|idea| whole(stage, idea, count))).await;
         let whole = done.iter().filter(|outcome| matches!(outcome, Ok(true))).count();
         let problem = done.into_iter().find_map(Result::err).map(|error| format!("; {error:#}")).unwrap_or_default();
         let took = begin.elapsed().as_secs_f64();
@@ -45,14 +45,15 @@ async fn viewers(stage: &Stage, table: &mut Table, ideas: &[Idea], count: usize)
         join_all(sockets.iter_mut().map(|(_, socket)| socket.until(|told| Ok(told.kind == "subscribed")))).await;
     let attached = begin.elapsed().as_secs_f64();
     let lost = subscribed.iter().filter(|outcome| outcome.is_err()).count();
+    let viewed = format!("ticks {EVENTS} {EVERY} viewers");
     let mut speakers = Vec::new();
     let begin = Instant::now();
     for idea in ideas {
         let mut socket = Socket::open(stage).await?;
-        socket.chat(idea, &format!("ticks {EVENTS} {EVERY}")).await?;
+        socket.chat(idea, &viewed).await?;
         speakers.push(socket);
     }
-    let done = join_all(sockets.iter_mut().map(|(_, socket)| complete(socket))).await;
+    let done = join_all(sockets.iter_mut().map(|(_, socket)| complete(socket, &viewed))).await;
     let whole = done.iter().filter(|outcome| matches!(outcome, Ok(true))).count();
     let problem = done.into_iter().find_map(Result::err).map(|error| format!("; {error:#}")).unwrap_or_default();
     let remark = format!(
@@ -66,27 +67,23 @@ async fn viewers(stage: &Stage, table: &mut Table, ideas: &[Idea], count: usize)
 }
 
 /// Sends a turn and sees all of it.
-async fn whole(stage: &Stage, idea: &Idea, subscribe: bool) -> anyhow::Result<bool> {
+async fn whole(stage: &Stage, idea: &Idea, round: usize) -> anyhow::Result<bool> {
     let mut socket = Socket::open(stage).await?;
-    if subscribe {
-        socket.subscribe(idea).await?;
-    }
-    socket.chat(idea, &format!("ticks {EVENTS} {EVERY}")).await?;
-    complete(&mut socket).await
+    socket.subscribe(idea).await?;
+    let message = format!("ticks {EVENTS} {EVERY} {round}");
+    socket.chat(idea, &message).await?;
+    complete(&mut socket, &message).await
 }
 
-/// Whether all events of the turn that was just sent come, in order. Earlier turns may be told before.
-async fn complete(socket: &mut Socket) -> anyhow::Result<bool> {
+/// Whether all events of the turn of `message` come, in order. Earlier turns may be told before.
+async fn complete(socket: &mut Socket, message: &str) -> anyhow::Result<bool> {
     let mut counter = Counter::default();
     let mut ours = false;
     socket
         .until(|told| {
             match &*told.kind {
-                "claude:user" => {
-                    counter = Counter::default();
-                    ours = true;
-                }
-                "claude:text" => counter.text(&told.text),
+                "claude:user" => ours = told.text == message,
+                "claude:text" if ours => counter.text(&told.text),
                 _ => {}
             }
             Ok(told.kind == "claude:result" && ours && counter.count == EVENTS)
