@@ -12,6 +12,7 @@ mod runs;
 mod socket;
 mod stage;
 mod stream;
+mod terminal;
 
 use std::path::PathBuf;
 
@@ -25,7 +26,7 @@ struct Args {
     /// The proxy to measure; by default the one beside this program.
     #[arg(long)]
     proxy: Option<PathBuf>,
-    /// Only these groups: stream, latency, runs, memory, http.
+    /// Only these groups: stream, latency, runs, memory, http, terminal.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Smaller numbers, to try the benchmark itself; the figures say nothing.
@@ -42,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
     let agent = beside.join("bench-agent");
     let wanted = |group: &str| args.only.is_empty() || args.only.iter().any(|only| only == group);
     let mut table = Table::default();
-    for group in ["memory", "stream", "latency", "http", "runs"] {
+    for group in ["memory", "stream", "latency", "http", "terminal", "runs"] {
         if !wanted(group) {
             continue;
         }
@@ -53,6 +54,7 @@ async fn main() -> anyhow::Result<()> {
             "stream" => stream::measure(&stage, &mut table, args.small).await,
             "latency" => latency::measure(&stage, &mut table, args.small).await,
             "http" => http::measure(&stage, &mut table, args.small).await,
+            "terminal" => terminal::measure(&stage, &mut table, args.small).await,
             _ => runs::measure(&stage, &mut table, args.small).await,
         };
         done.with_context(|| format!("{group}; the proxy's log: {}", stage.log()))?;

@@ -63,6 +63,8 @@ impl Stage {
                 ("IDEAS_BASE_PATH", &sshd.home().join("ideas").display().to_string()),
                 ("ALLOWED_ORIGINS", &format!("http://127.0.0.1:{port}")),
                 ("LOG_FORMAT", "text"),
+                // tmux shows the screen now and then, not every byte.
+                ("TERMINAL", "plain"),
                 ("LOG_LEVEL", "warn"),
             ])
             .stdin(Stdio::null())
