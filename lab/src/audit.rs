@@ -1,17 +1,22 @@
-//! The API server's audit log, read as what it is kept for: who wrote what.
+//! The API server's audit log, read as what it is kept for: who wrote what, and of some what they read.
 
 use std::path::Path;
 
 use anyhow::Context;
 use serde::Deserialize;
 
-/// A write that the API server has answered.
+/// The group whose reads are in the log too.
+pub const AUDITED_GROUP: &str = "catalyst-lab:audited";
+
+/// A request that the API server has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
+pub struct Request {
     /// Who asked, for example `system:serviceaccount:catalyst-system:catalyst-operator`.
     pub user: String,
-    /// `create`, `update`, `patch`, `delete` or `deletecollection`.
+    /// `create`, `update`, `patch`, `delete` or `deletecollection`; of those in [`AUDITED_GROUP`] also `get`, `list`, `watch`.
     pub verb: String,
+    /// The API group; empty for the core's.
+    pub group: String,
     /// Plural, with its subresource, for example `deployments` or `catalystinstances/status`.
     pub resource: String,
     /// Empty for what belongs to no namespace.
@@ -28,7 +33,17 @@ pub struct Write {
 ///
 /// # Errors
 /// When the log cannot be read, or a whole line of it is not an audit event.
-pub fn writes(log: &Path) -> anyhow::Result<Vec<Write>> {
+pub fn writes(log: &Path) -> anyhow::Result<Vec<Request>> {
+    let mut all = requests(log)?;
+    all.retain(|request| !matches!(request.verb.as_str(), "get" | "list" | "watch"));
+    Ok(all)
+}
+
+/// All requests of the audit log, oldest first. A last line that is still being written is left out.
+///
+/// # Errors
+/// When the log cannot be read, or a whole line of it is not an audit event.
+pub fn requests(log: &Path) -> anyhow::Result<Vec<Request>> {
     let text = std::fs::read_to_string(log).with_context(|| format!("read the audit log {}", log.display()))?;
     let whole = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
     whole
@@ -54,8 +69,9 @@ struct User {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct ObjectRef {
+    api_group: String,
     resource: String,
     subresource: String,
     namespace: String,
@@ -67,19 +83,23 @@ struct ResponseStatus {
     code: u16,
 }
 
-fn parse(line: &str) -> anyhow::Result<Option<Write>> {
+fn parse(line: &str) -> anyhow::Result<Option<Request>> {
     let event: Event = serde_json::from_str(line).context("not an audit event")?;
-    let writes = matches!(event.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
-    let (Some(object), true, "ResponseComplete") = (event.object_ref, writes, event.stage.as_str()) else {
-        return Ok(None);
+    let answered = match event.verb.as_str() {
+        "create" | "update" | "patch" | "delete" | "deletecollection" | "get" | "list" => "ResponseComplete",
+        // That of a watch that goes on comes with its end.
+        "watch" => "ResponseStarted",
+        _ => return Ok(None),
     };
+    let (Some(object), true) = (event.object_ref, answered == event.stage) else { return Ok(None) };
     let resource = match object.subresource.as_str() {
         "" => object.resource,
         subresource => format!("{}/{subresource}", object.resource),
     };
-    Ok(Some(Write {
+    Ok(Some(Request {
         user: event.user.username,
         verb: event.verb,
+        group: object.api_group,
         resource,
         namespace: object.namespace,
         name: object.name,

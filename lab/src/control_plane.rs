@@ -13,7 +13,7 @@ use rand::Rng;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Mutex;
 
-use crate::audit::{self, Write};
+use crate::audit::{self, Request};
 use crate::components::Plane;
 use crate::parts::{self, Built, Part};
 use crate::progress::Progress;
@@ -176,8 +176,16 @@ impl ControlPlane {
     ///
     /// # Errors
     /// When the audit log cannot be read.
-    pub fn writes(&self) -> anyhow::Result<Vec<Write>> {
+    pub fn writes(&self) -> anyhow::Result<Vec<Request>> {
         audit::writes(&self.audit_log)
+    }
+
+    /// All writes so far, and the reads of those in [`audit::AUDITED_GROUP`], oldest first.
+    ///
+    /// # Errors
+    /// When the audit log cannot be read.
+    pub fn requests(&self) -> anyhow::Result<Vec<Request>> {
+        audit::requests(&self.audit_log)
     }
 
     /// Kills the API server, as a crash would; clients see refused connections until [`ControlPlane::start_api_server`].

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use tokio::process::Command;
 
 use crate::assignment::{self, Assignment};
-use crate::audit::{self, Write};
+use crate::audit::{self, Request};
 use crate::cgroup::Cgroups;
 use crate::cluster::{Cluster, Programs};
 use crate::network::Network;
@@ -199,7 +199,7 @@ impl Lab {
     ///
     /// # Errors
     /// When there is no audit log.
-    pub fn writes(&self) -> anyhow::Result<Vec<Write>> {
+    pub fn writes(&self) -> anyhow::Result<Vec<Request>> {
         audit::writes(&self.audit_log())
     }
 

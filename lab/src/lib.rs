@@ -27,7 +27,7 @@ mod readiness;
 mod status;
 pub mod vm;
 
-pub use audit::Write;
+pub use audit::{AUDITED_GROUP, Request};
 pub use control_plane::{ControlPlane, ControlPlaneOptions};
 pub use lab::Lab;
 pub use network::Network;
