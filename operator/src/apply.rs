@@ -14,7 +14,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod},
+    core::v1::{ConfigMap, Pod, Secret},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -109,7 +109,7 @@ impl Applier {
     }
 
     /// Applies everything that is desired and prunes the rest. The policy comes before the pods that it confines, the
-    /// settings before the pods that read them, and the Ingress last, when there is something to lead to.
+    /// settings before the pods that read them, and the way in last, when there is something to lead to.
     ///
     /// # Errors
     /// The API server could not be used, or an object changed hands meanwhile: try again later. What it refuses for good is
@@ -126,8 +126,8 @@ impl Applier {
             mut deployment,
             service,
             ingress,
-            http_route: _,
-            disruption_budget: _,
+            http_route,
+            disruption_budget,
             config,
             known_hosts,
             network_policy,
@@ -145,7 +145,15 @@ impl Applier {
             let hash = scaling::prepare(&mut deployment, live.get::<Deployment>(name.as_str()))?;
             self.hashed(deployment, hash, namespace, live, &mut applied).await?;
         }
-        self.wanted_or_pruned(ingress, name.as_str(), namespace, live, &mut applied).await?;
+        self.wanted_or_pruned(disruption_budget, name.as_str(), namespace, live, &mut applied).await?;
+        // Another way in is there before the one so far goes.
+        if http_route.is_some() {
+            self.wanted_or_pruned(http_route, name.as_str(), namespace, live, &mut applied).await?;
+            self.wanted_or_pruned(ingress, name.as_str(), namespace, live, &mut applied).await?;
+        } else {
+            self.wanted_or_pruned(ingress, name.as_str(), namespace, live, &mut applied).await?;
+            self.wanted_or_pruned(http_route, name.as_str(), namespace, live, &mut applied).await?;
+        }
         Ok(applied)
     }
 
@@ -161,6 +169,26 @@ impl Applier {
             Ok(created) => Ok(Some(created)),
             Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => Ok(None),
             Err(error) => Err(ApplyError::new(K::KIND, &object.name_any(), error)),
+        }
+    }
+
+    /// Removes a Secret that we generated. One that is somebody else's, or is gone, stays as it is.
+    ///
+    /// # Errors
+    /// The API server could not be used.
+    pub async fn remove_secret(&self, namespace: &str, name: &str, owner: &str) -> Result<(), ApplyError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let failed = |error| ApplyError::new(Secret::KIND, name, error);
+        let Some(found) = api.get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
+        if !decide::ours(&found.metadata, owner) {
+            return Ok(());
+        }
+        let preconditions = Some(Preconditions { uid: found.metadata.uid, resource_version: None });
+        self.metrics.wrote(Secret::KIND, "delete");
+        match api.delete(name, &DeleteParams { preconditions, ..DeleteParams::background() }).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(failed(error)),
         }
     }
 

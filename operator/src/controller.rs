@@ -3,13 +3,13 @@
 //! Invariants: one instance is never reconciled twice at the same time; instances wait for nobody's failure but their own.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use kube::{
     Client, ResourceExt,
     runtime::{
@@ -29,10 +29,12 @@ use crate::{
     backoff::Backoff,
     events::Announcer,
     fetch::Fetcher,
+    hosts::HostClaims,
     metrics::{Metrics, Phase},
+    names::Target,
     prober::{Prober, ProberSettings},
     publish::Publisher,
-    reconcile::{Outcome, ReconcileError, Steps, Target},
+    reconcile::{Outcome, ReconcileError, Steps},
     triggers::{Scope, SecretUses, Watched, instances, surroundings},
     validated::Defaults,
 };
@@ -68,6 +70,8 @@ struct Shared {
     steps: Steps,
     slots: Semaphore,
     memories: Mutex<HashMap<Target, Memory>>,
+    /// Instances that something asks to look at, and that wait for their pass.
+    waiting: Mutex<HashSet<Target>>,
     metrics: Arc<Metrics>,
 }
 
@@ -88,6 +92,7 @@ pub async fn run(
 ) {
     let (ended, looks) = mpsc::channel(LOOKS_WAITING);
     let uses = SecretUses::default();
+    let claims = HostClaims::default();
     let shared = Arc::new(Shared {
         steps: Steps {
             fetcher: Fetcher::new(client.clone()),
@@ -96,10 +101,12 @@ pub async fn run(
             prober: Prober::new(settings.prober, Arc::clone(&metrics), ended),
             announcer: Announcer::new(client.clone(), &settings.identity),
             uses: uses.clone(),
+            claims: claims.clone(),
             defaults: settings.defaults,
         },
         slots: Semaphore::new(usize::from(settings.concurrency)),
         memories: Mutex::default(),
+        waiting: Mutex::default(),
         metrics,
     });
     let namespaces: Vec<Option<String>> =
@@ -115,8 +122,12 @@ pub async fn run(
         ended_in.push((scope.namespace.clone(), ended));
         let looks = stream::unfold(looks, |mut looks| async { looks.recv().await.map(|target| (target, looks)) });
         let looks = looks.map(|target: Target| Ok(ObjectRef::new(&target.name).within(&target.namespace)));
-        let queue =
-            stream::select(instances(&scope, writer), stream::select(surroundings(&scope, &uses, &reader), looks));
+        let queue = stream::select(
+            instances(&scope, writer),
+            stream::select(surroundings(&scope, &uses, &claims, &reader), looks),
+        );
+        let noting = Arc::clone(&shared);
+        let queue = queue.inspect_ok(move |instance| noting.asked_for(instance));
         let queue = queue.take_until(stop.clone().cancelled_owned());
         let config = controller::Config::default().concurrency(settings.concurrency);
         let passes = applier(pass, retry, Arc::clone(&shared), reader, queue, config);
@@ -198,6 +209,7 @@ fn retry(_: Arc<Watched>, failed: &Failed, _: Arc<Shared>) -> Action {
 impl Shared {
     async fn pass(&self, target: Target) -> Passed {
         let Ok(_slot) = self.slots.acquire().await else { return Ok(Action::await_change()) };
+        self.waits(|waiting| waiting.remove(&target));
         let _running = self.metrics.reconcile_begins();
         let begun = Instant::now();
         let outcome = match tokio::time::timeout(PASS_DEADLINE, self.steps.reconcile(&target)).await {
@@ -214,6 +226,18 @@ impl Shared {
                 Err(self.failed(&target, error).await)
             }
         }
+    }
+
+    fn asked_for(&self, instance: &ObjectRef<Watched>) {
+        let namespace = instance.namespace.clone().unwrap_or_default();
+        self.waits(|waiting| waiting.insert(Target { namespace, name: instance.name.clone() }));
+    }
+
+    fn waits(&self, change: impl FnOnce(&mut HashSet<Target>) -> bool) {
+        // As for the memories.
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut waiting);
+        self.metrics.waiting(waiting.len());
     }
 
     fn ended(&self, target: &Target, outcome: Outcome) -> Action {
@@ -269,7 +293,9 @@ impl Shared {
 
     fn forget(&self, target: &Target) {
         let memory = self.memories().remove(target);
+        self.waits(|waiting| waiting.remove(target));
         self.steps.uses.forget(&target.namespace, &target.name);
+        self.steps.claims.want(target, None);
         if let Some(memory) = memory {
             self.steps.prober.forget(&memory.uid);
             self.metrics.phase_changed(memory.phase, None);

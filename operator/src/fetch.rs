@@ -8,6 +8,7 @@ mod view;
 use std::{future::Future, time::Duration};
 
 use crate::{
+    build::HTTPRoute,
     container::{CATALYST_SECRET, COOKIE_SECRET},
     crd::CatalystInstance,
     live::{Kinded, Live},
@@ -15,13 +16,11 @@ use crate::{
     observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SecretText, SshKeySecret},
     words::words,
 };
-use k8s_openapi::{
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, Pod, Secret, Service},
-        networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
-    },
-    jiff::Timestamp,
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod, Secret, Service},
+    networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client,
@@ -31,9 +30,7 @@ use kube::{
 
 /// No single read takes longer.
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
-/// How long after its pods became ready an instance's server is listened to for what it finds only then.
-const NEWS: Duration = Duration::from_secs(60);
-/// Lines of a ready pod's log that are looked through for that.
+/// Lines of a ready pod's log that are looked through for its word on the ideas folder.
 const NEWS_LINES: i64 = 500;
 /// Lines of a pod's log that are looked through for its word on the VM.
 const LOG_LINES: i64 = 40;
@@ -114,11 +111,11 @@ impl Fetcher {
         }))
     }
 
-    /// Everything else that one pass needs to know, except what SSH shows.
+    /// Everything else that one pass needs to know, except what SSH shows. `listen`: also what a server says that is ready.
     ///
     /// # Errors
     /// Something could not be read; which, says the error.
-    pub async fn everything(&self, instance: &CatalystInstance) -> Result<(Fetched, Live), FetchError> {
+    pub async fn everything(&self, instance: &CatalystInstance, listen: bool) -> Result<(Fetched, Live), FetchError> {
         let namespace = instance.metadata.namespace.as_deref().unwrap_or_default();
         let owner = instance.metadata.uid.as_deref().unwrap_or_default();
         let references = References::of(instance);
@@ -151,6 +148,15 @@ impl Fetcher {
             fetched.deployment = mine.then(|| view::deployment(&deployment));
             live.insert::<Deployment>(deployment.metadata);
         }
+        let (route, budget, gateway_api) = futures::try_join!(
+            self.metadata::<HTTPRoute>(namespace, name.as_str()),
+            self.metadata::<PodDisruptionBudget>(namespace, name.as_str()),
+            self.gateway_api(instance.spec.gateway.is_some()),
+        )?;
+        fetched.gateway_api = gateway_api;
+        // Where the cluster knows no routes there is none.
+        route.into_iter().for_each(|meta| live.insert::<HTTPRoute>(meta));
+        budget.into_iter().for_each(|meta| live.insert::<PodDisruptionBudget>(meta));
         service.into_iter().for_each(|meta| live.insert::<Service>(meta));
         ingress.into_iter().for_each(|meta| live.insert::<Ingress>(meta));
         config.into_iter().for_each(|config| live.insert::<ConfigMap>(config.metadata));
@@ -168,7 +174,7 @@ impl Fetcher {
         if let Some(deployment) = &fetched.deployment {
             if !view::settled(deployment) {
                 fetched.pods = self.pods(namespace, &name).await?;
-            } else if deployment.available > 0 && may_have_news(instance) {
+            } else if deployment.available > 0 && listen {
                 fetched.ideas_path = self.word_on_ideas_path(namespace, &name).await?;
             }
         }
@@ -224,6 +230,14 @@ impl Fetcher {
         Ok(Some(self.metadata::<Secret>(namespace, name).await?.is_some()))
     }
 
+    /// Whether the cluster knows HTTPRoutes.
+    async fn gateway_api(&self, wanted: bool) -> Result<Option<bool>, FetchError> {
+        if !wanted {
+            return Ok(None);
+        }
+        Ok(Some(bounded("the Gateway API", served::<HTTPRoute>(&self.client)).await?))
+    }
+
     async fn ingress_classes(&self, wanted: bool) -> Result<Option<Vec<IngressClass>>, FetchError> {
         if !wanted {
             return Ok(None);
@@ -272,21 +286,25 @@ impl Fetcher {
 
     async fn metadata<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, FetchError> {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        let found = bounded(&format!("{} {name}", K::KIND), api.get_metadata_opt(name)).await?;
-        Ok(found.map(|partial| partial.metadata))
+        match bounded(&format!("{} {name}", K::KIND), api.get_metadata(name)).await {
+            Ok(partial) => Ok(Some(partial.metadata)),
+            // Of a kind that the cluster does not know there is nothing either, which is said in another way.
+            Err(FetchError::Api { source, .. }) if is_absent(&source) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
-/// Whether the server may have found something that status does not say yet, or not any more: it became ready a moment ago,
-/// or something was the matter with it. At rest nothing is asked.
-#[must_use]
-pub fn may_have_news(instance: &CatalystInstance) -> bool {
-    let conditions = instance.status.iter().flat_map(|status| &status.conditions);
-    let mut ready = conditions.filter(|condition| condition.type_ == crate::status::READY);
-    ready.next().is_none_or(|ready| {
-        let since = Timestamp::now().duration_since(ready.last_transition_time.0);
-        ready.status != "True" || Duration::try_from(since).unwrap_or_default() < NEWS
-    })
+/// Whether the API server serves a kind: its CRD may come and go while we run.
+///
+/// # Errors
+/// It could not be asked.
+pub async fn served<K: Kinded>(client: &Client) -> Result<bool, kube::Error> {
+    match client.list_api_group_resources(&K::api_version(&())).await {
+        Ok(list) => Ok(list.resources.iter().any(|resource| resource.kind == K::KIND)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 async fn bounded<T>(what: &str, read: impl Future<Output = Result<T, kube::Error>>) -> Result<T, FetchError> {
@@ -295,6 +313,10 @@ async fn bounded<T>(what: &str, read: impl Future<Output = Result<T, kube::Error
         Ok(Err(source)) => Err(FetchError::Api { what: what.to_owned(), source: Box::new(source) }),
         Err(_) => Err(FetchError::TimedOut { what: what.to_owned() }),
     }
+}
+
+fn is_absent(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 fn is_forbidden(error: &kube::Error) -> bool {

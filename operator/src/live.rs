@@ -8,10 +8,13 @@ use k8s_openapi::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Secret, Service},
         networking::v1::{Ingress, NetworkPolicy},
+        policy::v1::PodDisruptionBudget,
     },
 };
 use kube::{Resource, api::ObjectMeta};
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::build::HTTPRoute;
 
 /// A kind of which an instance has objects, with its name known at compile time; and what reading and writing one takes.
 pub trait Kinded:
@@ -24,7 +27,7 @@ pub trait Kinded:
 macro_rules! kinded {
     ($($kind:ident),+) => { $(impl Kinded for $kind { const KIND: &'static str = stringify!($kind); })+ };
 }
-kinded!(Deployment, Service, Ingress, ConfigMap, NetworkPolicy, Secret);
+kinded!(Deployment, Service, Ingress, HTTPRoute, ConfigMap, NetworkPolicy, PodDisruptionBudget, Secret);
 
 /// The metadata of every object with a name of ours, managed fields included.
 #[derive(Debug, Default)]

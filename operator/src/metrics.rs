@@ -66,6 +66,7 @@ pub struct Metrics {
     writes: Family<Write, Counter>,
     instances: Family<InPhase, Gauge>,
     running: Gauge,
+    waiting: Gauge,
     leader: Gauge,
     ssh_checks: Family<Outcome, Counter<u64, AtomicU64>>,
 }
@@ -91,6 +92,12 @@ impl Default for Metrics {
             ),
             instances: registered(&mut registry, "instances", "Instances by phase", Family::default()),
             running: registered(&mut registry, "reconciles_running", "Reconciles running now", Gauge::default()),
+            waiting: registered(
+                &mut registry,
+                "queue_depth",
+                "Instances that wait for their reconcile",
+                Gauge::default(),
+            ),
             leader: registered(&mut registry, "leader", "1 while this operator holds the Lease", Gauge::default()),
             ssh_checks: registered(&mut registry, "ssh_checks", "SSH checks of dev-VMs by result", Family::default()),
             registry,
@@ -161,6 +168,11 @@ impl Metrics {
         if let Some(to) = to {
             self.instances.get_or_create(&InPhase { phase: to.label() }).inc();
         }
+    }
+
+    /// How many instances wait for their reconcile.
+    pub fn waiting(&self, instances: usize) {
+        self.waiting.set(i64::try_from(instances).unwrap_or(i64::MAX));
     }
 
     /// Whether this operator leads.

@@ -7,6 +7,15 @@ pub const INSTANCE_LABEL: &str = "catalyst.dev/instance";
 /// The container's name in the pod.
 pub const CONTAINER: &str = "catalyst";
 
+/// An instance by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// A name that fits: a DNS label of at most [`MAX_NAME_LENGTH`] characters that begins with a letter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InstanceName(String);
@@ -45,6 +54,11 @@ impl InstanceName {
     /// The Secret with the generated SSH key, unless the spec names another.
     pub fn ssh_key(&self) -> String {
         format!("{}-ssh-key", self.0)
+    }
+
+    /// The Secret with the SSH key that is to take the other's place.
+    pub fn next_ssh_key(&self) -> String {
+        format!("{}-ssh-key-next", self.0)
     }
 
     /// The NetworkPolicy.

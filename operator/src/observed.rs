@@ -24,6 +24,10 @@ pub struct Fetched {
     pub settings: Option<BTreeMap<String, String>>,
     /// Whether the Secret that `ingress.tls` names exists; `None`: none is named.
     pub tls_secret: Option<bool>,
+    /// `namespace/name` of an Ingress that had the Ingress's host first.
+    pub host_taken_by: Option<String>,
+    /// Whether the cluster knows HTTPRoutes; `None`: none is wanted.
+    pub gateway_api: Option<bool>,
     /// What the server last logged against the ideas folder on the VM; looked for only where it may be new.
     pub ideas_path: Option<String>,
     /// The Deployment's own report, if it exists.
@@ -109,7 +113,7 @@ pub struct SshKeySecret {
 /// An object that carries the name of one of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Child {
-    /// `Deployment`, `Service`, `Ingress`, `ConfigMap` or `NetworkPolicy`.
+    /// `Deployment`, `Service`, `Ingress`, `HTTPRoute`, `ConfigMap`, `NetworkPolicy` or `PodDisruptionBudget`.
     pub kind: String,
     /// Its name.
     pub name: String,

@@ -74,7 +74,9 @@ pub struct Look {
 }
 
 impl Look {
-    fn is_good(&self) -> bool {
+    /// Whether it came to being signed in.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
         matches!(&self.observation, Some(SshObservation { outcome: Ok(()), .. }))
     }
 }
@@ -190,9 +192,10 @@ impl<T: Send + 'static> Prober<T> {
         look.and_then(|entry| entry.look.as_ref()).map(|look| look.addresses.clone()).unwrap_or_default()
     }
 
-    /// Forgets an instance that is gone.
+    /// Forgets an instance that is gone, with all that was asked for it (`UID/…`); or one such question.
     pub fn forget(&self, uid: &str) {
-        lock(&self.entries).remove(uid);
+        let of_it = |key: &str| key.strip_prefix(uid).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        lock(&self.entries).retain(|key, _| !of_it(key));
     }
 
     fn begin(&self, uid: String, identity: String, question: Question, target: T) {

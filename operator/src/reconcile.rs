@@ -1,5 +1,6 @@
 //! One pass over one instance: fetch, trust, validate, build, apply, look, status. Reads as the list of its steps.
 
+mod rotate;
 mod steps;
 
 use std::time::Duration;
@@ -12,7 +13,9 @@ use crate::{
     crd::{CatalystInstance, CatalystInstanceStatus},
     events::Announcer,
     fetch::{FetchError, Fetcher, Read},
+    hosts::HostClaims,
     metrics::Phase,
+    names::Target,
     prober::Prober,
     publish::{PublishError, Publisher},
     reason::{Reason, Severity},
@@ -36,17 +39,10 @@ pub struct Steps {
     pub announcer: Announcer,
     /// Which instance uses which Secret.
     pub uses: SecretUses,
+    /// Which Ingress claims which host.
+    pub claims: HostClaims,
     /// What the operator's release brings.
     pub defaults: Defaults,
-}
-
-/// An instance by name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Target {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
 }
 
 /// How a pass ended.
@@ -118,11 +114,11 @@ impl Steps {
         // Before anything is read: a Secret that is created after the read triggers another pass.
         self.uses.note(&instance);
         if paused(&instance) {
-            return self.report_paused(&instance).await;
+            return self.report_paused(&instance, target).await;
         }
         self.acknowledge(&mut instance).await?;
-        let (mut fetched, live) = self.fetch(&instance).await?;
-        let valid = match self.validate(&mut instance, &mut fetched).await? {
+        let (mut fetched, live) = self.fetch(&instance, target).await?;
+        let (valid, rotation) = match self.validate(&mut instance, &mut fetched, target).await? {
             Ok(valid) => valid,
             Err(findings) => return self.report_findings(&instance, target, &findings).await,
         };
@@ -134,6 +130,7 @@ impl Steps {
             self.note_facts(&instance, facts).await?;
             return Ok(self.outcome(&instance, phase_before(&instance), again));
         }
+        let again = [again, rotation].into_iter().flatten().min();
         self.report(&instance, &verdict, facts, again).await
     }
 

@@ -1,13 +1,17 @@
 //! Makes the Secrets that an instance lacks: fresh random values, created by POST and never written again.
 
 use catalyst_ssh::KeyProblem;
-use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ObjectReference, Secret},
+};
 use kube::{Resource, ResourceExt};
 
 use crate::{
     apply::{Applier, ApplyError},
     build::secret,
     hex::hex,
+    observed::SshKeySecret,
     validated::{MissingSecret, ValidatedInstance},
 };
 
@@ -64,6 +68,34 @@ pub async fn generate(
         }
     }
     Ok(generated)
+}
+
+/// Generates the key that is to take the other's place; its line for authorized_keys, or `None` if somebody was quicker.
+///
+/// # Errors
+/// See [`GenerateError`].
+pub async fn next_key(applier: &Applier, instance: &ValidatedInstance) -> Result<Option<String>, GenerateError> {
+    let comment = format!("catalyst-{}-{}", instance.namespace, instance.name);
+    let key = catalyst_ssh::generate_ed25519(&comment)?;
+    let line = format!("{} {}", crate::status::KEY_OPTIONS, key.public_openssh.trim_end());
+    let secret = secret::next_ssh_key(instance, key.private_openssh, key.public_openssh);
+    Ok(applier.create(&secret, &instance.namespace).await?.map(|_| line))
+}
+
+/// Puts a key into the place of the one in use, whose Secret is gone.
+///
+/// # Errors
+/// See [`GenerateError`].
+pub async fn promoted_key(
+    applier: &Applier,
+    instance: &ValidatedInstance,
+    key: &SshKeySecret,
+) -> Result<(), GenerateError> {
+    let mut secret = secret::ssh_key(instance, String::new(), String::new());
+    let entries = key.entries.iter().map(|(entry, value)| (entry.clone(), ByteString(value.expose().to_vec())));
+    secret.data = Some(entries.collect());
+    applier.create(&secret, &instance.namespace).await?;
+    Ok(())
 }
 
 /// 256 bits from the operating system, in hexadecimal.

@@ -23,6 +23,8 @@ use crate::{
     validated::{Finding, KeyState, ValidatedInstance},
 };
 
+/// How long after its pods became ready an instance's server is listened to for what it finds only then.
+const NEWS: Duration = Duration::from_secs(60);
 /// Longest condition message, in characters.
 const LONGEST_MESSAGE: usize = 2048;
 /// Options of the line for authorized_keys: the key may run commands and terminals, and nothing else.
@@ -101,6 +103,17 @@ pub fn facts_alone(before: &CatalystInstanceStatus, facts: Facts<'_>, now: Times
     let mut status = before.clone();
     note(&mut status, facts, now);
     status
+}
+
+/// Whether a server that is ready may have found something that status does not say yet, or not any more: it became ready a
+/// moment ago, or something was the matter with it. At rest nothing is asked.
+#[must_use]
+pub fn may_have_news(status: Option<&CatalystInstanceStatus>, now: Timestamp) -> bool {
+    let mut ready = status.into_iter().flat_map(|status| &status.conditions).filter(|told| told.type_ == READY);
+    ready.next().is_none_or(|ready| {
+        let since = Duration::try_from(now.duration_since(ready.last_transition_time.0)).unwrap_or_default();
+        ready.status != "True" || since < NEWS
+    })
 }
 
 fn note(status: &mut CatalystInstanceStatus, facts: Facts<'_>, now: Timestamp) {

@@ -1,12 +1,13 @@
 //! What makes an instance be looked at again: itself, its objects, its pods, and Secrets that it refers to.
 //!
-//! All watches are of metadata, stripped of managed fields, and none but that of the instances themselves is kept: an event
-//! is turned into the name of an instance and forgotten. So unrelated objects cost no memory.
+//! All watches but that of Ingresses are of metadata, stripped of managed fields, and none but that of the instances themselves
+//! is kept: an event is turned into the name of an instance and forgotten. So unrelated objects cost no memory.
 
 use std::{
     collections::{HashMap, HashSet},
     fmt::Debug,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures::{
@@ -19,6 +20,7 @@ use k8s_openapi::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Pod, Secret, Service},
         networking::v1::{Ingress, NetworkPolicy},
+        policy::v1::PodDisruptionBudget,
     },
 };
 use kube::{
@@ -33,7 +35,9 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use crate::{
+    build::HTTPRoute,
     crd::CatalystInstance,
+    hosts::HostClaims,
     names::{INSTANCE_LABEL, References},
 };
 
@@ -150,15 +154,17 @@ pub fn instances(scope: &Scope, writer: Writer<Watched>) -> Triggers {
 
 /// Our objects, the pods and the Secrets. A watch that had to begin anew has not told what was deleted meanwhile: then every
 /// instance in `known` is looked at.
-pub fn surroundings(scope: &Scope, uses: &SecretUses, known: &Store<Watched>) -> Triggers {
+pub fn surroundings(scope: &Scope, uses: &SecretUses, claims: &HostClaims, known: &Store<Watched>) -> Triggers {
     let labelled = watcher::Config::default().labels(INSTANCE_LABEL);
     let uses = uses.clone();
     stream::select_all([
         owned::<Deployment>(scope, &labelled, known),
         owned::<Service>(scope, &labelled, known),
-        owned::<Ingress>(scope, &labelled, known),
+        ingresses(scope, claims, known),
         owned::<ConfigMap>(scope, &labelled, known),
         owned::<NetworkPolicy>(scope, &labelled, known),
+        owned::<PodDisruptionBudget>(scope, &labelled, known),
+        routes(scope, &labelled, known),
         mapped::<Pod, _>(scope, &labelled, known, |pod| {
             pod.labels().get(INSTANCE_LABEL).cloned().into_iter().collect()
         }),
@@ -175,17 +181,65 @@ fn owned<K>(scope: &Scope, config: &watcher::Config, known: &Store<Watched>) -> 
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    mapped::<K, _>(scope, config, known, |object| {
-        let owners = object.owner_references().iter();
-        let mut instances: Vec<String> = owners
-            .filter(|owner| owner.kind == crate::crd::KIND && owner.api_version.starts_with(crate::crd::GROUP))
-            .map(|owner| owner.name.clone())
-            .collect();
-        if let Some(label) = object.labels().get(INSTANCE_LABEL).filter(|label| !instances.contains(label)) {
-            instances.push(label.clone());
+    mapped::<K, _>(scope, config, known, owners_of)
+}
+
+fn owners_of<K: Resource>(object: &K) -> Vec<String> {
+    let owners = object.owner_references().iter();
+    let mut instances: Vec<String> = owners
+        .filter(|owner| owner.kind == crate::crd::KIND && owner.api_version.starts_with(crate::crd::GROUP))
+        .map(|owner| owner.name.clone())
+        .collect();
+    if let Some(label) = object.labels().get(INSTANCE_LABEL).filter(|label| !instances.contains(label)) {
+        instances.push(label.clone());
+    }
+    instances
+}
+
+/// All Ingresses, ours and others': ours are told to their owner, and each change of a host's claims to those who want it.
+/// They are read whole, and of each only its claims are kept.
+fn ingresses(scope: &Scope, claims: &HostClaims, known: &Store<Watched>) -> Triggers {
+    let (claims, known) = (claims.clone(), known.clone());
+    let mut lists = Lists::default();
+    watcher::watcher(scope.api::<Ingress>(), watcher::Config::default())
+        .default_backoff()
+        .modify(strip)
+        .map_ok(move |event| {
+            let concerned = match &event {
+                watcher::Event::Apply(ingress) | watcher::Event::InitApply(ingress) => claims.note(ingress),
+                watcher::Event::Delete(ingress) => claims.forget(ingress),
+                watcher::Event::Init | watcher::Event::InitDone => Vec::new(),
+            };
+            let concerned = concerned.into_iter().map(|it| ObjectRef::new(&it.name).within(&it.namespace));
+            let owners = lists.targets(event, owners_of, &known);
+            stream::iter(owners.into_iter().chain(concerned).map(Ok).collect::<Vec<_>>())
+        })
+        .try_flatten()
+        .boxed()
+}
+
+/// How often a cluster that knows no HTTPRoutes is asked whether it does by now.
+const GATEWAY_API_EVERY: Duration = Duration::from_secs(10);
+
+/// The routes, from when the cluster knows the kind on: then every instance is looked at, for those that wait for it.
+fn routes(scope: &Scope, config: &watcher::Config, known: &Store<Watched>) -> Triggers {
+    let (scope, config, known) = (scope.clone(), config.clone(), known.clone());
+    stream::once(async move {
+        let mut late = false;
+        // One that cannot be asked is asked again.
+        while !crate::fetch::served::<HTTPRoute>(&scope.client).await.unwrap_or(false) {
+            late = true;
+            tokio::time::sleep(GATEWAY_API_EVERY).await;
         }
-        instances
+        let waiting = if late { everyone(&known) } else { Vec::new() };
+        stream::iter(waiting.into_iter().map(Ok)).chain(owned::<HTTPRoute>(&scope, &config, &known))
     })
+    .flatten()
+    .boxed()
+}
+
+fn everyone(known: &Store<Watched>) -> Vec<ObjectRef<Watched>> {
+    known.state().iter().map(|instance| ObjectRef::from_obj(instance.as_ref())).collect()
 }
 
 /// A watch of metadata whose every event names instances of the object's namespace.
@@ -219,9 +273,7 @@ impl Lists {
     ) -> Vec<ObjectRef<Watched>> {
         match event {
             watcher::Event::Init => Vec::new(),
-            watcher::Event::InitDone if std::mem::replace(&mut self.once, true) => {
-                known.state().iter().map(|instance| ObjectRef::from_obj(instance.as_ref())).collect()
-            }
+            watcher::Event::InitDone if std::mem::replace(&mut self.once, true) => everyone(known),
             watcher::Event::InitDone => Vec::new(),
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) | watcher::Event::Delete(object) => {
                 let namespace = object.namespace().unwrap_or_default();

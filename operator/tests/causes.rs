@@ -19,8 +19,10 @@ use catalyst_operator::crd::CatalystInstance;
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use futures::StreamExt;
 use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Secret},
+    core::v1::{ConfigMap, Pod, ResourceQuota, Secret},
+    networking::v1::Ingress,
 };
 use kube::{
     ResourceExt,
@@ -253,6 +255,60 @@ async fn a_deleted_generated_secret_is_generated_anew_and_the_line_is_told_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_ssh_key_takes_the_old_ones_place_only_when_the_vm_accepts_it() {
+    let sshd = sshd().await;
+    let world = World::with_operator("rotation").await;
+    world.apply("x", at(&sshd)).await;
+    authorize(&sshd, &world.reason("x", "SSHAuthRejected").await);
+    pods_become_ready(&world).await;
+    let before = world.reason("x", "Available").await.status.unwrap();
+    let secret = async |name: &str| world.api::<Secret>().get_opt(name).await;
+    let old = secret("x-ssh-key").await.unwrap().unwrap().data;
+
+    let ask = |value: Value| json!({"metadata": {"annotations": {"catalyst.dev/rotate-ssh-key": value}}});
+    let status = || async { world.api::<CatalystInstance>().get("x").await.unwrap().status.unwrap() };
+    world.edit::<CatalystInstance>("x", ask(json!("1"))).await;
+    let next = until("the next line", || async { status().await.next_authorized_keys_line }).await;
+    assert!(
+        next.starts_with("restrict,pty ssh-ed25519 ") && Some(&next) != before.authorized_keys_line.as_ref(),
+        "{next}"
+    );
+    assert!(world.events("SSHKeyPrepared").await[0].contains(&next));
+    assert_eq!(secret("x-ssh-key").await.unwrap().unwrap().data, old, "replaced before the VM accepts the new key");
+    let writes = world.writes().len();
+    assert!(world.writes()[writes - 3..].iter().all(|write| !write.starts_with("delete")));
+
+    let path = sshd.authorized_keys_path();
+    let lines = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{lines}{next}\n")).unwrap();
+    let after = until("the new key is in use", || async {
+        let now = status().await;
+        (now.authorized_keys_line.as_ref() == Some(&next) && now.ssh_key_rotation.as_deref() == Some("1"))
+            .then_some(now)
+    })
+    .await;
+    assert_eq!((after.next_authorized_keys_line, after.last_rollout), (None, before.last_rollout));
+    assert!(secret("x-ssh-key-next").await.unwrap().is_none());
+    let new = secret("x-ssh-key").await.unwrap().unwrap().data;
+    assert_ne!(new, old);
+
+    // Taken back, it leaves everything as it was.
+    world.edit::<CatalystInstance>("x", ask(json!("2"))).await;
+    world.exists::<Secret>("x-ssh-key-next").await;
+    world.edit::<CatalystInstance>("x", ask(Value::Null)).await;
+    until("the next key goes", || async { secret("x-ssh-key-next").await.unwrap().is_none().then_some(()) }).await;
+    assert_eq!(secret("x-ssh-key").await.unwrap().unwrap().data, new);
+
+    // Whoever dies after the old one was deleted has left the new one, and no third is made.
+    world.edit::<CatalystInstance>("x", ask(json!("3"))).await;
+    let third = world.exists::<Secret>("x-ssh-key-next").await.data;
+    world.api::<Secret>().delete("x-ssh-key", &DeleteParams::default()).await.unwrap();
+    let promoted = until("the key is there again", || async { secret("x-ssh-key").await.unwrap() }).await;
+    assert_eq!(promoted.data, third);
+    assert_eq!(promoted.owner_references().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_object_of_that_name_that_is_not_ours_is_left_alone_and_told() {
     let world = World::with_operator("conflict").await;
     let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev"}});
@@ -319,6 +375,73 @@ async fn a_missing_secret_stalls_with_the_command_and_its_creation_mends_it() {
     let secret: Secret = world.exists("x-secrets").await;
     assert!(secret.owner_references().is_empty(), "a user's Secret was seized");
     assert_eq!(world.api::<CatalystInstance>().get("x").await.unwrap().metadata.generation, generation);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_and_an_admission_policy_are_told_in_the_clusters_words() {
+    let world = World::with_operator("refused").await;
+    let quota: ResourceQuota =
+        serde_json::from_value(json!({"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})).unwrap();
+    world.api::<ResourceQuota>().create(&PostParams::default(), &quota).await.unwrap();
+    until("the quota is counted", || async { world.api::<ResourceQuota>().get("none").await.unwrap().status?.hard })
+        .await;
+    let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({"metadata": {"name": "no-ways-in"},
+        "spec": {"failurePolicy": "Fail", "validations": [{"expression": "false", "message": "ask the network team"}],
+            "matchConstraints": {"resourceRules": [{"apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"],
+                "operations": ["CREATE"], "resources": ["ingresses"]}]}}}))
+    .unwrap();
+    let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({"metadata": {"name": "no-ways-in"},
+        "spec": {"policyName": "no-ways-in", "validationActions": ["Deny"], "matchResources":
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "refused"}}}}}))
+    .unwrap();
+    let all = PostParams::default();
+    kube::Api::all(world.admin.clone()).create(&all, &policy).await.unwrap();
+    kube::Api::all(world.admin.clone()).create(&all, &binding).await.unwrap();
+    let ingress: Ingress = serde_json::from_value(json!({"metadata": {"name": "dry"},
+        "spec": {"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}}}))
+    .unwrap();
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    until("the policy is in force", || async {
+        world.api::<Ingress>().create(&dry, &ingress).await.is_err().then_some(())
+    })
+    .await;
+
+    let mut spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev",
+        "knownHosts": "192.0.2.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"}});
+    world.apply("x", spec.clone()).await;
+    let instance = world.reason("x", "PodRefused").await;
+    let message = &ready(&instance).unwrap().message;
+    assert!(message.contains("exceeded quota: none"), "{message}");
+    assert!(parts(&instance).contains(&"WorkloadReady=False PodRefused".to_owned()), "{:?}", parts(&instance));
+    spec["ingress"] = json!({"host": "refused.example.com"});
+    world.apply("x", spec).await;
+    let instance = world.reason("x", "ApplyRefused").await;
+    let message = &ready(&instance).unwrap().message;
+    assert!(message.contains("Ingress x was refused") && message.contains("ask the network team"), "{message}");
+    assert!(parts(&instance).contains(&"ExposureReady=False ApplyRefused".to_owned()), "{:?}", parts(&instance));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_another_ingress_had_first_is_told_until_it_gives_it_up() {
+    let world = World::with_operator("taken").await;
+    let class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+        "metadata": {"name": "taken-class"}, "spec": {"controller": "k8s.io/ingress-nginx"}});
+    let classes: kube::Api<k8s_openapi::api::networking::v1::IngressClass> = kube::Api::all(world.admin.clone());
+    classes.patch("taken-class", &PatchParams::apply("test"), &Patch::Apply(&class)).await.unwrap();
+    let theirs: Ingress = serde_json::from_value(json!({"metadata": {"name": "theirs"},
+        "spec": {"ingressClassName": "taken-class", "rules": [{"host": "taken.example.com", "http": {"paths": [
+            {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "y", "port": {"number": 80}}}}]}}]}}))
+    .unwrap();
+    world.api::<Ingress>().create(&PostParams::default(), &theirs).await.unwrap();
+    let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev",
+            "knownHosts": "192.0.2.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"},
+        "replicas": 0, "ingress": {"host": "taken.example.com", "className": "taken-class"}});
+    world.apply("x", spec).await;
+    let instance = world.reason("x", "HostConflict").await;
+    let message = &ready(&instance).unwrap().message;
+    assert!(message.contains("Ingress taken/theirs has the host taken.example.com already"), "{message}");
+    world.api::<Ingress>().delete("theirs", &DeleteParams::default()).await.unwrap();
+    world.reason("x", "Available").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,19 +10,20 @@
 
 mod world;
 
-use catalyst_operator::crd::CatalystInstance;
+use catalyst_operator::{build::HTTPRoute, crd::CatalystInstance};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v1::Scale,
     core::v1::{ConfigMap, Secret, Service},
     networking::v1::{Ingress, NetworkPolicy},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use world::{World, ready, true_conditions, until};
+use world::{World, install_http_routes, parts, ready, true_conditions, until};
 
 /// A VM that does not answer quickly or at all is no matter here: the host key is given, so nothing waits for it.
 fn spec() -> Value {
@@ -228,6 +229,43 @@ async fn what_is_no_longer_wanted_goes_and_what_is_not_ours_stays() {
     world.api::<NetworkPolicy>().create(&PostParams::default(), &theirs).await.unwrap();
     world.another_pass("x", "one").await;
     world.exists::<NetworkPolicy>("x-policy").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_waits_for_its_kind_and_another_way_in_takes_its_place() {
+    let world = World::with_operator("gateway").await;
+    let mut routed = spec();
+    routed["replicas"] = json!(0);
+    routed["ingress"] = Value::Null;
+    routed["gateway"] = json!({"parentRefs": [{"name": "public"}], "hostnames": ["gateway.example.com"]});
+    world.apply("x", routed.clone()).await;
+    let instance = world.reason("x", "GatewayApiMissing").await;
+    assert!(parts(&instance).contains(&"ExposureReady=False GatewayApiMissing".to_owned()), "{:?}", parts(&instance));
+
+    // Seen without a restart, and watched from then on.
+    install_http_routes(&world.admin).await;
+    world.exists::<HTTPRoute>("x").await;
+    world.reason("x", "Available").await;
+    world.settled().await;
+    world.api::<HTTPRoute>().delete("x", &DeleteParams::default()).await.unwrap();
+    let route = world.exists::<HTTPRoute>("x").await;
+    assert_eq!(route.spec.hostnames, ["gateway.example.com"]);
+
+    let mut by_ingress = spec();
+    by_ingress["replicas"] = json!(2);
+    world.apply("x", by_ingress).await;
+    world.exists::<Ingress>("x").await;
+    until("the route goes", || async { world.api::<HTTPRoute>().get_opt("x").await.unwrap().is_none().then_some(()) })
+        .await;
+    world.exists::<PodDisruptionBudget>("x").await;
+    world.apply("x", routed).await;
+    world.exists::<HTTPRoute>("x").await;
+    until("the Ingress goes", || async { world.api::<Ingress>().get_opt("x").await.unwrap().is_none().then_some(()) })
+        .await;
+    until("the budget goes", || async {
+        world.api::<PodDisruptionBudget>().get_opt("x").await.unwrap().is_none().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,16 +11,20 @@
 mod world;
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
 };
 
-use catalyst_operator::crd::CatalystInstance;
+use catalyst_lab::AUDITED_GROUP;
+use catalyst_operator::{build::HTTPRoute, crd::CatalystInstance};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     coordination::v1::Lease,
-    networking::v1::{Ingress, ServiceCIDR},
+    core::v1::{ConfigMap, Pod, Secret, Service},
+    networking::v1::{Ingress, NetworkPolicy, ServiceCIDR},
+    policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 use kube::{
@@ -30,7 +34,7 @@ use kube::{
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use world::{World, plane, until};
+use world::{World, install_http_routes, plane, until};
 
 /// The operator's process; killed if the test ends early.
 struct Process(Child);
@@ -74,6 +78,42 @@ async fn status_of(address: SocketAddr, path: &str) -> Option<u16> {
     get(address, path).await?.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// The rules of `config/rbac` as `group/resource verb`.
+fn granted() -> BTreeSet<String> {
+    let rbac = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/rbac");
+    let mut granted = BTreeSet::new();
+    for file in ["operator.yaml", "leader-election.yaml"] {
+        let text = std::fs::read_to_string(rbac.join(file)).unwrap();
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let object = serde_json::Value::deserialize(document).unwrap();
+            for rule in object["rules"].as_array().into_iter().flatten() {
+                let of =
+                    |key: &str| rule[key].as_array().unwrap().iter().map(|value| value.as_str().unwrap().to_owned());
+                for (group, resource) in
+                    of("apiGroups").flat_map(|group| of("resources").map(move |it| (group.clone(), it)))
+                {
+                    granted.extend(of("verbs").map(|verb| format!("{group}/{resource} {verb}")));
+                }
+            }
+        }
+    }
+    granted
+}
+
+/// What `user` has used so far, in the same form.
+fn used(user: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for request in plane().requests().unwrap().into_iter().filter(|request| request.user == user) {
+        let resource = format!("{}/{}", request.group, request.resource);
+        // A server-side apply of what is not there yet takes the right to create it as well.
+        if request.verb == "patch" && request.code == 201 {
+            used.insert(format!("{resource} create"));
+        }
+        used.insert(format!("{resource} {}", request.verb));
+    }
+    used
+}
+
 /// Grants `user` what `config/rbac` grants the operator's service account.
 async fn grant(admin: &Client, namespace: &str, user: &str) {
     let rbac = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/rbac");
@@ -107,11 +147,117 @@ where
     api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
 }
 
+/// Without the right to change Services the instance says so, with the API server's words, and goes on with the rest.
+async fn a_right_is_taken_away_and_given_back(world: &World) {
+    let roles: Api<ClusterRole> = Api::all(world.admin.clone());
+    let whole = roles.get("catalyst-operator").await.unwrap();
+    let mut less = whole.clone();
+    for rule in less
+        .rules
+        .iter_mut()
+        .flatten()
+        .filter(|rule| rule.resources.iter().flatten().any(|resource| resource == "services"))
+    {
+        rule.verbs.retain(|verb| verb != "patch");
+    }
+    roles.replace("catalyst-operator", &Default::default(), &less).await.unwrap();
+    let with_port = |port: u16| json!({"ssh": {"host": "127.0.0.1", "user": "dev"}, "service": {"port": port}});
+    let refused = async {
+        let mut port = 8000;
+        // The API server may go by the old role for a moment.
+        until("the refusal is told", || {
+            port += 1;
+            async move {
+                world.apply("x", with_port(port)).await;
+                let instance: CatalystInstance = world.exists("x").await;
+                let told = world::ready(&instance)?.message.clone();
+                told.contains("Service x was refused").then_some(told)
+            }
+        })
+        .await
+    };
+    let told = refused.await;
+    assert!(told.contains("cannot patch resource \"services\""), "{told}");
+    let mut whole = whole;
+    whole.metadata.resource_version = None;
+    roles.replace("catalyst-operator", &Default::default(), &whole).await.unwrap();
+    world.apply("x", with_port(9000)).await;
+    let api = world.api::<Service>();
+    until("the change is made", || async {
+        let service = api.get("x").await.unwrap();
+        if service.spec?.ports?[0].port != 9000 {
+            world.edit::<CatalystInstance>("x", json!({"metadata": {"annotations": {"example.com/again": format!("{:?}", std::time::Instant::now())}}})).await;
+            return None;
+        }
+        Some(())
+    })
+    .await;
+}
+
+/// What an operator does more seldom: takes a policy away, gives running pods new host keys, listens to one that is not
+/// ready, tells the same event twice.
+async fn use_the_rest(world: &World) {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    let known =
+        |host: &str| json!({"ssh": {"host": "127.0.0.1", "user": "dev", "knownHosts": format!("{host} {key}")}});
+    world.apply("y", known("127.0.0.1")).await;
+    let pods = until("a pod", || async {
+        let listed = ListParams::default().labels("catalyst.dev/instance=y");
+        let pods = world.api::<Pod>().list(&listed).await.unwrap().items;
+        (!pods.is_empty()).then_some(pods)
+    })
+    .await;
+    let running = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}});
+    world
+        .api::<Pod>()
+        .patch_status(&pods[0].name_any(), &PatchParams::default(), &Patch::Merge(&running))
+        .await
+        .unwrap();
+    let mut other = known("127.0.0.1,other");
+    other["networkPolicy"] = json!({"enabled": false});
+    world.apply("y", other).await;
+    until("the policy goes", || async {
+        world.api::<NetworkPolicy>().get_opt("y-policy").await.unwrap().is_none().then_some(())
+    })
+    .await;
+    install_http_routes(&world.admin).await;
+    let mut wide = known("127.0.0.1");
+    wide["replicas"] = json!(2);
+    wide["gateway"] = json!({"parentRefs": [{"name": "gateway"}], "hostnames": ["process.example.com"]});
+    world.apply("y", wide).await;
+    world.exists::<PodDisruptionBudget>("y").await;
+    world.exists::<HTTPRoute>("y").await;
+    world.apply("y", known("127.0.0.1")).await;
+    until("the budget goes", || async {
+        world.api::<PodDisruptionBudget>().get_opt("y").await.unwrap().is_none().then_some(())
+    })
+    .await;
+    until("the route goes", || async { world.api::<HTTPRoute>().get_opt("y").await.unwrap().is_none().then_some(()) })
+        .await;
+    let rotation =
+        |value: serde_json::Value| json!({"metadata": {"annotations": {"catalyst.dev/rotate-ssh-key": value}}});
+    world.edit::<CatalystInstance>("y", rotation(json!("1"))).await;
+    world.exists::<Secret>("y-ssh-key-next").await;
+    world.edit::<CatalystInstance>("y", rotation(json!(null))).await;
+    until("the next key goes", || async {
+        world.api::<Secret>().get_opt("y-ssh-key-next").await.unwrap().is_none().then_some(())
+    })
+    .await;
+    for host in ["one", "other"] {
+        world.edit::<ConfigMap>("y-config", json!({"data": {"SSH_HOST": host}})).await;
+        until("it is put back", || async {
+            let map = world.api::<ConfigMap>().get("y-config").await.unwrap();
+            (map.data?.get("SSH_HOST")? == "127.0.0.1").then_some(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_rights_of_config_rbac_everything_works_and_sigterm_releases_the_lease() {
     let world = World::without_operator("process").await;
     grant(&world.admin, &world.namespace, "confined").await;
-    let kubeconfig = plane().kubeconfig_for("confined", None).unwrap();
+    let kubeconfig = plane().kubeconfig_for("confined", Some(AUDITED_GROUP)).unwrap();
     let admin = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
@@ -137,13 +283,24 @@ async fn with_the_rights_of_config_rbac_everything_works_and_sigterm_releases_th
         .await;
     let instance: CatalystInstance = world.exists("x").await;
     assert_eq!(instance.name_any(), "x");
+    use_the_rest(&world).await;
+    let missing = || granted().difference(&used("confined")).cloned().collect::<Vec<_>>();
+    until("every verb that is granted is used", || async {
+        let missing = missing();
+        if !missing.is_empty() {
+            eprintln!("granted and not used yet: {missing:?}");
+        }
+        missing.is_empty().then_some(())
+    })
+    .await;
     let metrics = get(admin, "/metrics").await.unwrap();
     assert!(metrics.contains("catalyst_operator_leader 1"), "{metrics}");
     assert!(!metrics.contains("catalyst_operator_reconcile_errors_total{"), "something was refused: {metrics}");
     let refused: Vec<_> =
-        plane().writes().unwrap().into_iter().filter(|write| write.user == "confined" && write.code == 403).collect();
+        plane().requests().unwrap().into_iter().filter(|it| it.user == "confined" && it.code == 403).collect();
     assert!(refused.is_empty(), "{refused:#?}");
 
+    a_right_is_taken_away_and_given_back(&world).await;
     process.terminate();
     let ended = until("the process ends", || {
         let ended = process.0.try_wait().unwrap();

@@ -8,6 +8,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod faults;
 mod world;
 
 use std::{sync::Arc, time::Duration};
@@ -20,18 +21,25 @@ use catalyst_operator::{
     leader::{Election, LeaseSettings},
     metrics::Metrics,
 };
+use faults::{Death, refuse_first};
 use k8s_openapi::{
-    api::coordination::v1::Lease, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::{
+        apps::v1::Deployment,
+        coordination::v1::Lease,
+        core::v1::{ConfigMap, Namespace, Secret, Service},
+        networking::v1::{Ingress, NetworkPolicy},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams},
     core::ApiResource,
 };
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use world::{install_crds, plane, settings, until, within};
+use world::{World, install_crds, plane, settings, until, within};
 
 fn candidate(client: &Client, name: &str, identity: &str) -> Election {
     Election::new(
@@ -188,4 +196,153 @@ async fn an_operator_without_its_crd_still_stops_when_told() {
     let operator = operator(&client, &[]);
     operator.stop.cancel();
     within("the operator stops", operator.task).await.unwrap();
+}
+
+/// A VM that does not answer: nothing waits for it, because its host key is given.
+fn spec(host: &str) -> serde_json::Value {
+    json!({
+        "ssh": {"host": "127.0.0.1", "port": 9, "user": "dev",
+            "knownHosts": "[127.0.0.1]:9 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"},
+        "ingress": {"host": host},
+    })
+}
+
+/// Awaits everything that an instance `x` has.
+async fn whole(world: &World) {
+    world.exists::<Secret>("x-secrets").await;
+    world.exists::<Secret>("x-ssh-key").await;
+    world.exists::<NetworkPolicy>("x-policy").await;
+    world.exists::<ConfigMap>("x-config").await;
+    world.exists::<ConfigMap>("x-known-hosts").await;
+    world.exists::<Service>("x").await;
+    world.exists::<Deployment>("x").await;
+    world.exists::<Ingress>("x").await;
+    world.reason("x", "SSHConnectionRefused").await;
+}
+
+/// What an instance takes until all is written and said; the test finds out that it is not more.
+const WRITES: usize = 14;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_dies_after_any_of_its_writes_leaves_what_the_next_one_brings_to_its_end() {
+    let one = |point: usize| async move {
+        let mut world = World::without_operator(&format!("death-{point}")).await;
+        let death = Death::after(point);
+        let client = faults::client(world.account(), death.decide()).await;
+        world.start_operator_with(client).await;
+        world.apply("x", spec(&format!("death-{point}.example.com"))).await;
+        let all = async {
+            whole(&world).await;
+            world.settled().await;
+        };
+        tokio::select! {
+            () = death.dead.cancelled() => {}
+            () = all => return false,
+        }
+        until("the last write is there", || async { (world.writes().len() == point).then_some(()) }).await;
+        world.kill_operator().await;
+        world.start_operator().await;
+        whole(&world).await;
+        world.settled().await;
+        let writes = world.writes();
+        for secret in ["create secrets x-secrets", "create secrets x-ssh-key"] {
+            assert_eq!(writes.iter().filter(|write| *write == secret).count(), 1, "after {point}: {writes:#?}");
+        }
+        let again = |object: &str| writes.iter().filter(|write| write.ends_with(object)).count();
+        for object in ["configmaps x-config", "services x", "deployments x", "ingresses x", "networkpolicies x-policy"]
+        {
+            assert_eq!(again(object), 1, "{object} after {point}: {writes:#?}");
+        }
+        world.another_pass("x", "one").await;
+        assert_eq!(world.writes(), writes, "after {point} it does not come to rest");
+        true
+    };
+    let died = futures::future::join_all((1..=WRITES).map(one)).await;
+    let points = died.iter().filter(|died| **died).count();
+    assert!((9..WRITES).contains(&points), "died at {points} points: {died:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_refuses_everything_once_is_asked_again_until_all_is_done() {
+    let mut world = World::without_operator("refusing").await;
+    let kinds = &[
+        (429, "TooManyRequests"),
+        (500, "InternalError"),
+        (409, "Conflict"),
+        (410, "Expired"),
+        (503, "ServiceUnavailable"),
+    ];
+    let client = faults::client(world.account(), refuse_first(kinds)).await;
+    world.apply("x", spec("refusing.example.com")).await;
+    world.start_operator_with(client).await;
+    whole(&world).await;
+    world.settled().await;
+    let writes = world.writes();
+    world.another_pass("x", "one").await;
+    assert_eq!(world.writes(), writes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_operators_at_once_make_one_of_everything_and_come_to_rest() {
+    let mut world = World::without_operator("two").await;
+    let (stop, readiness) = (CancellationToken::new(), Readiness::default());
+    let client = plane().client_for(world.account(), Some("system:masters")).await.unwrap();
+    let other = controller::run(
+        client,
+        settings(vec![world.namespace.clone()]),
+        Arc::new(Metrics::default()),
+        readiness.clone(),
+        stop.clone(),
+    );
+    let other = tokio::spawn(other);
+    until("the other is ready", || async { readiness.get().then_some(()) }).await;
+    world.start_operator().await;
+    world.apply("x", spec("two.example.com")).await;
+    whole(&world).await;
+    world.settled().await;
+    let writes = world.writes();
+    let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
+    let key = world.exists::<Secret>("x-ssh-key").await.data.unwrap()["id_ed25519.pub"].0.clone();
+    let line = instance.status.unwrap().authorized_keys_line.unwrap();
+    assert!(line.contains(String::from_utf8(key).unwrap().split_whitespace().nth(1).unwrap()), "{line}");
+    world.another_pass("x", "one").await;
+    assert_eq!(world.writes(), writes, "they fight");
+    stop.cancel();
+    within("the other stops", other).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_edit_of_somebody_else_is_answered_by_one_write_at_most() {
+    let world = World::with_operator("edits").await;
+    world.apply("x", spec("edits.example.com")).await;
+    whole(&world).await;
+    world.settled().await;
+    let before = world.writes().len();
+    for edit in 0..10 {
+        world.edit::<ConfigMap>("x-config", json!({"data": {"SSH_HOST": format!("10.0.0.{edit}")}})).await;
+        until("it is put back", || async {
+            let map = world.api::<ConfigMap>().get("x-config").await.unwrap();
+            (map.data?.get("SSH_HOST")? == "127.0.0.1").then_some(())
+        })
+        .await;
+    }
+    world.settled().await;
+    let since = world.writes().split_off(before);
+    assert_eq!(since, vec!["patch configmaps x-config"; 10]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_deleted_goes_with_all_instances_and_nothing_is_made_in_it_again() {
+    let world = World::with_operator("going").await;
+    world.apply("x", spec("going.example.com")).await;
+    whole(&world).await;
+    let namespaces: Api<Namespace> = Api::all(world.admin.clone());
+    namespaces.delete("going", &DeleteParams::background()).await.unwrap();
+    until("the namespace goes", || async { namespaces.get_opt("going").await.unwrap().is_none().then_some(()) }).await;
+    until("the instance is forgotten", || async {
+        let text = world.metrics.text();
+        let forgotten = text.contains("catalyst_operator_instances{phase=\"reconciling\"} 0");
+        (forgotten && text.contains("catalyst_operator_queue_depth 0")).then_some(())
+    })
+    .await;
 }

@@ -22,10 +22,19 @@ pub fn app_secret(instance: &ValidatedInstance, catalyst_secret: String, cookie_
 /// `NAME-ssh-key` with a fresh key pair, both halves in OpenSSH's formats. The private half is in the entry that
 /// `ssh.keyPath` names (`id_ed25519`), the public half beside it with `.pub`.
 pub fn ssh_key(instance: &ValidatedInstance, private_openssh: String, public_openssh: String) -> Secret {
+    key_pair(instance, instance.ssh.key.secret.clone(), private_openssh, public_openssh)
+}
+
+/// `NAME-ssh-key-next`: the same of the key that is to take the other's place.
+pub fn next_ssh_key(instance: &ValidatedInstance, private_openssh: String, public_openssh: String) -> Secret {
+    key_pair(instance, instance.name.next_ssh_key(), private_openssh, public_openssh)
+}
+
+fn key_pair(instance: &ValidatedInstance, name: String, private_openssh: String, public_openssh: String) -> Secret {
     let entry = &instance.ssh.key.entry;
     secret(
         instance,
-        instance.ssh.key.secret.clone(),
+        name,
         [(entry.clone(), private_openssh), (format!("{entry}.pub"), format!("{}\n", public_openssh.trim_end()))],
     )
 }

@@ -40,5 +40,7 @@ pub const MAX_NAME_LENGTH: usize = 52;
 
 /// Annotation on an instance: while it is `"true"`, the operator changes nothing and only writes status.
 pub const PAUSED_ANNOTATION: &str = "catalyst.dev/paused";
+/// Annotation on an instance: each new value has the generated SSH key replaced, once the VM accepts the new one.
+pub const ROTATE_SSH_KEY_ANNOTATION: &str = "catalyst.dev/rotate-ssh-key";
 /// Annotation on an instance: the SHA256 fingerprint of the changed host key that a person has decided to trust.
 pub const TRUST_HOST_KEY_ANNOTATION: &str = "catalyst.dev/trust-host-key";

@@ -32,6 +32,16 @@ pub struct CatalystInstanceStatus {
     #[schemars(length(max = 16384))]
     pub authorized_keys_line: Option<String>,
 
+    /// While a new SSH key waits for the VM: its line for `~/.ssh/authorized_keys`. As soon as the VM accepts it, it takes the place of the one so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
+    pub next_authorized_keys_line: Option<String>,
+
+    /// The value of the annotation `catalyst.dev/rotate-ssh-key` that was carried out last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub ssh_key_rotation: Option<String>,
+
     /// Host keys recorded on first contact: the record that the mounted known_hosts is made from. Not used while `spec.ssh.knownHosts` is set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

@@ -2,24 +2,30 @@
 
 use std::{sync::Arc, time::Duration};
 
-use catalyst_ssh::Endpoint;
-use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
+use catalyst_ssh::{Endpoint, PrivateKey};
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, networking::v1::Ingress},
+    jiff::Timestamp,
+};
 use kube::{ResourceExt, api::ObjectMeta};
 
-use super::{Outcome, ReconcileError, Steps, Target};
+use super::{Outcome, ReconcileError, Steps};
 use crate::{
     apply::{Act, Applied, Change, Pods},
     build::build,
     crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
-    fetch::may_have_news,
     live::Live,
+    names::{References, Target},
     observed::{Fetched, Referenced},
     prober::{Answer, Look, Question},
     reason::{Reason, Severity},
     secrets::{Generated, generate},
-    status::{Circumstances, Facts, Running, Verdict, diagnose, facts_alone, faulty_parts, parts, rollout_cause},
+    status::{
+        Circumstances, Facts, Running, Verdict, diagnose, facts_alone, faulty_parts, may_have_news, parts,
+        rollout_cause,
+    },
     trust::{Trust, consider},
-    validate::validate,
+    validate::{ingress_class, validate},
     validated::{Finding, HostKeys, KeyState, MissingSecret, ValidatedInstance},
 };
 
@@ -69,47 +75,66 @@ impl Steps {
     }
 
     /// What the cluster says, and what was last seen of the VM's addresses.
-    pub(super) async fn fetch(&self, instance: &CatalystInstance) -> Result<(Fetched, Live), ReconcileError> {
-        let (mut fetched, live) = self.fetcher.everything(instance).await?;
+    pub(super) async fn fetch(
+        &self,
+        instance: &CatalystInstance,
+        target: &Target,
+    ) -> Result<(Fetched, Live), ReconcileError> {
+        let host = References::of(instance).ingress_host;
+        self.claims.want(target, host.as_deref());
+        let (mut fetched, live) =
+            self.fetcher.everything(instance, may_have_news(instance.status.as_ref(), Timestamp::now())).await?;
         let uid = instance.uid().unwrap_or_default();
+        if let (Some(host), Some(ingress)) = (host, &instance.spec.ingress) {
+            let since = live.get::<Ingress>(&target.name).and_then(|meta| meta.creation_timestamp.as_ref());
+            let earlier = self.claims.earlier(target, &host, ingress_class(ingress), since);
+            fetched.host_taken_by = earlier.map(|claim| format!("{}/{}", claim.namespace, claim.name));
+        }
         fetched.host_addresses = self.prober.addresses(&uid, &instance.spec.ssh.host);
         Ok((fetched, live))
     }
 
-    /// Validates; on the way records a host key, and generates Secrets that are missing. Each changes what is validated, so
-    /// it is validated anew after it.
+    /// Validates; on the way records a host key, brings a rotation of the SSH key on, and generates Secrets that are missing.
+    /// Each changes what is validated, so it is validated anew after it. Tells when to look at the rotation again.
     pub(super) async fn validate(
         &self,
         instance: &mut CatalystInstance,
         fetched: &mut Fetched,
-    ) -> Result<Result<ValidatedInstance, Vec<Finding>>, ReconcileError> {
-        let Ok(valid) = validate(instance, fetched, &self.defaults) else {
-            return Ok(validate(instance, fetched, &self.defaults));
+        target: &Target,
+    ) -> Result<Result<(ValidatedInstance, Option<Duration>), Vec<Finding>>, ReconcileError> {
+        let valid = match validate(instance, fetched, &self.defaults) {
+            Ok(valid) => valid,
+            Err(findings) => return Ok(Err(findings)),
         };
         self.trust(instance, &valid).await?;
+        let rotation = self.rotate(instance, &valid, fetched, target).await?;
+        let valid = match validate(instance, fetched, &self.defaults) {
+            Ok(valid) => valid,
+            Err(findings) => return Ok(Err(findings)),
+        };
         let missing = valid.missing_secrets();
-        if !missing.is_empty() {
-            let generated = generate(&self.applier, &valid, &missing).await?;
-            let owner = instance.uid().unwrap_or_default();
-            for which in missing {
-                match which {
-                    MissingSecret::App => {
-                        let secret = &valid.app_secret.secret;
-                        fetched.app_secret = self.fetcher.app_secret(&valid.namespace, secret, &owner).await?;
-                    }
-                    MissingSecret::SshKey => {
-                        let secret = &valid.ssh.key.secret;
-                        fetched.ssh_key = self.fetcher.ssh_key(&valid.namespace, secret, &owner).await?;
-                    }
+        if missing.is_empty() {
+            return Ok(Ok((valid, rotation)));
+        }
+        let generated = generate(&self.applier, &valid, &missing).await?;
+        let owner = instance.uid().unwrap_or_default();
+        for which in missing {
+            match which {
+                MissingSecret::App => {
+                    let secret = &valid.app_secret.secret;
+                    fetched.app_secret = self.fetcher.app_secret(&valid.namespace, secret, &owner).await?;
+                }
+                MissingSecret::SshKey => {
+                    let secret = &valid.ssh.key.secret;
+                    fetched.ssh_key = self.fetcher.ssh_key(&valid.namespace, secret, &owner).await?;
                 }
             }
-            let valid = validate(instance, fetched, &self.defaults);
-            if let Ok(valid) = &valid {
-                self.tell_generated(instance, valid, &generated).await;
-            }
-            return Ok(valid);
         }
-        Ok(validate(instance, fetched, &self.defaults))
+        let valid = validate(instance, fetched, &self.defaults);
+        if let Ok(valid) = &valid {
+            self.tell_generated(instance, valid, &generated).await;
+        }
+        Ok(valid.map(|valid| (valid, rotation)))
     }
 
     /// Records the host key that was shown, if it is the first or a person named it. The record is written before anything
@@ -146,7 +171,11 @@ impl Steps {
         live: &Live,
         look: Option<&Answer>,
     ) -> Result<AppliedNow, ReconcileError> {
-        let desired = build(valid);
+        let mut desired = build(valid);
+        if fetched.gateway_api == Some(false) {
+            // Advice says so; its CRD's arrival is seen.
+            desired.http_route = None;
+        }
         let running = Running {
             template: fetched.deployment.as_ref().and_then(|deployment| deployment.template.as_ref()),
             config: fetched.settings.as_ref(),
@@ -175,17 +204,13 @@ impl Steps {
         fetched: &Fetched,
         target: &Target,
     ) -> Option<Answer> {
-        let (known_hosts, first_contact) = match &valid.ssh.host_keys {
-            HostKeys::Given(text) => (text.clone(), false),
-            HostKeys::Recorded(lines) => (lines.join("\n"), lines.is_empty()),
-        };
+        let unknown = matches!(&valid.ssh.host_keys, HostKeys::Recorded(lines) if lines.is_empty());
         let unsettled = fetched.deployment.as_ref().is_none_or(|deployment| deployment.available < deployment.wanted);
-        if !first_contact && (!unsettled || valid.replicas == 0) {
-            self.prober.outdate(&instance.uid().unwrap_or_default());
+        let uid = instance.uid().unwrap_or_default();
+        if !unknown && (!unsettled || valid.replicas == 0) {
+            self.prober.outdate(&uid);
             return None;
         }
-        let endpoint =
-            Endpoint { host: valid.ssh.host.to_string(), port: valid.ssh.port, user: valid.ssh.user.clone() };
         let key = match &fetched.ssh_key {
             Referenced::Found { value, .. } => value
                 .entries
@@ -194,8 +219,21 @@ impl Steps {
                 .map(Arc::new),
             Referenced::Missing => None,
         };
-        let question = Question { endpoint, known_hosts, first_contact, key };
-        Some(self.prober.ask(&instance.uid().unwrap_or_default(), question, target.clone()))
+        Some(self.prober.ask(&uid, self.question(valid, key)?, target.clone()))
+    }
+
+    /// What there is to be asked of the VM with a key; nothing where only the pods go that way, so that what they say counts.
+    pub(super) fn question(&self, valid: &ValidatedInstance, key: Option<Arc<PrivateKey>>) -> Option<Question> {
+        if valid.ssh.jump.is_some() {
+            return None;
+        }
+        let (known_hosts, first_contact) = match &valid.ssh.host_keys {
+            HostKeys::Given(text) => (text.clone(), false),
+            HostKeys::Recorded(lines) => (lines.join("\n"), lines.is_empty()),
+        };
+        let endpoint =
+            Endpoint { host: valid.ssh.host.to_string(), port: valid.ssh.port, user: valid.ssh.user.clone() };
+        Some(Question { endpoint, known_hosts, first_contact, key })
     }
 
     /// The verdict on a valid instance.
@@ -233,7 +271,7 @@ impl Steps {
         if verdict.reason.severity() == Severity::Stalled || valid.advice.iter().any(|found| unwatched(found.reason)) {
             again = Some(again.unwrap_or(RETRY).min(RETRY));
         }
-        if verdict.reason.severity() == Severity::Ready && may_have_news(instance) {
+        if verdict.reason.severity() == Severity::Ready && may_have_news(instance.status.as_ref(), Timestamp::now()) {
             again = Some(again.unwrap_or(LISTEN).min(LISTEN));
         }
         let unchanged = now.applied.changes.is_empty() && same_generation_and_not_ready(instance);
@@ -245,8 +283,12 @@ impl Steps {
     }
 
     /// A paused instance is left as it is; how it is, is told all the same.
-    pub(super) async fn report_paused(&self, instance: &CatalystInstance) -> Result<Outcome, ReconcileError> {
-        let (fetched, _) = self.fetch(instance).await?;
+    pub(super) async fn report_paused(
+        &self,
+        instance: &CatalystInstance,
+        target: &Target,
+    ) -> Result<Outcome, ReconcileError> {
+        let (fetched, _) = self.fetch(instance, target).await?;
         let valid = validate(instance, &fetched, &self.defaults);
         let (state, parts) = match &valid {
             Ok(_) if fetched.deployment.is_none() => ("There is no Deployment.".to_owned(), Vec::new()),
@@ -381,7 +423,7 @@ fn first_contact_under_way(valid: &ValidatedInstance, fetched: &Fetched, look: O
 
 /// Reasons that no watch of ours tells the end of.
 fn unwatched(reason: Reason) -> bool {
-    matches!(reason, Reason::NameConflict | Reason::IngressClassMissing | Reason::HostConflict | Reason::Progressing)
+    matches!(reason, Reason::NameConflict | Reason::IngressClassMissing | Reason::Progressing)
 }
 
 /// Whether it had pods before.

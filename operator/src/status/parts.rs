@@ -164,9 +164,14 @@ fn serving(deployment: &DeploymentView) -> String {
 }
 
 fn exposure(instance: &ValidatedInstance) -> PartState {
-    let message = match &instance.ingress {
-        Some(ingress) => format!("Ingress {} leads {} to the pods.", instance.name, ingress.host),
-        None => "Reached within the cluster and by port-forward: no way in from outside is asked for.".to_owned(),
+    let message = match (&instance.ingress, &instance.gateway) {
+        (Some(ingress), _) => format!("Ingress {} leads {} to the pods.", instance.name, ingress.host),
+        (None, Some(gateway)) => {
+            format!("HTTPRoute {} leads {} to the pods.", instance.name, gateway.hostnames.join(", "))
+        }
+        (None, None) => {
+            "Reached within the cluster and by port-forward: no way in from outside is asked for.".to_owned()
+        }
     };
     PartState::fine(Part::Exposure, message)
 }
@@ -246,6 +251,9 @@ fn of_reason(reason: Reason) -> Option<Part> {
         | Reason::Paused
         | Reason::SecretGenerated
         | Reason::SSHKeyGenerated
+        | Reason::SSHKeyPrepared
+        | Reason::SSHKeyRotated
+        | Reason::SSHKeyRotationRefused
         | Reason::HostKeyRecorded
         | Reason::HostKeyTrusted
         | Reason::ObjectRepaired

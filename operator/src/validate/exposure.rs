@@ -49,7 +49,7 @@ pub(super) fn ingress(
             "must be a host name in lower case, without scheme, port or path, and no IP address, such as catalyst.example.com",
         )
     };
-    let class = spec.class_name.as_deref().unwrap_or(DEFAULT_INGRESS_CLASS);
+    let class = ingress_class(spec);
     let class = if text::is_dns_subdomain(class) {
         Some(class.to_owned())
     } else {
@@ -67,6 +67,11 @@ pub(super) fn ingress(
         tls: tls?,
         snippet: spec.configuration_snippet.unwrap_or(false),
     }))
+}
+
+/// The IngressClass that is asked for.
+pub fn ingress_class(spec: &IngressSpec) -> &str {
+    spec.class_name.as_deref().unwrap_or(DEFAULT_INGRESS_CLASS)
 }
 
 fn ingress_tls(spec: &IngressTlsSpec, name: &InstanceName, findings: &mut Findings) -> Option<IngressTls> {

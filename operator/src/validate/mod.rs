@@ -26,6 +26,7 @@ use crate::names::InstanceName;
 use crate::observed::{Fetched, Ownership};
 use crate::reason::Reason;
 pub use crate::validated::{Defaults, Finding, ValidatedInstance};
+pub use exposure::ingress_class;
 use findings::Findings;
 
 /// Validates one instance. `Err` holds at least one finding, the order that of the spec; nothing may be changed in the
@@ -126,7 +127,24 @@ fn validate_into(
         name,
     };
     refuse_foreign_children(&valid, fetched, findings);
+    if let (Some(_), Some(false)) = (&valid.gateway, fetched.gateway_api) {
+        findings.advise(
+            Reason::GatewayApiMissing,
+            Some("gateway"),
+            format!(
+                "The cluster has no HTTPRoute, so nothing leads to the app. {}",
+                Reason::GatewayApiMissing.remedy()
+            ),
+        );
+    }
     if let Some(ingress) = &valid.ingress {
+        if let Some(other) = &fetched.host_taken_by {
+            findings.advise(
+                Reason::HostConflict,
+                Some("ingress.host"),
+                format!("Ingress {other} has the host {} already. {}", ingress.host, Reason::HostConflict.remedy()),
+            );
+        }
         exposure::advise_on_ingress(ingress, fetched.ingress_classes.as_deref(), findings);
         if let Some(tls) = &ingress.tls {
             exposure::advise_on_tls(tls, fetched.tls_secret, &valid.namespace, findings);

@@ -69,6 +69,23 @@ pub async fn install_crds(client: &Client) {
     }
 }
 
+/// Installs the part of the Gateway API that counts here, as its own CRD has it, without the checks of values.
+pub async fn install_http_routes(client: &Client) {
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "httproutes.gateway.networking.k8s.io",
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api"}},
+        "spec": {"group": "gateway.networking.k8s.io", "scope": "Namespaced",
+            "names": {"kind": "HTTPRoute", "plural": "httproutes", "singular": "httproute"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything, "status": anything}}}}]}});
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = "httproutes.gateway.networking.k8s.io";
+    api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&crd)).await.unwrap();
+    within("HTTPRoutes are served", await_condition(api, name, conditions::is_crd_established())).await.unwrap();
+}
+
 /// Awaits a future, not for ever.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
@@ -113,12 +130,29 @@ impl World {
     /// Starts the operator and awaits its caches.
     pub async fn start_operator(&mut self) {
         let client = plane().client_for(&self.account, Some("system:masters")).await.unwrap();
+        self.start_operator_with(client).await;
+    }
+
+    /// Starts the operator with this client.
+    pub async fn start_operator_with(&mut self, client: Client) {
         self.metrics = Arc::default();
         let (stop, readiness) = (CancellationToken::new(), Readiness::default());
         let settings = settings(vec![self.namespace.clone()]);
         let run = controller::run(client, settings, Arc::clone(&self.metrics), readiness.clone(), stop.clone());
         self.operator = Some((stop, tokio::spawn(run)));
         until("the operator's caches are filled", || async { readiness.get().then_some(()) }).await;
+    }
+
+    /// The account under which the operator writes.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// Ends the operator as SIGKILL does.
+    pub async fn kill_operator(&mut self) {
+        let (_, task) = self.operator.take().expect("the operator runs");
+        task.abort();
+        assert!(task.await.is_err_and(|ended| ended.is_cancelled()));
     }
 
     /// Stops the operator as SIGTERM does, and awaits its end.

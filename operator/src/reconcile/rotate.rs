@@ -1,0 +1,157 @@
+//! Carries out the steps of [`crate::rotation`]: one pass goes as far as the VM lets it.
+
+use std::{sync::Arc, time::Duration};
+
+use catalyst_ssh::PrivateKey;
+use kube::ResourceExt;
+
+use super::{ReconcileError, Steps};
+use crate::{
+    crd::{CatalystInstance, CatalystInstanceStatus, ROTATE_SSH_KEY_ANNOTATION},
+    names::Target,
+    observed::{Fetched, Ownership, Referenced, SshKeySecret},
+    prober::Answer,
+    reason::Reason,
+    rotation::{Situation, Step, step},
+    secrets::{next_key, promoted_key},
+    validated::ValidatedInstance,
+};
+
+/// Of steps there are fewer than this from any point to the end.
+const STEPS: usize = 6;
+
+impl Steps {
+    /// Brings a rotation as far as it goes now; tells when to look again. The key in use may be another one afterwards.
+    pub(super) async fn rotate(
+        &self,
+        instance: &mut CatalystInstance,
+        valid: &ValidatedInstance,
+        fetched: &mut Fetched,
+        target: &Target,
+    ) -> Result<Option<Duration>, ReconcileError> {
+        let requested = requested(instance);
+        let status = instance.status.as_ref();
+        let done = status.and_then(|status| status.ssh_key_rotation.clone());
+        let waiting = status.is_some_and(|status| status.next_authorized_keys_line.is_some());
+        let missing = matches!(fetched.ssh_key, Referenced::Missing);
+        if (requested.is_none() || requested == done) && !waiting && !missing {
+            return Ok(None);
+        }
+        if valid.ssh.key.secret != valid.name.ssh_key() {
+            return self.refuse_rotation(instance, requested).await;
+        }
+        let (uid, namespace, next_name) =
+            (instance.uid().unwrap_or_default(), &valid.namespace, valid.name.next_ssh_key());
+        let mut accepted = false;
+        for _ in 0..STEPS {
+            let next = self.fetcher.ssh_key(namespace, &next_name, &uid).await?;
+            if matches!(next, Referenced::Found { owner: Ownership::Foreign(_), .. }) {
+                // Somebody else's Secret of that name is none of ours: there is nothing to put in a place.
+                return Ok(None);
+            }
+            let (current, new) = (key_of(&fetched.ssh_key, valid), key_of(&next, valid));
+            let lines = [&current, &new].map(|key| key.as_ref().map(|key| catalyst_ssh::public_line(key, "")));
+            let status = instance.status.as_ref();
+            let situation = Situation {
+                requested: requested.as_deref(),
+                done: status.and_then(|status| status.ssh_key_rotation.as_deref()),
+                current: lines[0].as_deref(),
+                next: lines[1].as_deref(),
+                accepted,
+            };
+            match step(situation) {
+                Step::Rest => return Ok(None),
+                Step::Prepare => {
+                    let line = next_key(&self.applier, valid).await?;
+                    if let Some(line) = line {
+                        let note = format!("{} The line: {line}", Reason::SSHKeyPrepared.remedy());
+                        self.announcer.tell(instance, Reason::SSHKeyPrepared, &note).await;
+                    }
+                }
+                Step::Ask => {
+                    let line = new.as_ref().map(|key| self.line(valid, key));
+                    self.note_rotation(instance, line, done.clone()).await?;
+                    let Some(question) = self.question(valid, new.map(Arc::new)) else { return Ok(None) };
+                    match self.prober.ask(&rotation_of(&uid), question, target.clone()) {
+                        Answer::Pending { .. } => return Ok(None),
+                        Answer::Known { look, again } if !look.is_good() => return Ok(Some(again)),
+                        Answer::Known { .. } => accepted = true,
+                    }
+                }
+                Step::RemoveCurrent => {
+                    self.applier.remove_secret(namespace, &valid.ssh.key.secret, &uid).await?;
+                    fetched.ssh_key = Referenced::Missing;
+                }
+                Step::Promote => {
+                    if let Referenced::Found { value, .. } = &next {
+                        promoted_key(&self.applier, valid, value).await?;
+                    }
+                    fetched.ssh_key = self.fetcher.ssh_key(namespace, &valid.ssh.key.secret, &uid).await?;
+                }
+                Step::Finish => {
+                    self.applier.remove_secret(namespace, &next_name, &uid).await?;
+                    self.note_rotation(instance, None, requested.clone()).await?;
+                    self.prober.forget(&rotation_of(&uid));
+                    self.announcer.tell(instance, Reason::SSHKeyRotated, Reason::SSHKeyRotated.remedy()).await;
+                    return Ok(None);
+                }
+                Step::Cancel => {
+                    self.applier.remove_secret(namespace, &next_name, &uid).await?;
+                    self.note_rotation(instance, None, done.clone()).await?;
+                    self.prober.forget(&rotation_of(&uid));
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A person's own key is theirs to replace; said once for each request.
+    async fn refuse_rotation(
+        &self,
+        instance: &mut CatalystInstance,
+        requested: Option<String>,
+    ) -> Result<Option<Duration>, ReconcileError> {
+        let done = instance.status.as_ref().and_then(|status| status.ssh_key_rotation.clone());
+        if requested.is_some() && requested != done {
+            let remedy = Reason::SSHKeyRotationRefused.remedy();
+            self.announcer.tell(instance, Reason::SSHKeyRotationRefused, remedy).await;
+            self.note_rotation(instance, None, requested).await?;
+        }
+        Ok(None)
+    }
+
+    async fn note_rotation(
+        &self,
+        instance: &mut CatalystInstance,
+        next_line: Option<String>,
+        done: Option<String>,
+    ) -> Result<(), ReconcileError> {
+        let before = instance.status.clone().unwrap_or_default();
+        let after =
+            CatalystInstanceStatus { next_authorized_keys_line: next_line, ssh_key_rotation: done, ..before.clone() };
+        self.publisher.publish(&instance.metadata, Some(&before), &after).await?;
+        instance.status = Some(after);
+        Ok(())
+    }
+
+    fn line(&self, valid: &ValidatedInstance, key: &PrivateKey) -> String {
+        let comment = format!("catalyst-{}-{}", valid.namespace, valid.name);
+        format!("{} {}", crate::status::KEY_OPTIONS, catalyst_ssh::public_line(key, &comment))
+    }
+}
+
+fn requested(instance: &CatalystInstance) -> Option<String> {
+    let value = instance.annotations().get(ROTATE_SSH_KEY_ANNOTATION)?.trim();
+    (!value.is_empty()).then(|| value.chars().take(256).collect())
+}
+
+fn key_of(secret: &Referenced<SshKeySecret>, valid: &ValidatedInstance) -> Option<PrivateKey> {
+    let Referenced::Found { value, .. } = secret else { return None };
+    catalyst_ssh::parse_private_key(value.entries.get(&valid.ssh.key.entry)?.expose()).ok()
+}
+
+/// Under what the prober keeps the look with the new key.
+fn rotation_of(uid: &str) -> String {
+    format!("{uid}/next-key")
+}
