@@ -1,6 +1,7 @@
 //! Permission: asked by `control_request`, answered by `control_response`, withdrawn by `control_cancel_request`.
 
 use catalyst_proxy::agent::Mode;
+use catalyst_proxy::agent::input::Permissions;
 use serde_json::json;
 
 use crate::session::{Cli, is_permission_request};
@@ -28,6 +29,19 @@ async fn a_build_writes_without_asking_and_asks_for_a_command() {
     assert_eq!(answers[0]["response"]["request_id"], request["request_id"]);
     assert_eq!(answers[0]["response"]["response"]["behavior"], "allow");
     build.end().await;
+}
+
+#[tokio::test]
+async fn a_build_begins_in_the_mode_that_was_chosen() {
+    let cli = Cli::installed().await;
+    for (chosen, mode) in
+        [(Permissions::Ask, "default"), (Permissions::AcceptEdits, "acceptEdits"), (Permissions::Plan, "plan")]
+    {
+        let mut build = cli.build(chosen);
+        build.turn("SAY hello").await;
+        assert_eq!(build.result().await.init()["permissionMode"], mode);
+        build.end().await;
+    }
 }
 
 #[tokio::test]
