@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use catalyst_proxy::settings::{Settings, TerminalMode};
+use catalyst_proxy::terminal::protocol::ExitReason;
+use catalyst_proxy::terminal::{Event, TerminalSettings, Terminals};
+use catalyst_ssh::Size;
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use futures::{SinkExt, StreamExt};
 use reqwest::Method;
@@ -522,6 +525,37 @@ async fn strangers_and_nonsense_are_refused() {
     }
     let error = terminal.until_control("error").await;
     assert!(error["error"].as_str().unwrap().starts_with("More was typed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_plain_terminal_that_nobody_looks_at_ends_after_its_grace_and_an_idle_one_says_so() {
+    let vm = vm(TerminalMode::Plain).await;
+    let app = &vm.server.app;
+    let idea = app.ideas.get(&vm.slug).await.unwrap();
+    let size = Size { columns: 80, rows: 24 };
+    let (short, long) = (Duration::from_millis(100), Duration::from_secs(3600));
+    let [lonely, idle] = [(short, long), (long, short)].map(|(grace, idle)| {
+        Terminals::new(app.remote.clone(), TerminalSettings { mode: TerminalMode::Plain, grace, idle })
+    });
+    drop(lonely.open(&idea, "1".parse().unwrap(), size, None).await.unwrap());
+    assert_eq!(lonely.list(&idea).await.unwrap().len(), 1);
+    let mut watched = idle.open(&idea, "1".parse().unwrap(), size, None).await.unwrap();
+    let ended = async {
+        loop {
+            match watched.events.recv().await {
+                Some(Event::Exit(exit)) => return exit.reason,
+                Some(_) => {}
+                None => panic!("it ended without a word"),
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, ended).await.unwrap(), ExitReason::Idle);
+    let gone = async {
+        while !lonely.list(&idea).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("the shell that nobody looks at stays");
 }
 
 #[tokio::test]
