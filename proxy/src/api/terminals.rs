@@ -1,10 +1,12 @@
 //! The terminals of an idea: list, close. They are opened over their own WebSocket.
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 
 use super::{Envelope, IdeaId, data, done};
 use crate::app::App;
+use crate::audit;
+use crate::auth::cookie::Session;
 use crate::error::ApiError;
 use crate::terminal::{Listed, Number, TerminalError};
 
@@ -23,10 +25,12 @@ pub async fn list(State(app): State<App>, IdeaId(id): IdeaId) -> Result<Json<Env
 /// 404, or when the VM cannot be asked.
 pub async fn close(
     State(app): State<App>,
+    Extension(who): Extension<Session>,
     Path((id, number)): Path<(String, String)>,
 ) -> Result<Json<Envelope<()>>, ApiError> {
     let number: Number = number.parse().map_err(|()| ApiError::from(TerminalError::NotFound))?;
     let idea = app.ideas.get(&id).await?;
     app.terminals.close(&idea, number).await?;
+    audit::act(&who, "close-terminal", &idea.slug);
     Ok(done())
 }

@@ -266,6 +266,21 @@ impl Terminals {
         Err(TerminalError::NotFound)
     }
 
+    /// Ends all terminals of an idea.
+    ///
+    /// # Errors
+    /// When the VM cannot be asked.
+    pub async fn close_all(&self, idea: &Idea) -> Result<(), TerminalError> {
+        for listed in self.list(idea).await? {
+            match self.close(idea, Number(listed.terminal)).await {
+                // It ended by itself meanwhile.
+                Ok(()) | Err(TerminalError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     fn slot(&self, idea: &Idea, number: Number) -> Arc<Slot> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever opens one holds its slot, so none is taken away under anybody's hands.

@@ -248,6 +248,7 @@ impl Client {
             Control::Resize(size) => attachment.resize(size).await,
             Control::Credit(bytes) => attachment.credit(bytes).await,
             Control::Close => {
+                audit::act(&self.session, "close-terminal", &idea.slug);
                 if let Err(error) = self.app.terminals.close(idea, number).await {
                     return Err(error.to_string());
                 }

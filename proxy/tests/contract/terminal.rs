@@ -448,6 +448,11 @@ async fn a_terminal_is_closed_with_what_runs_in_it() {
         eventually("the program is gone", || !process.exists()).await;
         let (status, _) = vm.server.json(Method::DELETE, &path, None).await;
         assert_eq!(status, 404);
+        // An idea takes its terminals with it.
+        let mut terminal = Terminal::open(&vm.server, &vm.slug, json!({})).await;
+        let (status, answer) = vm.server.json(Method::DELETE, &format!("/api/ideas/{}", vm.slug), None).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(terminal.until_control("exit").await["reason"], "closed", "{mode:?}");
     }
 }
 
