@@ -45,7 +45,7 @@ impl Endpoint {
                 (!host.contains(':') && !port.contains(':')).then_some((host, port))?
             }
         };
-        let plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !"/,@[]".contains(c));
+        let plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !"/,[]".contains(c));
         let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
         (plain(host) && plain(user)).then(|| Endpoint { host: host.to_owned(), port, user: user.to_owned() })
     }
@@ -64,6 +64,7 @@ mod tests {
             ("fd00::7", "dev", "fd00::7", 22),
             ("jump@[fd00::7]:2222", "jump", "fd00::7", 2222),
             ("[fd00::7]", "dev", "fd00::7", 22),
+            ("me@example.com@bastion", "me@example.com", "bastion", 22),
         ] {
             let expected = Endpoint { host: host.to_owned(), port, user: user.to_owned() };
             assert_eq!(Endpoint::parse(text, Some("dev")), Some(expected), "{text}");
