@@ -25,7 +25,7 @@ const END: &[u8] = b"THE-END";
 /// Either way to a terminal.
 enum Terminal {
     Proxy(Box<WebSocketStream<TcpStream>>, usize),
-    Ssh { _child: Child, keys: ChildStdin, output: ChildStdout },
+    Ssh { _child: Box<Child>, keys: ChildStdin, output: ChildStdout },
 }
 
 impl Terminal {
@@ -45,7 +45,7 @@ impl Terminal {
         let mut child = openssh::shell(stage)?;
         let keys = child.stdin.take().context("no input")?;
         let output = child.stdout.take().context("no output")?;
-        Ok(Terminal::Ssh { _child: child, keys, output })
+        Ok(Terminal::Ssh { _child: Box::new(child), keys, output })
     }
 
     async fn type_in(&mut self, keys: &str) -> anyhow::Result<()> {
