@@ -4,11 +4,13 @@
 //! should one try.
 
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{IdeaId, data};
@@ -46,13 +48,26 @@ pub async fn folder(State(app): State<App>, IdeaId(id): IdeaId, At(path): At) ->
     Ok(data(app.ideas.project_folder(&idea, &path).await?))
 }
 
-/// GET /api/ideas/:idOrSlug/changes.
+/// The time since when changes are asked for.
+#[derive(Debug, Deserialize)]
+pub struct Since {
+    since: Option<String>,
+}
+
+/// GET /api/ideas/:idOrSlug/changes?since=.
 ///
 /// # Errors
-/// 404, or when the VM cannot be asked.
-pub async fn changes(State(app): State<App>, IdeaId(id): IdeaId) -> Result<impl IntoResponse, ApiError> {
+/// 400 for what is no time, 404, or when the VM cannot be asked.
+pub async fn changes(
+    State(app): State<App>,
+    IdeaId(id): IdeaId,
+    asked: Result<Query<Since>, QueryRejection>,
+) -> Result<impl IntoResponse, ApiError> {
+    let no_time = || ApiError::BadRequest("since must be a time such as 2026-01-02T03:04:05Z".to_owned());
+    let Query(Since { since }) = asked.map_err(|_| no_time())?;
+    let since = since.map(|since| since.parse::<Timestamp>().map_err(|_| no_time())).transpose()?;
     let idea = app.ideas.get(&id).await?;
-    Ok(data(app.ideas.project_changes(&idea).await?))
+    Ok(data(app.ideas.project_changes(&idea, since).await?))
 }
 
 /// GET /api/ideas/:idOrSlug/project/file?path=, with `Range: bytes=A-B`.

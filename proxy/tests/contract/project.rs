@@ -101,7 +101,12 @@ async fn what_differs_from_the_last_commit_is_told_without_running_what_the_repo
     let git = |args: &[&str]| {
         let home = sshd.home();
         let mut git = Command::new("git");
-        git.current_dir(&project).env("HOME", home).args(["-c", "user.name=t", "-c", "user.email=t@example.com"]);
+        git.current_dir(&project).env("HOME", home).env("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z").args([
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.com",
+        ]);
         assert!(git.args(args).output().unwrap().status.success(), "{args:?}");
     };
     git(&["init", "-q", "-b", "main"]);
@@ -130,4 +135,23 @@ async fn what_differs_from_the_last_commit_is_told_without_running_what_the_repo
     let diff = data["diff"].as_str().unwrap();
     assert!(diff.contains("-one\n+two\n") && diff.contains("-gone\n"), "{diff}");
     assert!(!sshd.home().join("sprung").exists(), "git ran what the repository names");
+
+    // A run that began after the first commit and made the second: both its commit and what it left are its changes.
+    for key in ["core.fsmonitor", "diff.external", "core.pager"] {
+        git(&["config", "--unset", key]);
+    }
+    let mut second = Command::new("git");
+    second.current_dir(&project).env("HOME", sshd.home()).env("GIT_COMMITTER_DATE", "2026-01-02T05:00:00Z");
+    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
+    assert!(second.args(identity).args(["commit", "-q", "-a", "-m", "second"]).output().unwrap().status.success());
+    let paths = async |query: &str| {
+        let (_, changes) = server.get(&format!("/api/ideas/timer/changes{query}")).await;
+        let files = changes["data"]["files"].as_array().unwrap().clone();
+        files.iter().map(|f| f["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(paths("").await, ["new.txt"]);
+    assert_eq!(paths("?since=2026-01-02T04:00:00Z").await, ["gone.txt", "kept.txt", "new.txt"]);
+    assert_eq!(paths("?since=2026-01-02T06:00:00.123Z").await, ["new.txt"]);
+    assert_eq!(paths("?since=2026-01-01T00:00:00Z").await, ["kept.txt", "new.txt"], "all is new");
+    assert_eq!(server.get("/api/ideas/timer/changes?since=yesterday").await.0, 400);
 }

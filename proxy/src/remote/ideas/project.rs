@@ -17,7 +17,7 @@ const CHANGES: &str = include_str!("../vm/changes.sh");
 pub(super) const ENTRIES: usize = 2000;
 /// Bytes of a file that are fetched at once: no reader, however slow, holds up the connection that others share.
 pub const PIECE: u64 = 2 * 1024 * 1024;
-const STATUS_LIMIT: usize = 512 * 1024;
+const LIST_LIMIT: usize = 256 * 1024;
 const DIFF_LIMIT: usize = 1024 * 1024;
 const LONGEST_PATH: usize = 4096;
 const LONGEST_PART: usize = 255;
@@ -231,15 +231,16 @@ impl Ideas {
         }
     }
 
-    /// What differs from the last commit of the project's own repository.
+    /// What differs from the last commit of the project's own repository, or from the one that was checked out at a time.
     ///
     /// # Errors
     /// When the VM cannot be asked.
-    pub async fn project_changes(&self, idea: &Idea) -> Result<Changes, IdeasError> {
+    pub async fn project_changes(&self, idea: &Idea, since: Option<Timestamp>) -> Result<Changes, IdeasError> {
         let project = self.project(idea).await?;
         let between = format!("--{:032x}--", rand::random::<u128>());
-        let (status, diff) = ((STATUS_LIMIT + 1).to_string(), (DIFF_LIMIT + 1).to_string());
-        let done = self.remote.sh(Lane::Bulk, CHANGES, &[&project, &between, &status, &diff], b"").await?;
+        let (list, diff) = ((LIST_LIMIT + 1).to_string(), (DIFF_LIMIT + 1).to_string());
+        let since = since.map_or_else(|| "head".to_owned(), |since| since.as_second().max(0).to_string());
+        let done = self.remote.sh(Lane::Bulk, CHANGES, &[&project, &between, &list, &diff, &since], b"").await?;
         match done.status {
             Some(0) => read_changes(&done.stdout, &between)
                 .ok_or_else(|| IdeasError::refused("tell what changed", "git ended early")),
@@ -254,36 +255,44 @@ impl Ideas {
 }
 
 fn read_changes(output: &[u8], between: &str) -> Option<Changes> {
-    let first = memchr::memmem::find(output, between.as_bytes())?;
-    let (branch, rest) = (output.get(..first)?, output.get(first + between.len() + 1..)?);
-    let second = memchr::memmem::find(rest, between.as_bytes())?;
-    let (status, diff) = (rest.get(..second.saturating_sub(1))?, rest.get(second + between.len() + 1..)?);
-    let truncated = status.len() > STATUS_LIMIT || diff.len() > DIFF_LIMIT;
-    let mut files: Vec<Changed> = status.split(|byte| *byte == 0).filter_map(changed).collect();
-    if status.len() > STATUS_LIMIT {
-        files.pop(); // cut off in the midst
+    let line = format!("{between}\n");
+    let (branch, rest) = split(output, line.as_bytes())?;
+    let line = format!("\n{line}");
+    let (tracked, rest) = split(rest, line.as_bytes())?;
+    let (untracked, diff) = split(rest, line.as_bytes())?;
+    let (tracked, more_tracked) = names(tracked);
+    let (untracked, more_untracked) = names(untracked);
+    let mut files = Vec::new();
+    let mut tracked = tracked.into_iter();
+    while let (Some(code), Some(path)) = (tracked.next(), tracked.next()) {
+        let change = match code.as_str() {
+            "A" => "added",
+            "D" => "deleted",
+            _ => "modified",
+        };
+        files.push(Changed { path, change });
     }
-    let diff = diff.get(..diff.len().min(DIFF_LIMIT)).unwrap_or_default();
+    files.extend(untracked.into_iter().map(|path| Changed { path, change: "untracked" }));
     let branch = String::from_utf8_lossy(branch).trim().to_owned();
     Some(Changes {
         git: true,
         branch: Some(branch).filter(|branch| !branch.is_empty()),
         files,
-        diff: String::from_utf8_lossy(diff).into_owned(),
-        truncated,
+        truncated: more_tracked || more_untracked || diff.len() > DIFF_LIMIT,
+        diff: String::from_utf8_lossy(diff.get(..diff.len().min(DIFF_LIMIT)).unwrap_or_default()).into_owned(),
     })
 }
 
-/// `XY path`: X is the index, Y the work tree.
-fn changed(entry: &[u8]) -> Option<Changed> {
-    let (code, path) = (entry.get(..2)?, entry.get(3..)?);
-    let change = match code {
-        b"??" => "untracked",
-        _ if code.contains(&b'D') => "deleted",
-        _ if code.contains(&b'A') => "added",
-        _ => "modified",
-    };
-    Some(Changed { path: String::from_utf8_lossy(path).into_owned(), change })
+fn split<'a>(text: &'a [u8], between: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = memchr::memmem::find(text, between)?;
+    Some((text.get(..at)?, text.get(at + between.len()..)?))
+}
+
+/// What git ends with a zero each, and whether there was more: then the last is cut off in the midst.
+fn names(list: &[u8]) -> (Vec<String>, bool) {
+    let whole = list.iter().rposition(|byte| *byte == 0).and_then(|end| list.get(..end)).unwrap_or_default();
+    let names = whole.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    (names.map(|name| String::from_utf8_lossy(name).into_owned()).collect(), list.len() > LIST_LIMIT)
 }
 
 #[cfg(test)]
@@ -316,11 +325,11 @@ mod tests {
 
     #[test]
     fn the_parts_of_what_git_says_are_told_apart() {
-        let changes =
-            read_changes(b"main\n--x--\n M a.txt\0?? new file\0D  gone\0\n--x--\ndiff --git\n", "--x--").unwrap();
+        let output = b"main\n--x--\nM\0a.txt\0D\0gone\0\n--x--\nnew file\0\n--x--\ndiff --git\n";
+        let changes = read_changes(output, "--x--").unwrap();
         assert_eq!(changes.branch.as_deref(), Some("main"));
         let told: Vec<_> = changes.files.iter().map(|file| (file.path.as_str(), file.change)).collect();
-        assert_eq!(told, [("a.txt", "modified"), ("new file", "untracked"), ("gone", "deleted")]);
+        assert_eq!(told, [("a.txt", "modified"), ("gone", "deleted"), ("new file", "untracked")]);
         assert_eq!(changes.diff, "diff --git\n");
     }
 }
