@@ -8,7 +8,7 @@ SHELL := bash
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 TARGET  := x86_64-unknown-linux-gnu
 STATIC  := CARGO_TARGET_$(shell echo $(TARGET) | tr a-z- A-Z_)_RUSTFLAGS="-C target-feature=+crt-static"
-BINS    := catalyst-operator catalyst-proxy catalyst-lab catalyst-demo
+BINS    := catalyst-operator catalyst-proxy catalyst-lab catalyst-demo kubectl-catalyst
 IMAGES  := catalyst-operator catalyst-proxy
 LAB     := target/release/catalyst-lab
 # What the tests need beside what the lab needs: program=Debian package.
@@ -83,7 +83,7 @@ release: setup web ## static release binaries in target/release
 web: web/dist/assets ## the browser UI, in web/dist
 
 # The folder of assets, since a build of the proxy alone puts a page in place of the index that says what is missing.
-web/dist/assets: web/package-lock.json web/index.html web/vite.config.ts $(shell find web/src web/public -type f 2>/dev/null)
+web/dist/assets: web/package-lock.json web/index.html web/vite.config.ts $(shell find web/src web/public web/dev -type f 2>/dev/null)
 	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run build && touch dist/assets
 
 setup: ## check the tools that the build needs (Rust, Go, Node, root, disk), install a C compiler if there is none

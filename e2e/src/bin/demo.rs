@@ -70,12 +70,13 @@ Ready after {:.0} s. Open   {url}
       (which is read by  {read_secret})
 
   export KUBECONFIG={}
-  export PATH={}:{}:$PATH   # the kubectl of the cluster's version, and catalyst-lab
+  export PATH={}:{}:$PATH   # the kubectl of the cluster's version with `kubectl catalyst`, and catalyst-lab
 
 What to try next
   · Capture an idea, chat about it, switch to Build and let it write a file.
     {}
   · Close the browser in mid-answer, `kubectl -n {NAMESPACE} delete pod --all`, open it again: the whole answer is there.
+  · `kubectl catalyst -n {NAMESPACE} status`: the instance, its objects and pods, and what to do.
   · See what is wrong when something is: `catalyst-lab vm cut` cuts the VM's network; then `kubectl -n {NAMESPACE} get cati -w`; `catalyst-lab vm mend`.
   · `kubectl -n {NAMESPACE} delete service catalyst`: it is back at once. `kubectl explain cati.spec` shows every field.
   · `catalyst-lab status` shows the parts of the cluster and their logs; `make demo-down` removes everything.",
