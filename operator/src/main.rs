@@ -79,15 +79,17 @@ fn look(command: Command) -> anyhow::Result<ExitCode> {
             shown(&text, !text.is_empty())
         }
         Command::Migrate(MigrateCommand { migrate, cluster }) => {
-            let converted = command::convert(&migrate)?;
-            eprint!("{}", converted.notes);
-            if let Some(release) = &migrate.adopt {
-                runtime.block_on(async {
+            let converted = match &migrate.adopt {
+                None => {
+                    let converted = command::convert(&migrate)?;
+                    eprint!("{}", converted.notes);
+                    converted
+                }
+                Some(release) => runtime.block_on(async {
                     let cluster = connect(&cluster).await?;
-                    let tell = |line: &str| eprintln!("{line}");
-                    anyhow::Ok(command::adopt(&migrate, release, &converted.migrated, cluster, tell).await?)
-                })?;
-            }
+                    anyhow::Ok(command::adopt(&migrate, release, cluster, |line| eprintln!("{line}")).await?)
+                })?,
+            };
             shown(&converted.yaml, false)
         }
         Command::UpgradePreview(UpgradeArgs { namespace, proxy_image, output, cluster }) => {

@@ -19,7 +19,10 @@ if grep -qxF -e "$line" "$file"; then echo present; else
 /// Prints the line, or installs it.
 pub(crate) async fn run(context: &Context, args: &args::Authorize) -> anyhow::Result<bool> {
     let instance = context.instance(&args.which).await?;
-    let Some(line) = instance.status.as_ref().and_then(|status| status.authorized_keys_line.clone()) else {
+    // While a new key waits for the VM, its line is the one that is missing there.
+    let lines =
+        instance.status.iter().flat_map(|status| [&status.next_authorized_keys_line, &status.authorized_keys_line]);
+    let Some(line) = lines.flatten().next().cloned() else {
         bail!("{} has no key yet; `kubectl catalyst status` says why", place(&instance));
     };
     let ssh = &instance.spec.ssh;

@@ -70,13 +70,11 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         Command::TrustHost(args) => trust_host::run(&context, &args).await,
         Command::Doctor => doctor::run(&context).await,
         Command::Migrate(args) => {
-            let converted = command::convert(&args)?;
-            eprint!("{}", converted.notes);
             if let Some(release) = &args.adopt {
-                let tell = |line: &str| eprintln!("{line}");
-                command::adopt(&args, release, &converted.migrated, context.cluster.clone(), tell).await?;
+                let cluster = context.cluster.clone();
+                let converted = command::adopt(&args, release, cluster, |line| eprintln!("{line}")).await?;
+                print!("{}", converted.yaml);
             }
-            print!("{}", converted.yaml);
             Ok(true)
         }
     }

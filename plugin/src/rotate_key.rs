@@ -1,14 +1,12 @@
 //! `rotate-key`: asks the operator, by an annotation, for another SSH key.
 
 use anyhow::bail;
+use catalyst_operator::crd::ROTATE_SSH_KEY_ANNOTATION;
 
 use crate::{
     args::Which,
     context::{Context, place},
 };
-
-/// Annotation on an instance: a new value has the generated SSH key replaced.
-const ROTATE_ANNOTATION: &str = "catalyst.dev/rotate-ssh-key";
 
 /// Asks for it.
 pub(crate) async fn run(context: &Context, which: &Which) -> anyhow::Result<bool> {
@@ -21,7 +19,7 @@ pub(crate) async fn run(context: &Context, which: &Which) -> anyhow::Result<bool
         );
     }
     let now = k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    context.annotate(&instance, ROTATE_ANNOTATION, &now).await?;
+    context.annotate(&instance, ROTATE_SSH_KEY_ANNOTATION, &now).await?;
     println!(
         "A new key is being made for {}. Until the VM accepts it the old one is used; its line, as soon as it is there: kubectl \
          catalyst authorize",

@@ -90,7 +90,8 @@ impl World {
 
     /// An instance with a status as the operator writes it.
     async fn instance(&self, name: &str, spec: Value, status: Value) {
-        let object: CatalystInstance = serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap();
+        let object: CatalystInstance =
+            serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap();
         self.instances().create(&PostParams::default(), &object).await.unwrap();
         let params = PatchParams::default();
         self.instances().patch_status(name, &params, &Patch::Merge(json!({"status": status}))).await.unwrap();
@@ -154,7 +155,8 @@ async fn status_shows_what_is_wrong_first_with_the_remedy_and_the_objects_that_t
     let operator = tokio::spawn(operator);
     let bad = json!({"ssh": {"host": "192.0.2.1", "user": "dev"}, "secrets": {"existingSecret": "none"}});
     for (name, spec) in [("a-good", spec()), ("z-bad", bad)] {
-        let object: CatalystInstance = serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap();
+        let object: CatalystInstance =
+            serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap();
         world.instances().create(&PostParams::default(), &object).await.unwrap();
     }
     let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "status");
@@ -167,9 +169,13 @@ async fn status_shows_what_is_wrong_first_with_the_remedy_and_the_objects_that_t
     let (code, text, errors) = plugin(&["status", "-n", "status"]);
     assert_eq!((code, errors.as_str()), (1, ""), "{text}");
     assert!(text.starts_with("✗ status/z-bad  SecretMissing\n  Secret none"), "{text}");
-    for line in ["Deployment a-good  0/1 ready, proxy:test", "Service a-good  ClusterIP port 80", "Secret a-good-ssh-key  generated",
-        "Secret none  missing", "kubectl catalyst open -n status a-good"]
-    {
+    for line in [
+        "Deployment a-good  0/1 ready, proxy:test",
+        "Service a-good  ClusterIP port 80",
+        "Secret a-good-ssh-key  generated",
+        "Secret none  missing",
+        "kubectl catalyst open -n status a-good",
+    ] {
         assert!(text.contains(line), "{line}: {text}");
     }
     assert!(!text.contains('\u{1b}'), "no colours where nobody looks");
@@ -204,6 +210,10 @@ async fn the_name_may_be_left_out_where_there_is_only_one_and_mistakes_are_told_
     world.instance("one", spec(), status("True", "Available", "Fine.")).await;
     let (code, line, _) = plugin(&["authorize", "-n", "names"]);
     assert_eq!((code, line.as_str()), (0, "restrict,pty ssh-ed25519 AAAAC3 catalyst-x\n"));
+    let waiting = json!({"status": {"nextAuthorizedKeysLine": "restrict,pty ssh-ed25519 AAAANEXT x"}});
+    world.instances().patch_status("one", &PatchParams::default(), &Patch::Merge(waiting)).await.unwrap();
+    let (code, line, _) = plugin(&["authorize", "-n", "names"]);
+    assert_eq!((code, line.as_str()), (0, "restrict,pty ssh-ed25519 AAAANEXT x\n"), "a new key waits for the VM");
     let (code, _, errors) = plugin(&["authorize", "-n", "names", "two"]);
     assert!(code == 2 && errors.contains("no CatalystInstance two in namespace names. Here are: one."), "{errors}");
     world.instance("two", spec(), status("True", "Available", "Fine.")).await;
@@ -231,7 +241,7 @@ async fn a_changed_host_key_is_trusted_only_by_the_fingerprint_that_was_compared
 
     let (code, text, _) = plugin(&["rotate-key", "-n", "trust"]);
     assert!(code == 0 && text.contains("Until the VM accepts it the old one is used"), "{text}");
-    assert!(world.annotation("x", "catalyst.dev/rotate-ssh-key").await.unwrap().ends_with('Z'));
+    assert!(world.annotation("x", crd::ROTATE_SSH_KEY_ANNOTATION).await.unwrap().ends_with('Z'));
     let own = json!({"ssh": {"host": "192.0.2.1", "user": "dev", "existingKeySecret": "mine", "knownHosts": "h"}});
     world.instance("own", own, status("True", "Available", "Fine.")).await;
     let (code, _, errors) = plugin(&["rotate-key", "-n", "trust", "own"]);
@@ -254,7 +264,8 @@ async fn the_line_is_installed_once_with_the_users_own_ssh() {
     let known = tempfile(&sshd.known_hosts_text());
     let (known, key) = (format!("UserKnownHostsFile={}", known.display()), sshd.key_path().display().to_string());
     let install = |extra: &[&str]| {
-        let arguments = ["authorize", "-n", "install", "--install", "--", "-F", "none", "-o", "BatchMode=yes", "-o", &known];
+        let arguments =
+            ["authorize", "-n", "install", "--install", "--", "-F", "none", "-o", "BatchMode=yes", "-o", &known];
         plugin(&[&arguments[..], extra].concat())
     };
     let (code, text, errors) = install(&["-i", &key]);
@@ -276,20 +287,35 @@ fn tempfile(text: &str) -> std::path::PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_names_what_is_missing_and_what_cannot_be_seen() {
     let world = World::new("doctor").await;
-    world.instance("x", json!({"ssh": {"host": "h", "user": "u"}, "ingress": {"host": "a.example", "className": "nonesuch"}}),
-        status("False", "SSHAuthRejected", "The key was rejected.")).await;
+    world
+        .instance(
+            "x",
+            json!({"ssh": {"host": "h", "user": "u"}, "ingress": {"host": "a.example", "className": "nonesuch"}}),
+            status("False", "SSHAuthRejected", "The key was rejected."),
+        )
+        .await;
     let (code, text, errors) = plugin(&["doctor", "-n", "doctor"]);
     assert_eq!((code, errors.as_str()), (1, ""), "{text}");
-    for line in ["✓ API server: Kubernetes 1.", "✓ CRD: installed, with the fields of this version", "✗ operator: no Deployment is labelled",
-        "✓ your rights: all that is needed", "✗ IngressClass: missing: nonesuch (of doctor/x)",
-        "✗ instance doctor/x: SSHAuthRejected: The key was rejected.", "Next: kubectl catalyst authorize -n doctor x"]
-    {
+    for line in [
+        "✓ API server: Kubernetes 1.",
+        "✓ CRD: installed, with the fields of this version",
+        "✗ operator: no Deployment is labelled",
+        "✓ your rights: all that is needed",
+        "✗ IngressClass: missing: nonesuch (of doctor/x)",
+        "✗ instance doctor/x: SSHAuthRejected: The key was rejected.",
+        "Next: kubectl catalyst authorize -n doctor x",
+    ] {
         assert!(text.contains(line), "{line}: {text}");
     }
     // Somebody who may do nothing is told so, and what to do.
     let nobody = plane().kubeconfig_for("nobody", None).unwrap();
     let (code, _, errors) = plugin_as(&nobody, &["status", "-n", "doctor"]);
-    assert!(code == 2 && errors.contains("cannot list the instances of namespace doctor") && errors.contains("Ask an administrator"), "{errors}");
+    assert!(
+        code == 2
+            && errors.contains("cannot list the instances of namespace doctor")
+            && errors.contains("Ask an administrator"),
+        "{errors}"
+    );
     // No cluster at all.
     let (code, _, errors) = plugin_as(Path::new("/nowhere/config"), &["status"]);
     assert!(code == 2 && errors.contains("no cluster to talk to") && errors.contains("--kubeconfig"), "{errors}");
@@ -297,7 +323,9 @@ async fn doctor_names_what_is_missing_and_what_cannot_be_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_crd_the_way_to_install_it_is_told() {
-    let plane = ControlPlane::start(ControlPlaneOptions { controllers: false, ..ControlPlaneOptions::default() }).await.unwrap();
+    let plane = ControlPlane::start(ControlPlaneOptions { controllers: false, ..ControlPlaneOptions::default() })
+        .await
+        .unwrap();
     let (code, _, errors) = plugin_as(plane.kubeconfig(), &["status"]);
     assert!(code == 2 && errors.contains("catalyst-operator crds | kubectl apply --server-side"), "{errors}");
     let (code, text, _) = plugin_as(plane.kubeconfig(), &["doctor", "-o", "json"]);

@@ -71,6 +71,14 @@ pub enum AdoptError {
     },
 }
 
+/// The name of the instance that takes the release over already, else of the release's Deployment; `None`: there is neither.
+///
+/// # Errors
+/// They could not be listed.
+pub async fn name_of(cluster: &Cluster, namespace: &str, release: &str) -> Result<Option<String>, AdoptError> {
+    super::observe::name_of(cluster, namespace, release).await
+}
+
 impl Adoption {
     /// What is in the cluster.
     ///

@@ -51,8 +51,7 @@ pub(super) async fn carry_out(adoption: &Adoption, step: &Step) -> Result<(), Ad
         Step::Detach(name) => return detach(adoption, name).await,
         Step::TakeOver(object) => return take_over(adoption, object).await,
         Step::KeepSecret(name) => {
-            let mut metadata = without_marks();
-            metadata["labels"] = json!({MANAGED_BY: null});
+            let metadata = json!({"annotations": without_marks(), "labels": {MANAGED_BY: null}});
             merge::<Secret>(adoption, name, json!({"metadata": metadata})).await
         }
         Step::MarkSets(names) => sets(adoption, names, json!(adoption.name())).await,
@@ -117,9 +116,7 @@ async fn take_over(adoption: &Adoption, object: &ObjectSeen) -> Result<(), Adopt
     let mut owners: Vec<_> = found.metadata.owner_references.into_iter().flatten().collect();
     owners.retain(|owner| owner.controller != Some(true));
     owners.extend(instance.controller_owner_ref(&()));
-    let mut metadata = without_marks();
-    metadata["ownerReferences"] = json!(owners);
-    metadata["labels"] = json!({MANAGED_BY: MANAGER});
+    let metadata = json!({"annotations": without_marks(), "labels": {MANAGED_BY: MANAGER}, "ownerReferences": owners});
     let params = PatchParams { field_manager: Some(ON_THE_WAY.to_owned()), ..PatchParams::default() };
     api.patch_metadata(&object.name, &params, &Patch::Merge(json!({"metadata": metadata}))).await.map_err(failed)?;
     hand_fields_over(&api, &object.name).await.map_err(failed)
@@ -138,10 +135,9 @@ async fn hand_fields_over(api: &Api<DynamicObject>, name: &str) -> Result<(), ku
     api.patch_metadata(name, &params, &Patch::Merge(json!({"metadata": metadata}))).await.map(|_| ())
 }
 
+/// Annotations of a merge patch that takes Helm's marks off.
 fn without_marks() -> Value {
-    let annotations: serde_json::Map<String, Value> =
-        HELM_ANNOTATIONS.iter().map(|mark| ((*mark).to_owned(), Value::Null)).collect();
-    json!({"annotations": annotations})
+    HELM_ANNOTATIONS.iter().map(|mark| ((*mark).to_owned(), Value::Null)).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// Deletes the release's Deployment and nothing below it, and awaits that its ReplicaSets are on their own.

@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use super::{
-    adopt::{AdoptError, Adoption, Patience},
+    adopt::{AdoptError, Adoption, Patience, name_of},
     values::{Migrated, Options, ValuesError, migrate},
 };
 use crate::{args::MigrateArgs, offline::cluster::Cluster};
@@ -69,25 +69,33 @@ pub fn convert(args: &MigrateArgs) -> Result<Converted, MigrateError> {
     Ok(Converted { migrated, yaml, notes })
 }
 
-/// Takes the release over, or only tells how (without `--yes`); `tell` gets a line for each step.
+/// Converts the values and takes the release over, or only tells how (without `--yes`); `tell` gets the notes and a line for
+/// each step. Without `--name` the instance is called like the release's Deployment, so that every object keeps its name.
 ///
 /// # Errors
 /// See [`MigrateError`]; the same command goes on from there.
 pub async fn adopt(
     args: &MigrateArgs,
     release: &str,
-    migrated: &Migrated,
     cluster: Cluster,
     mut tell: impl FnMut(&str),
-) -> Result<(), MigrateError> {
-    let namespace = args.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
+) -> Result<Converted, MigrateError> {
+    let mut args = args.clone();
+    let namespace = args.namespace.get_or_insert_with(|| cluster.namespace.clone()).clone();
+    if args.name.is_none() {
+        args.name = name_of(&cluster, &namespace, release).await?;
+    }
+    let converted = convert(&args)?;
+    if !converted.notes.is_empty() {
+        tell(converted.notes.trim_end());
+    }
     let patience = Patience { step: Duration::from_secs(args.timeout), drain: Duration::from_secs(args.drain) };
-    let instance = migrated.instance.clone();
+    let instance = converted.migrated.instance.clone();
     let adoption = Adoption { cluster, release: release.to_owned(), namespace, instance, patience };
     let steps = adoption.plan().await?;
     if steps.is_empty() {
         tell(&format!("Nothing is left to do: {}/{} is the operator's.", adoption.namespace, adoption.name()));
-        return Ok(());
+        return Ok(converted);
     }
     tell(&format!(
         "The release {release} in namespace {} becomes CatalystInstance {}:",
@@ -99,11 +107,11 @@ pub async fn adopt(
     }
     if !args.yes {
         tell("Nothing was changed. Run the same with --yes to carry it out.");
-        return Ok(());
+        return Ok(converted);
     }
     while let Some(step) = adoption.next().await? {
         tell(&format!("done: {step}"));
     }
     tell(&format!("{}/{} is the operator's.", adoption.namespace, adoption.name()));
-    Ok(())
+    Ok(converted)
 }

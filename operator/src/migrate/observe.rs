@@ -23,7 +23,10 @@ use super::{
 use crate::{
     crd::{CatalystInstance, PAUSED_ANNOTATION},
     names::{INSTANCE_LABEL, References},
-    offline,
+    offline::{
+        self,
+        cluster::{Cluster, explain},
+    },
     reason::Reason,
 };
 
@@ -76,6 +79,25 @@ pub(super) async fn observe(adoption: &Adoption) -> Result<Observed, AdoptError>
     Ok(observed)
 }
 
+pub(super) async fn name_of(cluster: &Cluster, namespace: &str, release: &str) -> Result<Option<String>, AdoptError> {
+    let failed = |error: &kube::Error, doing: &str| AdoptError::Cluster(explain(error, doing, &cluster.url));
+    let instances: Api<CatalystInstance> = Api::namespaced(cluster.client.clone(), namespace);
+    let instances = instances.list_metadata(&ListParams::default()).await;
+    let instances = instances.map_err(|error| failed(&error, "list CatalystInstances"))?.items;
+    let adopting = |meta: &ObjectMeta| {
+        let annotations = meta.annotations.as_ref();
+        annotations.and_then(|all| all.get(ADOPTING_ANNOTATION)).is_some_and(|adopting| adopting == release)
+    };
+    if let Some(found) = instances.iter().find(|instance| adopting(&instance.metadata)) {
+        return Ok(found.metadata.name.clone());
+    }
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
+    let deployments = deployments.list_metadata(&ListParams::default()).await;
+    let deployments = deployments.map_err(|error| failed(&error, "list Deployments"))?.items;
+    let found = deployments.iter().find(|deployment| marked(&deployment.metadata, release, namespace));
+    Ok(found.and_then(|found| found.metadata.name.clone()))
+}
+
 fn seen(instance: &CatalystInstance) -> InstanceSeen {
     let annotation = |key: &str| instance.annotations().get(key);
     let conditions = instance.status.iter().flat_map(|status| &status.conditions);
@@ -119,7 +141,7 @@ async fn objects(
     let listed = adoption.api(resource).list_metadata(&ListParams::default()).await;
     for found in listed.map_err(|error| adoption.failed(&error, &doing))?.items {
         let object = ObjectSeen { kind: resource.kind.clone(), name: found.name_any() };
-        let marked = marked(&found.metadata, adoption);
+        let marked = marked(&found.metadata, &adoption.release, &adoption.namespace);
         if marked {
             observed.marked.push(object.clone());
         }
@@ -137,11 +159,11 @@ async fn objects(
 }
 
 /// Whether Helm counts the object to the release.
-pub(super) fn marked(meta: &ObjectMeta, adoption: &Adoption) -> bool {
+fn marked(meta: &ObjectMeta, release: &str, in_namespace: &str) -> bool {
     let annotation =
         |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key)).map(String::as_str);
     let [name, namespace] = HELM_ANNOTATIONS;
-    annotation(name) == Some(adoption.release.as_str()) && annotation(namespace) == Some(adoption.namespace.as_str())
+    annotation(name) == Some(release) && annotation(namespace) == Some(in_namespace)
 }
 
 pub(super) fn owner(meta: &ObjectMeta) -> Option<&str> {
@@ -159,14 +181,14 @@ async fn pods(adoption: &Adoption, live: Option<&CatalystInstance>, observed: &m
         None => deployments.get_opt(adoption.name()).await,
     };
     let deployment = deployment.map_err(|error| adoption.failed(&error, "read the Deployment"))?;
-    let helms = deployment.as_ref().filter(|deployment| marked(&deployment.metadata, adoption));
+    let helms = deployment.as_ref().filter(|deployment| marked(&deployment.metadata, &adoption.release, namespace));
     let noted = live.and_then(|live| live.annotations().get(SELECTOR_ANNOTATION).cloned());
     if let Some(ours) = deployment.as_ref().filter(|_| helms.is_none()) {
         observed.new_ready = owner(&ours.metadata).is_some()
             && owner(&ours.metadata) == live.and_then(|live| live.metadata.uid.as_deref())
             && ready(ours);
     }
-    let Some(selector) = helms.map(|helms| selector(helms)).or(noted) else { return Ok(()) };
+    let Some(selector) = helms.map(selector).or(noted) else { return Ok(()) };
     let params = ListParams::default().labels(&selector);
     let sets: Api<ReplicaSet> = Api::namespaced(client(), namespace);
     let sets = sets.list(&params).await.map_err(|error| adoption.failed(&error, "list ReplicaSets"))?;

@@ -2,12 +2,14 @@
 //! has at the same path is taken over; what is called otherwise is in the table below; all else is listed with the reason
 //! and what to do. Nothing is dropped in silence but what is unset (null, empty) or always so under the operator.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
-};
+mod chart;
+mod convert;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use self::convert::{at, converted, unset, value_kind};
 use crate::{
     crd::{CatalystInstance, GROUP, KIND, VERSION},
     names::InstanceName,
@@ -16,12 +18,6 @@ use crate::{
 
 /// The name of an instance where neither the flag nor the values give one: that of the chart.
 const DEFAULT_NAME: &str = "catalyst";
-/// The Secret that the chart reads or makes, whatever the release is called.
-const CHART_SECRET: &str = "catalyst-secrets";
-/// The Secret with the private key that it reads where its values name none.
-const CHART_KEY_SECRET: &str = "catalyst-ssh-key";
-/// The annotation of the chart that asks the controller to insert text into its configuration.
-const SNIPPET: &str = "nginx.ingress.kubernetes.io/configuration-snippet";
 
 /// What is wanted beside the values.
 #[derive(Clone, Debug, Default)]
@@ -115,10 +111,10 @@ pub fn migrate(text: &str, file: &str, options: &Options) -> Result<Migrated, Va
     }
     mapping.kept_secret(&values, name);
     mapping.kept_key(&values);
-    let mut metadata = json!({"name": name});
-    if let Some(namespace) = &options.namespace {
-        metadata["namespace"] = json!(namespace);
-    }
+    let metadata = match &options.namespace {
+        Some(namespace) => json!({"name": name, "namespace": namespace}),
+        None => json!({"name": name}),
+    };
     mapping.checked(metadata, file)
 }
 
@@ -221,195 +217,6 @@ impl Mapping {
         }
     }
 
-    fn environment(&mut self, path: &str, value: &Value) {
-        let entries: Vec<Value> = match value {
-            Value::Array(entries) => entries.clone(),
-            // Some charts take a mapping.
-            Value::Object(members) => {
-                members.iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
-            }
-            _ => return self.note(path, "it is no list of variables.", "Set spec.extraEnv by hand."),
-        };
-        let mut kept = self.spec.get("extraEnv").and_then(Value::as_array).cloned().unwrap_or_default();
-        for entry in entries {
-            let name = entry.get("name").and_then(Value::as_str).unwrap_or("?").to_owned();
-            match entry.get("value").and_then(text) {
-                Some(value) => kept.push(json!({"name": name, "value": value})),
-                None => self.note(
-                    &format!("{path}.{name}"),
-                    "the instance takes plain values only, none from Secrets or fields of the pod.",
-                    "Set the value in spec.extraEnv if it is no secret.",
-                ),
-            }
-        }
-        if !kept.is_empty() {
-            self.set(&["extraEnv"], Value::Array(kept));
-        }
-    }
-
-    /// Those that the operator sets to the same value anyway are left out: a later release may know better.
-    fn annotations(&mut self, value: &Value) {
-        let mut kept = Map::new();
-        for (key, value) in value.as_object().into_iter().flatten() {
-            let path = format!("ingress.annotations[{key}]");
-            let Some(value) = text(value) else {
-                self.note(&path, "its value is no text.", "Set spec.ingress.annotations by hand.");
-                continue;
-            };
-            if key == SNIPPET {
-                let own = value
-                    .split_whitespace()
-                    .eq("proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";"
-                        .split_whitespace());
-                if own {
-                    let remedy = "If yours needs it, set spec.ingress.configurationSnippet: true.";
-                    self.note(
-                        &path,
-                        "current nginx controllers refuse snippets, and need none for WebSockets.",
-                        remedy,
-                    );
-                    continue;
-                }
-                let remedy = "The status says so if yours does; then move it into the controller's own configuration.";
-                self.note(&path, "it is taken over, but current nginx controllers refuse snippets.", remedy);
-            }
-            kept.insert(key.clone(), Value::String(value));
-        }
-        if !kept.is_empty() {
-            self.set(&["ingress", "annotations"], Value::Object(kept));
-        }
-    }
-
-    fn tls(&mut self, value: &Value) {
-        let entries: Vec<&Value> = match value {
-            Value::Array(entries) => entries.iter().collect(),
-            other => vec![other],
-        };
-        let secret = entries.first().and_then(|entry| entry.get("secretName")).cloned();
-        match secret.filter(Value::is_string) {
-            Some(secret) => self.set(&["ingress", "tls", "secretName"], secret),
-            None => self.note(
-                "ingress.tls",
-                "it names no Secret.",
-                "Set spec.ingress.tls.secretName, or issuer for cert-manager.",
-            ),
-        }
-        if entries.len() > 1 {
-            self.note(
-                "ingress.tls",
-                "the instance has one host, so only the first entry is taken.",
-                "Check that it is the right one.",
-            );
-        }
-    }
-
-    /// The list that `helm create` writes: the first host is the instance's.
-    fn hosts(&mut self, value: &Value) {
-        let hosts: Vec<String> = value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.as_str().or_else(|| entry.get("host")?.as_str()).map(str::to_owned))
-            .collect();
-        match hosts.split_first() {
-            Some((first, others)) => {
-                self.set(&["ingress", "host"], json!(first));
-                if !others.is_empty() {
-                    let reason = format!("the instance has one host; not taken: {}.", others.join(", "));
-                    self.note("ingress.hosts", reason, "Make an Ingress of your own for them.");
-                }
-            }
-            None => self.note("ingress.hosts", "it names no host.", "Set spec.ingress.host."),
-        }
-    }
-
-    fn security_context(&mut self, path: &str, value: &Value) {
-        for (key, value) in value.as_object().into_iter().flatten() {
-            let field = match key.as_str() {
-                "readOnlyRootFilesystem" => "readOnlyRootFilesystem",
-                "readOnlyRootFileSystem" => "readOnlyRootFilesystem",
-                // Always so.
-                "runAsNonRoot" | "allowPrivilegeEscalation" | "capabilities" | "seccompProfile" | "privileged" => {
-                    let fits = match key.as_str() {
-                        "runAsNonRoot" => value == &json!(true),
-                        "capabilities" => value.get("add").is_none_or(unset),
-                        "seccompProfile" => value.get("type") == Some(&json!("RuntimeDefault")),
-                        _ => value == &json!(false),
-                    };
-                    if !fits {
-                        let reason = "the pods always hold to the Pod Security standard \"restricted\".";
-                        self.note(&format!("{path}.{key}"), reason, "Nothing is to be done: the server needs no more.");
-                    }
-                    continue;
-                }
-                other => other,
-            };
-            let schema = offline::spec_schema().unwrap_or_default();
-            if at(&schema, &["securityContext", field]).is_some() {
-                self.renamed(&format!("{path}.{key}"), &["securityContext", field], value);
-            } else {
-                self.note(
-                    &format!("{path}.{key}"),
-                    "no field of the instance corresponds to it.",
-                    "Ask whether the server needs it.",
-                );
-            }
-        }
-    }
-
-    /// The application Secret holds what people sign in with: that of the release goes on being used, unless a new one is as good.
-    fn kept_secret(&mut self, values: &Map<String, Value>, name: &str) {
-        let secrets = values.get("secrets");
-        let given = secrets.and_then(|secrets| secrets.get("useExisting")).and_then(Value::as_bool);
-        let written = |key: &str| values.get(key).or_else(|| secrets?.get(key)).is_some_and(|value| !unset(value));
-        let written = written("catalystSecret") || written("cookieSecret");
-        let use_existing = match given {
-            Some(false) if self.adopting => {
-                let reason = "the Secret that the chart made is kept and used, so everybody signs in as before.";
-                self.note("secrets.useExisting", reason, "Nothing is to be done.");
-                true
-            }
-            Some(false) => {
-                let remedy = "To keep the present one, leave the chart's Secret in place and set spec.secrets.useExisting: true.";
-                self.note("secrets.useExisting", "the operator generates a new secret to sign in with.", remedy);
-                false
-            }
-            Some(true) => true,
-            None => {
-                let reason = format!(
-                    "it is not given, so the chart's default is taken: the Secret {CHART_SECRET} is yours and only read."
-                );
-                self.note("secrets.useExisting", reason, "Remove spec.secrets to have one generated.");
-                true
-            }
-        };
-        if written && given != Some(false) {
-            let reason = "secrets do not belong into an instance, which anyone who may read it reads.";
-            self.note(
-                "secrets.catalystSecret, secrets.cookieSecret",
-                reason,
-                format!("They are read from the Secret {CHART_SECRET}."),
-            );
-        }
-        if use_existing {
-            self.set(&["secrets", "useExisting"], Value::Bool(true));
-            if name != DEFAULT_NAME
-                && !self.spec.get("secrets").is_some_and(|secrets| secrets.get("existingSecret").is_some())
-            {
-                self.set(&["secrets", "existingSecret"], json!(CHART_SECRET));
-            }
-        }
-    }
-
-    fn kept_key(&mut self, values: &Map<String, Value>) {
-        let Some(ssh) = values.get("ssh").and_then(Value::as_object) else { return };
-        if !ssh.contains_key("existingKeySecret") {
-            self.set(&["ssh", "existingKeySecret"], json!(CHART_KEY_SECRET));
-            let reason = format!("it is not given, so the chart's default {CHART_KEY_SECRET} is taken.");
-            self.note("ssh.existingKeySecret", reason, "Remove spec.ssh.existingKeySecret to have a key generated.");
-        }
-    }
-
     fn set(&mut self, path: &[&str], value: Value) {
         let mut place = &mut self.spec;
         let Some((last, folders)) = path.split_last() else { return };
@@ -488,80 +295,6 @@ impl Mapping {
                 ingress.insert("annotations".to_owned(), Value::Object(kept));
             }
         }
-    }
-}
-
-/// Whether Helm's own charts would take it for not given.
-fn unset(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-fn at<'a>(schema: &'a JSONSchemaProps, path: &[&str]) -> Option<&'a JSONSchemaProps> {
-    path.iter().try_fold(schema, |schema, key| schema.properties.as_ref()?.get(*key))
-}
-
-/// The value as the field takes it: templates turn numbers into text and back without a word.
-fn converted(schema: &JSONSchemaProps, value: &Value) -> Option<Value> {
-    if schema.x_kubernetes_int_or_string == Some(true) {
-        return (value.is_i64() || value.is_string()).then(|| value.clone());
-    }
-    match (schema.type_.as_deref()?, value) {
-        ("string", value) => text(value).map(Value::String),
-        ("integer", Value::String(text)) => text.trim().parse::<i64>().ok().map(Value::from),
-        ("integer", value) => value.is_i64().then(|| value.clone()),
-        ("boolean", Value::String(text)) => text.trim().parse::<bool>().ok().map(Value::Bool),
-        ("boolean", value) => value.is_boolean().then(|| value.clone()),
-        ("array", Value::Array(items)) => {
-            let Some(JSONSchemaPropsOrArray::Schema(of)) = &schema.items else { return Some(value.clone()) };
-            items.iter().map(|item| converted(of, item)).collect::<Option<Vec<_>>>().map(Value::Array)
-        }
-        ("object", Value::Object(members)) => {
-            let field = |key: &str| match (
-                schema.properties.as_ref().and_then(|all| all.get(key)),
-                &schema.additional_properties,
-            ) {
-                (Some(field), _) => Some(field),
-                (None, Some(JSONSchemaPropsOrBool::Schema(any))) => Some(any.as_ref()),
-                (None, _) => None,
-            };
-            let member = |(key, value): (&String, &Value)| {
-                // What the field does not know is told by the check of the whole.
-                let value = field(key).map_or_else(|| Some(value.clone()), |field| converted(field, value))?;
-                Some((key.clone(), value))
-            };
-            members
-                .iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(member)
-                .collect::<Option<Map<_, _>>>()
-                .map(Value::Object)
-        }
-        _ => None,
-    }
-}
-
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-fn value_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "this number",
-        Value::String(_) => "this text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a mapping",
     }
 }
 

@@ -1,0 +1,207 @@
+//! Values of the chart that the instance calls or shapes otherwise, one method each. Pure.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    DEFAULT_NAME, Mapping,
+    convert::{at, text, unset},
+};
+use crate::offline;
+
+/// The Secret that the chart reads or makes, whatever the release is called.
+const CHART_SECRET: &str = "catalyst-secrets";
+/// The Secret with the private key that it reads where its values name none.
+const CHART_KEY_SECRET: &str = "catalyst-ssh-key";
+/// The annotation of the chart that asks the controller to insert text into its configuration.
+const SNIPPET: &str = "nginx.ingress.kubernetes.io/configuration-snippet";
+
+impl Mapping {
+    pub(super) fn environment(&mut self, path: &str, value: &Value) {
+        let entries: Vec<Value> = match value {
+            Value::Array(entries) => entries.clone(),
+            // Some charts take a mapping.
+            Value::Object(members) => {
+                members.iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
+            }
+            _ => return self.note(path, "it is no list of variables.", "Set spec.extraEnv by hand."),
+        };
+        let mut kept = self.spec.get("extraEnv").and_then(Value::as_array).cloned().unwrap_or_default();
+        for entry in entries {
+            let name = entry.get("name").and_then(Value::as_str).unwrap_or("?").to_owned();
+            match entry.get("value").and_then(text) {
+                Some(value) => kept.push(json!({"name": name, "value": value})),
+                None => self.note(
+                    &format!("{path}.{name}"),
+                    "the instance takes plain values only, none from Secrets or fields of the pod.",
+                    "Set the value in spec.extraEnv if it is no secret.",
+                ),
+            }
+        }
+        if !kept.is_empty() {
+            self.set(&["extraEnv"], Value::Array(kept));
+        }
+    }
+
+    /// Those that the operator sets to the same value anyway are left out: a later release may know better.
+    pub(super) fn annotations(&mut self, value: &Value) {
+        let mut kept = Map::new();
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let path = format!("ingress.annotations[{key}]");
+            let Some(value) = text(value) else {
+                self.note(&path, "its value is no text.", "Set spec.ingress.annotations by hand.");
+                continue;
+            };
+            if key == SNIPPET {
+                let own = value
+                    .split_whitespace()
+                    .eq("proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";"
+                        .split_whitespace());
+                if own {
+                    let remedy = "If yours needs it, set spec.ingress.configurationSnippet: true.";
+                    self.note(
+                        &path,
+                        "current nginx controllers refuse snippets, and need none for WebSockets.",
+                        remedy,
+                    );
+                    continue;
+                }
+                let remedy = "The status says so if yours does; then move it into the controller's own configuration.";
+                self.note(&path, "it is taken over, but current nginx controllers refuse snippets.", remedy);
+            }
+            kept.insert(key.clone(), Value::String(value));
+        }
+        if !kept.is_empty() {
+            self.set(&["ingress", "annotations"], Value::Object(kept));
+        }
+    }
+
+    pub(super) fn tls(&mut self, value: &Value) {
+        let entries: Vec<&Value> = match value {
+            Value::Array(entries) => entries.iter().collect(),
+            other => vec![other],
+        };
+        let secret = entries.first().and_then(|entry| entry.get("secretName")).cloned();
+        match secret.filter(Value::is_string) {
+            Some(secret) => self.set(&["ingress", "tls", "secretName"], secret),
+            None => self.note(
+                "ingress.tls",
+                "it names no Secret.",
+                "Set spec.ingress.tls.secretName, or issuer for cert-manager.",
+            ),
+        }
+        if entries.len() > 1 {
+            self.note(
+                "ingress.tls",
+                "the instance has one host, so only the first entry is taken.",
+                "Check that it is the right one.",
+            );
+        }
+    }
+
+    /// The list that `helm create` writes: the first host is the instance's.
+    pub(super) fn hosts(&mut self, value: &Value) {
+        let hosts: Vec<String> = value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.as_str().or_else(|| entry.get("host")?.as_str()).map(str::to_owned))
+            .collect();
+        match hosts.split_first() {
+            Some((first, others)) => {
+                self.set(&["ingress", "host"], json!(first));
+                if !others.is_empty() {
+                    let reason = format!("the instance has one host; not taken: {}.", others.join(", "));
+                    self.note("ingress.hosts", reason, "Make an Ingress of your own for them.");
+                }
+            }
+            None => self.note("ingress.hosts", "it names no host.", "Set spec.ingress.host."),
+        }
+    }
+
+    pub(super) fn security_context(&mut self, path: &str, value: &Value) {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let field = match key.as_str() {
+                "readOnlyRootFilesystem" => "readOnlyRootFilesystem",
+                "readOnlyRootFileSystem" => "readOnlyRootFilesystem",
+                // Always so.
+                "runAsNonRoot" | "allowPrivilegeEscalation" | "capabilities" | "seccompProfile" | "privileged" => {
+                    let fits = match key.as_str() {
+                        "runAsNonRoot" => value == &json!(true),
+                        "capabilities" => value.get("add").is_none_or(unset),
+                        "seccompProfile" => value.get("type") == Some(&json!("RuntimeDefault")),
+                        _ => value == &json!(false),
+                    };
+                    if !fits {
+                        let reason = "the pods always hold to the Pod Security standard \"restricted\".";
+                        self.note(&format!("{path}.{key}"), reason, "Nothing is to be done: the server needs no more.");
+                    }
+                    continue;
+                }
+                other => other,
+            };
+            let schema = offline::spec_schema().unwrap_or_default();
+            if at(&schema, &["securityContext", field]).is_some() {
+                self.renamed(&format!("{path}.{key}"), &["securityContext", field], value);
+            } else {
+                self.note(
+                    &format!("{path}.{key}"),
+                    "no field of the instance corresponds to it.",
+                    "Ask whether the server needs it.",
+                );
+            }
+        }
+    }
+
+    /// The application Secret holds what people sign in with: that of the release goes on being used, unless a new one is as good.
+    pub(super) fn kept_secret(&mut self, values: &Map<String, Value>, name: &str) {
+        let secrets = values.get("secrets");
+        let given = secrets.and_then(|secrets| secrets.get("useExisting")).and_then(Value::as_bool);
+        let written = |key: &str| values.get(key).or_else(|| secrets?.get(key)).is_some_and(|value| !unset(value));
+        let written = written("catalystSecret") || written("cookieSecret");
+        let use_existing = match given {
+            Some(false) if self.adopting => {
+                let reason = "the Secret that the chart made is kept and used, so everybody signs in as before.";
+                self.note("secrets.useExisting", reason, "Nothing is to be done.");
+                true
+            }
+            Some(false) => {
+                let remedy = "To keep the present one, leave the chart's Secret in place and set spec.secrets.useExisting: true.";
+                self.note("secrets.useExisting", "the operator generates a new secret to sign in with.", remedy);
+                false
+            }
+            Some(true) => true,
+            None => {
+                let reason = format!(
+                    "it is not given, so the chart's default is taken: the Secret {CHART_SECRET} is yours and only read."
+                );
+                self.note("secrets.useExisting", reason, "Remove spec.secrets to have one generated.");
+                true
+            }
+        };
+        if written && given != Some(false) {
+            let reason = "secrets do not belong into an instance, which anyone who may read it reads.";
+            self.note(
+                "secrets.catalystSecret, secrets.cookieSecret",
+                reason,
+                format!("They are read from the Secret {CHART_SECRET}."),
+            );
+        }
+        if use_existing {
+            self.set(&["secrets", "useExisting"], Value::Bool(true));
+            if name != DEFAULT_NAME
+                && self.spec.get("secrets").is_none_or(|secrets| secrets.get("existingSecret").is_none())
+            {
+                self.set(&["secrets", "existingSecret"], json!(CHART_SECRET));
+            }
+        }
+    }
+
+    pub(super) fn kept_key(&mut self, values: &Map<String, Value>) {
+        let Some(ssh) = values.get("ssh").and_then(Value::as_object) else { return };
+        if !ssh.contains_key("existingKeySecret") {
+            self.set(&["ssh", "existingKeySecret"], json!(CHART_KEY_SECRET));
+            let reason = format!("it is not given, so the chart's default {CHART_KEY_SECRET} is taken.");
+            self.note("ssh.existingKeySecret", reason, "Remove spec.ssh.existingKeySecret to have a key generated.");
+        }
+    }
+}
