@@ -31,6 +31,16 @@ pub(super) enum Place {
     Trash,
 }
 
+impl Place {
+    /// Where it is in the folder of the ideas; no slug begins with a dot.
+    pub(super) fn folder(self) -> &'static str {
+        match self {
+            Place::Ideas => "",
+            Place::Trash => ".trash",
+        }
+    }
+}
+
 /// The loop on the VM, started when first needed and again when it broke.
 pub(super) struct Lister {
     remote: Arc<Remote>,
@@ -90,10 +100,7 @@ impl Lister {
 async fn exchange(mut exec: Exec, fresh: bool, place: Place) -> Result<(Exec, Bytes), Attempt> {
     let broken = |failure| Attempt::Broken(RemoteError::Ssh(failure));
     let nonce = format!("{:032x}", rand::random::<u128>());
-    let folder = match place {
-        Place::Ideas => "",
-        Place::Trash => super::trash::FOLDER,
-    };
+    let folder = place.folder();
     exec.write(format!("{nonce} {folder}\n").as_bytes()).await.map_err(broken)?;
     let end = format!("\n--{nonce}-");
     let mut answer: Vec<u8> = Vec::new();

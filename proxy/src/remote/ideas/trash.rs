@@ -11,8 +11,6 @@ use super::lister::Place;
 use super::listing::{meta, sections};
 use super::{Idea, Ideas, IdeasError, NAMES_TRIED, Slug, files::Attempt, folder, last_line};
 
-/// Its name in the folder of the ideas; no [`Slug`] begins with a dot.
-pub(super) const FOLDER: &str = ".trash";
 const WHEN: &str = "%Y%m%dT%H%M%S";
 /// The rest of the name needs room below the 255 bytes of a file system.
 const LONGEST_SLUG: usize = 200;
@@ -83,10 +81,11 @@ impl Ideas {
         let base = self.remote.base().await?;
         let slug = folder(&idea)?;
         let name = TrashName::of(&idea, &slug, Timestamp::now());
-        let (from, to) = (format!("{base}/{slug}"), format!("{base}/{FOLDER}/{name}"));
+        let trash = format!("{base}/{}", Place::Trash.folder());
+        let (from, to) = (format!("{base}/{slug}"), format!("{trash}/{name}"));
         self.files
             .with("move the idea to the trash", async |sftp| {
-                let _existing = sftp.create_dir(format!("{base}/{FOLDER}")).await;
+                let _existing = sftp.create_dir(trash.clone()).await;
                 match sftp.rename(&from, &to).await {
                     Err(_) if sftp.try_exists(&to).await? => Ok(()),
                     other => Ok(other?),
@@ -129,7 +128,7 @@ impl Ideas {
     /// be asked or refuses.
     pub async fn restore(&self, name: &TrashName) -> Result<Idea, IdeasError> {
         let base = self.remote.base().await?;
-        let from = format!("{base}/{FOLDER}/{}", name.name);
+        let from = format!("{base}/{}/{}", Place::Trash.folder(), name.name);
         for attempt in 1..=NAMES_TRIED {
             let slug = if attempt == 1 { name.slug.clone() } else { name.slug.numbered(attempt) };
             let to = format!("{base}/{slug}");
@@ -157,7 +156,7 @@ impl Ideas {
     /// # Errors
     /// [`IdeasError::NotFound`], or when the VM cannot be asked or refuses.
     pub async fn remove(&self, name: &TrashName) -> Result<(), IdeasError> {
-        let path = format!("{}/{FOLDER}/{}", self.remote.base().await?, name.name);
+        let path = format!("{}/{}/{}", self.remote.base().await?, Place::Trash.folder(), name.name);
         let done = self.remote.sh(Lane::Bulk, REMOVE, &[&path], b"").await?;
         match done.status {
             Some(0) => Ok(()),
