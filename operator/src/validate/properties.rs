@@ -5,7 +5,7 @@ use kube::core::cel::{CompiledSchema, ValidationErrors, compile_schema, validate
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::tests::{complete, defaults, instance};
+use super::tests::{PUBLIC_KEY, complete, defaults, instance};
 use super::*;
 
 thread_local! {
@@ -99,10 +99,34 @@ fn map() -> impl Strategy<Value = Value> {
 
 /// Any spec that the types can hold, most fields unset.
 fn any_spec() -> impl Strategy<Value = Value> {
-    let ssh = (text(), text(), maybe(text()), maybe(number()), maybe(text()), maybe(text()), maybe(text())).prop_map(
+    // Mostly right, or little else would ever be looked at.
+    let mostly = |right: &str| prop_oneof![3 => Just(right.to_owned()), 1 => text()];
+    let ssh = (mostly("vm"), mostly("dev"), maybe(text()), maybe(number()), maybe(text()), maybe(text()), maybe(text())).prop_map(
         |(host, user, port, number, base, key, secret)| {
             let port = if number.is_null() { port } else { number };
             json!({"host": host, "user": user, "port": port, "ideasBasePath": base, "keyPath": key, "existingKeySecret": secret})
+        },
+    );
+    let jump = (prop::bool::weighted(0.2), text(), maybe(number()), maybe(text()), any::<bool>()).prop_map(
+        |(jump, host, port, user, known)| {
+            let known = if known { json!(format!("a {PUBLIC_KEY}")) } else { Value::Null };
+            if jump {
+                json!({"jump": {"host": host, "port": port, "user": user}, "knownHosts": known})
+            } else {
+                json!({})
+            }
+        },
+    );
+    let ssh = (ssh, jump).prop_map(|(mut ssh, jump)| {
+        if let (Some(ssh), Some(jump)) = (ssh.as_object_mut(), jump.as_object()) {
+            ssh.extend(jump.clone());
+        }
+        ssh
+    });
+    let gateway = (text(), maybe(text()), maybe(text()), maybe(number()), texts(), maybe(any::<bool>())).prop_map(
+        |(name, namespace, section, port, hostnames, tls)| {
+            let parent = json!({"name": name, "namespace": namespace, "sectionName": section, "port": port});
+            json!({"parentRefs": [parent], "hostnames": hostnames, "tls": tls})
         },
     );
     let exposure = (maybe(any::<bool>()), maybe(text()), maybe(text()), maybe(map()), maybe(text()), maybe(text()))
@@ -118,10 +142,23 @@ fn any_spec() -> impl Strategy<Value = Value> {
     let policy = (maybe(any::<bool>()), maybe(text()), maybe(text()), maybe(texts()), maybe(texts())).prop_map(
         |(enabled, namespace, ssh, ingress, dns)| json!({"enabled": enabled, "ingressNamespace": namespace, "sshEgressCidr": ssh, "ingressCidrs": ingress, "dnsCidrs": dns}),
     );
+    let more_policy = (maybe(texts()), maybe(texts()), maybe(map()), text(), maybe(number())).prop_map(
+        |(namespaces, metrics, labels, cidr, port)| {
+            json!({"ingressNamespaces": namespaces, "metricsNamespaces": metrics, "ingressPodLabels": labels, "extraEgress": [{"cidr": cidr, "port": port}]})
+        },
+    );
+    let policy = (policy, maybe(more_policy)).prop_map(|(mut policy, more)| {
+        if let (Some(policy), Some(more)) = (policy.as_object_mut(), more.as_object()) {
+            policy.extend(more.clone());
+        }
+        policy
+    });
+    let proxies = (maybe(texts()), maybe(text()));
     let image = (maybe(text()), maybe(text()), maybe(text()))
         .prop_map(|(repository, tag, digest)| json!({"repository": repository, "tag": tag, "digest": digest}));
-    let secrets = (maybe(any::<bool>()), maybe(text()))
-        .prop_map(|(own, name)| json!({"useExisting": own, "existingSecret": name}));
+    let secrets = (maybe(any::<bool>()), maybe(text()), maybe(number())).prop_map(
+        |(own, name, generation)| json!({"useExisting": own, "existingSecret": name, "generation": generation}),
+    );
     let amounts = || maybe(map());
     let pods = (maybe(text()), maybe(map()), maybe(map()), amounts(), amounts(), (text(), text()), number(), number())
         .prop_map(|(url, labels, annotations, requests, limits, variable, user, seconds)| {
@@ -134,11 +171,19 @@ fn any_spec() -> impl Strategy<Value = Value> {
                 "service": {"port": seconds},
             })
         });
-    let keep = prop::collection::vec(prop::bool::weighted(0.4), 12);
-    (ssh, exposure, policy, image, secrets, pods, keep).prop_map(
-        |(ssh, ingress, policy, image, secrets, pods, keep)| {
+    let keep = prop::collection::vec(prop::bool::weighted(0.4), 15);
+    (ssh, exposure, gateway, policy, image, secrets, proxies, pods, keep).prop_map(
+        |(ssh, ingress, gateway, policy, image, secrets, (proxies, header), pods, keep)| {
             let mut spec = serde_json::Map::new();
-            let parts = [("ingress", ingress), ("networkPolicy", policy), ("image", image), ("secrets", secrets)];
+            let parts = [
+                ("ingress", ingress),
+                ("gateway", gateway),
+                ("networkPolicy", policy),
+                ("image", image),
+                ("secrets", secrets),
+                ("trustedProxies", proxies),
+                ("identityHeader", header),
+            ];
             let pods = pods.as_object().cloned().unwrap_or_default();
             let parts = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).chain(pods);
             for ((name, part), keep) in parts.zip(keep) {
@@ -220,7 +265,8 @@ proptest! {
         }
         let findings = validate(&instance, &complete(), &defaults()).err().unwrap_or_default();
         // Bounds and patterns are the schema's, not the rules'; names of keys and folders that are taken are the code's alone.
-        let beyond_rules = ["service.port", "livenessProbe.", "resources.", "podLabels", "podAnnotations", "ingress.annotations", "ssh.keyPath"];
+        let beyond_rules = ["service.port", "livenessProbe.", "resources.", "podLabels", "podAnnotations", "ingress.annotations", "ssh.keyPath", "gateway.hostnames",
+            "gateway.parentRefs[].port", "networkPolicy.ingressPodLabels", "networkPolicy.extraEgress[].port", "secrets.generation"];
         for finding in findings.iter().filter(|finding| finding.reason == Reason::InvalidSpec) {
             let field = finding.field.as_deref().unwrap_or_default();
             prop_assert!(beyond_rules.iter().any(|beyond| field.starts_with(beyond)), "the rules take {spec}, the code does not: {finding:?}");

@@ -8,7 +8,7 @@ use super::*;
 use crate::observed::{AppSecret, Child, IngressClass, Referenced, SecretText, SshKeySecret};
 use crate::validated::{AppSecretState, HostKeys, KeyState, MissingSecret};
 
-const PUBLIC_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN+kPrZSVGPvYiFiL2rGwf3hN4/sJQ0RI6tOjqjDic8c";
+pub(super) const PUBLIC_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN+kPrZSVGPvYiFiL2rGwf3hN4/sJQ0RI6tOjqjDic8c";
 
 pub(super) fn instance(spec: Value) -> CatalystInstance {
     let object = json!({
