@@ -16,7 +16,7 @@ TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=b
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
 export CATALYST_VERSION := $(VERSION)
 
-.PHONY: help demo demo-down test lint fmt generate images release web setup tools unit e2e bench
+.PHONY: help demo demo-down test lint fmt generate images release web setup style lab-tools test-tools unit e2e bench
 
 help: ## this list
 	grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -27,15 +27,15 @@ demo: images ## build everything, start the lab, install the operator, apply an 
 demo-down: ## remove everything that `make demo` made on the machine (build caches stay)
 	if [ -x target/release/catalyst-demo ]; then target/release/catalyst-demo down; else echo "nothing to remove: the demo was not built here"; fi
 
-test: images unit e2e ## everything: web, unit, golden, real API server, real sshd, real CLI, cluster, browser
+test: style images unit e2e ## everything: format, web, unit, golden, real API server, real sshd, real CLI, cluster, browser
 
-unit: tools ## all but the cluster and browser tests
+unit: test-tools ## all but the cluster and browser tests
 	(cd web && npm test)
 	$(LAB) build >/dev/null
 	cargo test --locked --workspace
 
 # `--workspace` and a feature rather than `-p`: dependencies keep the features, and so the builds, that the other tests have.
-e2e: images ## the cluster and browser tests, on a lab of their own that is taken down afterwards
+e2e: images test-tools ## the cluster and browser tests, on a lab of their own that is taken down afterwards
 	trap '$(LAB) down --name e2e 2>/dev/null' EXIT
 	cargo test --locked --workspace --features catalyst-e2e/cluster --test cluster -- --test-threads=1
 
@@ -43,13 +43,15 @@ bench: release ## measure the proxy against OpenSSH (on loopback, with a real ss
 	$(STATIC) cargo build --locked --release --target $(TARGET) -p catalyst-bench
 	target/$(TARGET)/release/bench-proxy
 
-lint: setup web ## rustfmt, clippy (warnings are errors), licences and duplicates, web checks, shell scripts
-	cargo fmt --all --check
+lint: style ## rustfmt, clippy (warnings are errors), licences and banned crates, web checks, shell scripts
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	command -v cargo-deny >/dev/null || cargo install --locked --version 0.20.2 cargo-deny
 	cargo deny --offline check licenses bans sources
+
+style: setup web # the part of lint that takes seconds
+	cargo fmt --all --check
 	(cd web && npm run check)
-	command -v shellcheck >/dev/null || { echo "lint: shellcheck is missing: apt-get install shellcheck" >&2; exit 1; }
+	command -v shellcheck >/dev/null || apt-get install -y -q --no-install-recommends shellcheck
 	shellcheck .ci/run .ci/setup
 	git ls-files '*.sh' | xargs shellcheck --shell=sh --severity=error # fragments that are put together at run time: each sees names of the others
 
@@ -62,14 +64,17 @@ generate: ## write crds/ and docs/ from the code
 	target/debug/catalyst-operator docs > docs/reference.md
 	target/debug/catalyst-operator reasons > docs/reasons.md
 
-tools: release ## install from Debian's packages what the lab and the tests lack
+lab-tools: release # install from Debian's packages what the lab lacks
+	$(LAB) preflight --install
+
+test-tools: release # and what the tests lack
 	$(LAB) preflight --install $(foreach tool,$(TEST_TOOLS),--also $(tool))
 
-images: tools ## both container images, as archives in target/images
+images: lab-tools ## both container images, as archives in target/images
 	mkdir -p target/images
 	for image in $(IMAGES); do
 	  archive=target/images/$$image.tar
-	  if [ $$archive -nt target/release/$$image ] && [ $$archive -nt Dockerfile.$${image#catalyst-} ]; then continue; fi
+	  if [ $$archive -nt target/release/$$image ] && [ $$archive -nt Dockerfile.$${image#catalyst-} ] && [ $$archive -nt proxy/image ]; then continue; fi
 	  rm -f $$archive
 	  buildah bud -q --isolation chroot --format docker -f Dockerfile.$${image#catalyst-} -t docker.io/library/$$image:$(VERSION) . >/dev/null
 	  buildah push -q docker.io/library/$$image:$(VERSION) docker-archive:$$archive:docker.io/library/$$image:$(VERSION)

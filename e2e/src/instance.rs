@@ -195,6 +195,38 @@ impl<'a> Instance<'a> {
         serde_json::from_str(&body).with_context(|| format!("not JSON: {body:?}"))
     }
 
+    /// Whether the pod answers health with a status that curl takes for a failure (400 and above), asked from inside the pod.
+    ///
+    /// # Errors
+    /// When curl ends in another way than by that.
+    pub async fn health_fails(&self) -> Result<bool> {
+        let url = "localhost:3001/api/health";
+        match self.kubectl(&["exec", "deployment/catalyst", "--", "curl", "-sf", url]).await {
+            Ok(_) => Ok(false),
+            Err(error) if format!("{error:#}").contains("exit code 22") => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Watches pods that run but are not ready for `time`: they have to be the same ones afterwards, without a restart.
+    ///
+    /// # Errors
+    /// When no pod runs within 60 s, or one was restarted or replaced.
+    pub async fn pods_stay(&self, time: Duration) -> Result<()> {
+        let (before, _) = eventually("a pod runs", Duration::from_secs(60), || async {
+            let running = self.kubectl(&["get", "pods", "--field-selector=status.phase=Running", "-o", "name"]).await?;
+            ensure!(!running.is_empty(), "{}", self.kubectl(&["get", "pods"]).await?);
+            self.pods().await
+        })
+        .await?;
+        // Shows an absence, so there is nothing to await.
+        tokio::time::sleep(time).await;
+        let after = self.pods().await?;
+        ensure!(before == after, "the pods were {before:?} and are {after:?}");
+        ensure!(after.iter().all(|(_, restarts)| *restarts == 0), "restarted: {after:?}");
+        Ok(())
+    }
+
     /// Addresses that the Service has ready.
     ///
     /// # Errors

@@ -9,6 +9,9 @@ use serde_json::json;
 
 use crate::stage;
 
+/// Twice the period of the readiness probe.
+const TWO_PROBES: Duration = Duration::from_secs(20);
+
 #[tokio::test]
 async fn a_manifest_with_a_wrong_field_is_refused_with_its_name() -> Result<()> {
     let stage = stage().await;
@@ -43,7 +46,7 @@ async fn a_key_that_the_vm_does_not_know_is_a_reason_in_status_and_no_crash_loop
     let (message, _) =
         instance.await_condition("Stalled", "True", Some("SSHAuthRejected"), Duration::from_secs(60)).await?;
     ensure!(message.contains("authorized_keys"), "no remedy: {message}");
-    ensure!(instance.pods().await?.iter().all(|(_, restarts)| *restarts == 0), "{:?}", instance.pods().await?);
+    instance.pods_stay(TWO_PROBES).await?;
     instance.authorize().await?;
     instance.await_ready(Duration::from_secs(90)).await?;
     instance.delete().await
@@ -59,7 +62,7 @@ async fn a_vm_that_is_not_there_is_a_reason_in_status_and_no_crash_loop() -> Res
     let (message, _) =
         instance.await_condition("Ready", "False", Some("HostUnreachable"), Duration::from_secs(60)).await?;
     ensure!(message.contains(&nobody), "the host is not named: {message}");
-    ensure!(instance.pods().await?.iter().all(|(_, restarts)| *restarts == 0), "{:?}", instance.pods().await?);
+    instance.pods_stay(TWO_PROBES).await?;
     instance.delete().await
 }
 
@@ -71,7 +74,7 @@ async fn the_browser_is_told_what_is_wrong() -> Result<()> {
     browser.type_into("sign-in-secret", "not the secret").await?;
     browser.click("sign-in-submit").await?;
     let error = browser.find("sign-in-error").await?.text().await?;
-    ensure!(!error.is_empty(), "no words in the error");
+    ensure!(error.contains("not right") && error.contains("CATALYST_SECRET"), "{error}");
     browser.screenshot("6-wrong-secret").await?;
     browser.sign_in(&instance.url(), &instance.secret().await?).await?;
     browser.open(&format!("{}/ideas/no-such-idea", instance.url())).await?;

@@ -52,7 +52,9 @@ async fn a_deleted_object_of_any_kind_is_back_at_once() -> Result<()> {
     eventually("an event with the line of the new key", REPAIR, || async {
         let events =
             instance.kubectl(&["get", "events", "-o", "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}"]).await?;
-        if events.contains(&new) { Ok(()) } else { Err(anyhow!(events)) }
+        ensure!(events.contains(&new), "{events}");
+        ensure!(events.contains("CATALYST_SECRET"), "nothing of the new shared secret: {events}");
+        anyhow::Ok(())
     })
     .await?;
     instance.authorize().await?;
@@ -143,17 +145,35 @@ async fn at_rest_the_operator_writes_nothing_but_its_lease() -> Result<()> {
 #[tokio::test]
 async fn deleting_an_instance_removes_all_that_it_owns_and_nothing_else() -> Result<()> {
     let stage = stage().await;
-    let instance = Instance::ready(stage, "deletion", json!({})).await?;
+    let instance = Instance::ready(stage, "deletion", json!({"replicas": 2})).await?;
+    // Another instance in the same namespace, which needs not be Ready for this.
+    let other = json!({
+        "apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance",
+        "metadata": {"name": "other", "namespace": "deletion"},
+        "spec": {"ssh": {"host": stage.lab().vm().address().to_string(), "user": "nobody"}},
+    });
+    stage.apply(&other.to_string()).await?;
+    for object in ["deployment/other", "service/other", "secret/other-secrets", "poddisruptionbudget/catalyst"] {
+        eventually(&format!("{object} is there"), REPAIR, || instance.get(object)).await?;
+    }
     instance.kubectl(&["create", "configmap", "bystander", "--from-literal=a=b"]).await?;
     instance.kubectl(&["create", "secret", "generic", "catalyst-other", "--from-literal=a=b"]).await?;
+    let is_its = |object: &str| {
+        let name = object.split_once('/').map_or(object, |(_, name)| name);
+        name.starts_with("catalyst") && object != "secret/catalyst-other"
+    };
+    let all = async || {
+        let kinds = "deployment,replicaset,service,ingress,configmap,secret,networkpolicy,poddisruptionbudget,pod";
+        let all = instance.kubectl(&["get", kinds, "-o", "name"]).await?;
+        anyhow::Ok(all.lines().map(str::to_owned).collect::<Vec<String>>())
+    };
+    let (its, others): (Vec<String>, Vec<String>) = all().await?.into_iter().partition(|object| is_its(object));
+    ensure!(its.len() >= OWNED.len(), "{its:?}");
+    ensure!(others.iter().any(|object| object == "secret/other-ssh-key"), "{others:?}");
     instance.kubectl(&["delete", "cati", "catalyst", "--wait=true"]).await?;
-    eventually("all that it owned is gone", Duration::from_secs(60), || async {
-        let left = instance
-            .kubectl(&["get", "deployment,replicaset,pod,service,ingress,configmap,secret,networkpolicy", "-o", "name"])
-            .await?;
-        let mut left: Vec<&str> = left.lines().filter(|name| *name != "configmap/kube-root-ca.crt").collect();
-        left.sort_unstable();
-        if left == ["configmap/bystander", "secret/catalyst-other"] { Ok(()) } else { Err(anyhow!("{left:?}")) }
+    eventually("all that it owned is gone, and nothing else", Duration::from_secs(60), || async {
+        let left = all().await?;
+        if left == others { Ok(()) } else { Err(anyhow!("{left:?} and not {others:?}")) }
     })
     .await?;
     instance.delete().await
