@@ -117,7 +117,8 @@ async fn write<S: Sink<Message> + Unpin>(
     let mut pings = tokio::time::interval(ping_every);
     pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     pings.reset();
-    let mut batch = Vec::with_capacity(QUEUE);
+    // Grown when there is something: most sockets are idle.
+    let mut batch = Vec::new();
     loop {
         let outcome = tokio::select! {
             count = waiting.recv_many(&mut batch, QUEUE) => {
