@@ -9,7 +9,7 @@ mod overwrite;
 mod refusal;
 mod scaling;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use k8s_openapi::api::{
@@ -45,6 +45,8 @@ pub const APPLIED_TEMPLATE_ANNOTATION: &str = "catalyst.dev/applied-template";
 /// Annotation on pods: the hash of the host keys that were last made known to them.
 pub const HOST_KEYS_ANNOTATION: &str = "catalyst.dev/known-hosts";
 
+/// No single write takes longer.
+const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// The field manager of what is overwritten because it contradicts what is ours.
 const REPAIR_MANAGER: &str = "catalyst-operator-repair";
 
@@ -165,7 +167,7 @@ impl Applier {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         self.metrics.wrote(K::KIND, "create");
         let params = kube::api::PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
-        match api.create(&params, object).await {
+        match bounded(api.create(&params, object)).await {
             Ok(created) => Ok(Some(created)),
             Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => Ok(None),
             Err(error) => Err(ApplyError::new(K::KIND, &object.name_any(), error)),
@@ -179,13 +181,14 @@ impl Applier {
     pub async fn remove_secret(&self, namespace: &str, name: &str, owner: &str) -> Result<(), ApplyError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let failed = |error| ApplyError::new(Secret::KIND, name, error);
-        let Some(found) = api.get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
+        let Some(found) = bounded(api.get_metadata_opt(name)).await.map_err(failed)? else { return Ok(()) };
         if !decide::ours(&found.metadata, owner) {
             return Ok(());
         }
         let preconditions = Some(Preconditions { uid: found.metadata.uid, resource_version: None });
         self.metrics.wrote(Secret::KIND, "delete");
-        match api.delete(name, &DeleteParams { preconditions, ..DeleteParams::background() }).await {
+        let params = DeleteParams { preconditions, ..DeleteParams::background() };
+        match bounded(api.delete(name, &params)).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(failed(error)),
@@ -199,13 +202,13 @@ impl Applier {
         let Ok(mark) = hash(&known_hosts.data) else { return };
         let patch = serde_json::json!({"metadata": {"annotations": {HOST_KEYS_ANNOTATION: mark}}});
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let pods = match api.list_metadata(&ListParams::default().labels(&name.selector())).await {
+        let pods = match bounded(api.list_metadata(&ListParams::default().labels(&name.selector()))).await {
             Ok(pods) => pods.items,
             Err(error) => return tracing::info!(error = words(&error), "the pods see the host keys within a minute"),
         };
         for pod in pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
             self.metrics.wrote("Pod", "touch");
-            if let Err(error) = api.patch_metadata(&pod.name_any(), &params, &Patch::Merge(&patch)).await {
+            if let Err(error) = bounded(api.patch_metadata(&pod.name_any(), &params, &Patch::Merge(&patch))).await {
                 tracing::info!(error = words(&error), "a pod sees the host keys within a minute");
             }
         }
@@ -264,16 +267,16 @@ impl Applier {
         let rollout = K::KIND == "Deployment"
             && decide::annotation(found, APPLIED_TEMPLATE_ANNOTATION)
                 != decide::annotation(Some(desired.meta()), APPLIED_TEMPLATE_ANNOTATION);
-        let mut answer = api.patch_metadata(&name, &params, &Patch::Apply(&desired)).await;
+        let mut answer = bounded(api.patch_metadata(&name, &params, &Patch::Apply(&desired))).await;
         if found.is_some() && answer.as_ref().is_err_and(is_invalid) {
             // What others added contradicts what is ours (a value where ours is a reference): only then is it overwritten.
             for patch in overwrite::patches(K::KIND, &manifest, desired.meta()) {
                 self.metrics.wrote(K::KIND, "overwrite");
                 let overwrite =
                     PatchParams { field_manager: Some(REPAIR_MANAGER.to_owned()), ..PatchParams::default() };
-                if api.patch_metadata(&name, &overwrite, &patch).await.is_ok() {
+                if bounded(api.patch_metadata(&name, &overwrite, &patch)).await.is_ok() {
                     self.metrics.wrote(K::KIND, "apply");
-                    answer = api.patch_metadata(&name, &params, &Patch::Apply(&desired)).await;
+                    answer = bounded(api.patch_metadata(&name, &params, &Patch::Apply(&desired))).await;
                 }
                 if !answer.as_ref().is_err_and(is_invalid) {
                     break;
@@ -309,7 +312,7 @@ impl Applier {
             ..DeleteParams::background()
         };
         self.metrics.wrote(K::KIND, "delete");
-        match api.delete(name, &params).await {
+        match bounded(api.delete(name, &params)).await {
             Ok(_) => {
                 tracing::info!(kind = K::KIND, object = %name, "removed");
                 let name = name.to_owned();
@@ -324,6 +327,17 @@ impl Applier {
             }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => keep_refusal(K::KIND, name, error, applied),
+        }
+    }
+}
+
+/// An API server that does not answer is one that could not be used: the pass ends, and is made again.
+async fn bounded<T>(write: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    match tokio::time::timeout(WRITE_DEADLINE, write).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let told = format!("the API server did not answer in {} s", WRITE_DEADLINE.as_secs());
+            Err(kube::Error::Service(told.into()))
         }
     }
 }

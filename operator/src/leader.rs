@@ -48,6 +48,8 @@ struct Seen {
 enum Attempt {
     #[error("another operator holds the Lease")]
     Held,
+    #[error("the Lease was written meanwhile")]
+    Raced,
     #[error(transparent)]
     Api(#[from] kube::Error),
     #[error("the API server did not answer in time")]
@@ -76,6 +78,7 @@ impl Election {
                     info!(lease = %self.settings.name, identity = %self.settings.identity, "leading");
                     return standing_by();
                 }
+                Err(Attempt::Raced) => debug!(lease = %self.settings.name, "the Lease was written meanwhile"),
                 Err(Attempt::Held) => {
                     debug!(lease = %self.settings.name, "standing by");
                     standing_by();
@@ -194,8 +197,8 @@ impl Election {
 fn won(answer: Result<Lease, kube::Error>) -> Result<(), Attempt> {
     match answer {
         Ok(_) => Ok(()),
-        // Another was quicker: it exists already, or has another resource version now.
-        Err(kube::Error::Api(status)) if status.code == 409 => Err(Attempt::Held),
+        // It exists already, or has another resource version now: another was quicker, or a write of ours that we had given up.
+        Err(kube::Error::Api(status)) if status.code == 409 => Err(Attempt::Raced),
         Err(error) => Err(error.into()),
     }
 }
