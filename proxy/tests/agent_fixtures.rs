@@ -240,5 +240,9 @@ fn a_turn_says_what_it_is_for_and_those_of_older_logs_do_not() {
     assert_eq!(modes, [None, Some(Mode::Build), None]);
     let bodies = encoded(&events);
     assert!(!bodies[0].contains("mode"), "{}", bodies[0]);
-    assert!(bodies[1].ends_with(r#""text":"make it","messageId":"m1","mode":"build","buildMode":"acceptEdits""#), "{}", bodies[1]);
+    assert!(
+        bodies[1].ends_with(r#""text":"make it","messageId":"m1","mode":"build","buildMode":"acceptEdits""#),
+        "{}",
+        bodies[1]
+    );
 }
