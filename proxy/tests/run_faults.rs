@@ -477,16 +477,17 @@ async fn runs_beyond_the_channels_for_following_lose_nothing_either() {
         until(&mut viewer, has_text).await;
     }
     let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-    runs.send(&stage.idea, Mode::Chat, "ticks 60 0.05", None).await.unwrap();
-    let mut frames = until(&mut viewer, has_text).await;
-    assert!(stage.sshd.kill_sessions() > 0);
-    frames.extend(until_results(&mut viewer, 1).await);
-    assert_in_order(&frames);
-    assert_eq!(text(&frames), ticks(60));
     runs.send(&stage.idea, Mode::Chat, "flood 20000", None).await.unwrap();
     let flood = until_results(&mut viewer, 1).await;
     assert_eq!(text(&flood), (0..20_000).map(|n| format!("{n} ")).collect::<String>());
+    // That a silent run's supervisor is gone, nobody tells: it has to be asked.
     kill(stage.supervisor(1), "-KILL");
     let frames = until(&mut viewer, is_exit).await;
     assert!(matches!(&frames.last().unwrap().event, Event::Exit { reason, .. } if reason == "lost"));
+    runs.send(&stage.idea, Mode::Chat, "ticks 60 0.05", None).await.unwrap();
+    let mut frames = until(&mut viewer, has_text).await;
+    eventually("a session is there to be killed", || stage.sshd.kill_sessions() > 0).await;
+    frames.extend(until_results(&mut viewer, 1).await);
+    assert_in_order(&frames);
+    assert_eq!(text(&frames), ticks(60));
 }
