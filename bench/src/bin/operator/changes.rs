@@ -1,0 +1,144 @@
+//! Instances created, changed and robbed of a child, and how long the operator took, seen through a watch.
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::Context as _;
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    runtime::watcher,
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+
+use crate::{
+    plain::CONCURRENCY,
+    stage::{NAMESPACES, Stage, instance, resource},
+};
+
+/// Longer than anything here takes.
+const DEADLINE: Duration = Duration::from_secs(600);
+/// Namespaces of the operator's instances.
+const PREFIX: &str = "operated";
+
+/// Creates as many instances; seconds until the operator has given each a status for its present spec.
+pub(crate) async fn create(stage: &Stage, many: usize) -> anyhow::Result<f64> {
+    stage.namespaces(PREFIX).await?;
+    let all: Api<DynamicObject> = Api::all_with(stage.client.clone(), &resource());
+    let mut events = watcher(all, watcher::Config::default()).boxed();
+    let begun = Instant::now();
+    let creating = futures::stream::iter(0..many)
+        .map(|number| async move {
+            let namespace = format!("{PREFIX}-{}", number % NAMESPACES);
+            let api: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), &namespace, &resource());
+            api.create(&PostParams::default(), &serde_json::from_value(instance(&format!("i{number}")))?).await?;
+            anyhow::Ok(())
+        })
+        .buffer_unordered(CONCURRENCY)
+        .try_collect::<()>();
+    let watching = async {
+        let mut done = HashMap::new();
+        while done.len() < many {
+            let event = events.try_next().await?.context("the watch ended")?;
+            if let watcher::Event::Apply(object) | watcher::Event::InitApply(object) = event
+                && suspended(&object)
+            {
+                done.insert((object.namespace(), object.name_any()), ());
+            }
+        }
+        anyhow::Ok(begun.elapsed().as_secs_f64())
+    };
+    let (_, took) = tokio::time::timeout(DEADLINE, async { tokio::try_join!(creating, watching) })
+        .await
+        .context("the instances did not come to a status")??;
+    Ok(took)
+}
+
+/// Whether the operator has come to its end with it: everything is applied by then.
+fn suspended(object: &DynamicObject) -> bool {
+    let conditions = object.data.pointer("/status/conditions").and_then(|conditions| conditions.as_array());
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["reason"] == "Suspended")
+}
+
+/// Changes the image of one instance after another; how long each Deployment took.
+pub(crate) async fn spec(stage: &Stage, changes: usize, many: usize) -> anyhow::Result<Vec<Duration>> {
+    let (mut seen, watching) = watch::<Deployment>(stage);
+    let mut took = Vec::new();
+    for change in 0..changes {
+        let (namespace, name) = chosen(change, many);
+        let api: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), &namespace, &resource());
+        let tag = format!("v{}", change + 2);
+        let patch = json!({"spec": {"image": {"tag": tag}}});
+        let begun = Instant::now();
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        next(&mut seen, |deployment: &Deployment| {
+            let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+            let image = pod.and_then(|pod| pod.containers.first()?.image.as_deref());
+            is(deployment, &namespace, &name) && image.is_some_and(|image| image.ends_with(&format!(":{tag}")))
+        })
+        .await?;
+        took.push(begun.elapsed());
+    }
+    watching.abort();
+    Ok(took)
+}
+
+/// Deletes the Service of one instance after another; how long each was away.
+pub(crate) async fn deleted(stage: &Stage, changes: usize, many: usize) -> anyhow::Result<Vec<Duration>> {
+    let (mut seen, watching) = watch::<Service>(stage);
+    let mut took = Vec::new();
+    for change in 0..changes {
+        let (namespace, name) = chosen(change, many);
+        let api: Api<Service> = Api::namespaced(stage.client.clone(), &namespace);
+        let uid = api.get_metadata(&name).await?.metadata.uid;
+        let begun = Instant::now();
+        api.delete(&name, &DeleteParams::background()).await?;
+        next(&mut seen, |service: &Service| is(service, &namespace, &name) && service.metadata.uid != uid).await?;
+        took.push(begun.elapsed());
+    }
+    watching.abort();
+    Ok(took)
+}
+
+/// Spread over namespaces and names.
+fn chosen(change: usize, many: usize) -> (String, String) {
+    let number = change * 7 % many;
+    (format!("{PREFIX}-{}", number % NAMESPACES), format!("i{number}"))
+}
+
+fn is(object: &impl ResourceExt, namespace: &str, name: &str) -> bool {
+    object.namespace().as_deref() == Some(namespace) && object.name_any() == name
+}
+
+fn watch<K>(stage: &Stage) -> (mpsc::Receiver<K>, JoinHandle<()>)
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(1024);
+    let mut events = watcher(Api::<K>::all(stage.client.clone()), watcher::Config::default()).boxed();
+    let task = tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            if let Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) = event
+                && sender.send(object).await.is_err()
+            {
+                return;
+            }
+        }
+    });
+    (receiver, task)
+}
+
+async fn next<K>(seen: &mut mpsc::Receiver<K>, wanted: impl Fn(&K) -> bool) -> anyhow::Result<()> {
+    let waiting = async {
+        while let Some(object) = seen.recv().await {
+            if wanted(&object) {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the watch ended")
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.context("the operator did nothing")?
+}

@@ -1,0 +1,181 @@
+//! Measures the operator on a real API server, in one run with a plain client that writes the same objects, and prints a
+//! Markdown table.
+//!
+//! The operator is a process of its own and a release build. No controllers and no kubelet run, and the instances are
+//! suspended: what is measured is the operator's own work and nothing that waits for pods or for a VM.
+
+mod changes;
+mod plain;
+mod process;
+mod stage;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, bail};
+use catalyst_bench::table::{Table, Wanted};
+use clap::Parser;
+use tokio::time::Instant;
+
+use crate::{process::Operator, stage::Stage};
+
+/// Measures the operator and prints a table.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The operator to measure, a release build; by default the one beside this program.
+    #[arg(long)]
+    operator: Option<PathBuf>,
+    /// Instances.
+    #[arg(long, default_value_t = 1_000)]
+    instances: usize,
+    /// Unrelated Secrets, and as many Pods.
+    #[arg(long, default_value_t = 10_000)]
+    unrelated: usize,
+    /// Seconds at rest.
+    #[arg(long, default_value_t = 60)]
+    rest: u64,
+    /// Changes that are timed.
+    #[arg(long, default_value_t = 300)]
+    changes: usize,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let beside = std::env::current_exe()?;
+    let binary = match args.operator {
+        Some(path) => path,
+        None => beside.parent().context("this program lies in no folder")?.join("catalyst-operator"),
+    };
+    process::refuse_debug(&binary)?;
+    let stage = Stage::start(&binary).await?;
+    let mut table = Table::default();
+    let many = args.instances;
+
+    let first = plain::apply(&stage, many, "plain").await.context("plain client")?;
+    plain::remove(&stage, "plain").await.context("removing what the plain client wrote")?;
+
+    let mut operator = Operator::start(&binary, &stage, "first").await?;
+    let created = changes::create(&stage, many).await.context("creating instances")?;
+    operator.settled(&stage).await?;
+    let rss = operator.rss()?;
+
+    let remark = |what: &str| format!("{what}; {many} instances");
+    let mut took = changes::spec(&stage, args.changes, many).await.context("changing specs")?;
+    table.add(
+        "spec change → Deployment, p50",
+        percentile(&mut took, 50),
+        "ms",
+        Wanted::AtMost(20.0),
+        remark("one after another"),
+    );
+    table.add(
+        "spec change → Deployment, p99",
+        percentile(&mut took, 99),
+        "ms",
+        Wanted::AtMost(100.0),
+        remark("the same"),
+    );
+    let mut took = changes::deleted(&stage, args.changes, many).await.context("deleting children")?;
+    table.add(
+        "deleted Service → back, p50",
+        percentile(&mut took, 50),
+        "ms",
+        Wanted::AtMost(20.0),
+        remark("one after another"),
+    );
+    table.add(
+        "deleted Service → back, p99",
+        percentile(&mut took, 99),
+        "ms",
+        Wanted::AtMost(100.0),
+        remark("the same"),
+    );
+
+    operator.settled(&stage).await?;
+    let before = stage.operators_writes()?.len();
+    tokio::time::sleep(Duration::from_secs(args.rest)).await;
+    let written = stage.operators_writes()?.len() - before;
+    table.add("writes at rest but the Lease", written as f64, "", Wanted::AtMost(0.0), format!("in {} s", args.rest));
+
+    let calm = operator.rss()?;
+    stage.unrelated(args.unrelated).await.context("creating unrelated objects")?;
+    operator.settled(&stage).await?;
+    table.add("resident memory", rss, "MiB", Wanted::AtMost(48.0), remark("after they were made"));
+    let more = operator.rss()? - calm;
+    let what = format!("{} Secrets and as many Pods that are not ours", args.unrelated);
+    table.add("more resident memory for unrelated objects", more, "MiB", Wanted::AtMost(1.0), what);
+
+    let before = stage.operators_writes()?.len();
+    operator.end().await?;
+    let begun = Instant::now();
+    operator = Operator::start(&binary, &stage, "again").await?;
+    operator.reconciled(many).await?;
+    let synced = begun.elapsed().as_secs_f64();
+    operator.settled(&stage).await?;
+    let written = stage.operators_writes()?.len() - before;
+    table.add(
+        "restart: every instance looked at",
+        synced,
+        "s",
+        Wanted::AtMost(5.0),
+        remark("from start to the last pass"),
+    );
+    table.add("restart: writes but the Lease", written as f64, "", Wanted::AtMost(0.0), remark("unchanged"));
+
+    let standby = Operator::start(&binary, &stage, "standby").await?;
+    let begun = Instant::now();
+    operator.terminate()?;
+    stage.leader_is("standby").await?;
+    table.add(
+        "handover on SIGTERM",
+        begun.elapsed().as_secs_f64(),
+        "s",
+        Wanted::AtMost(2.0),
+        "until the standby holds the Lease",
+    );
+    operator.end().await?;
+    standby.end().await?;
+
+    let second = plain::apply(&stage, many, "again").await.context("plain client, again")?;
+    let plain = (first + second) / 2.0;
+    let remark = format!("seconds; the plain client before {first:.1} and after {second:.1}");
+    table.add(
+        &format!("{many} instances created"),
+        created,
+        "s",
+        Wanted::Nothing,
+        "until all children and status are written",
+    );
+    table.add("the same objects by a plain client", plain, "s", Wanted::Nothing, remark);
+    table.add("ratio", created / plain, "", Wanted::AtMost(1.15), "same concurrency, same run");
+    println!("{table}");
+    if table.missed() > 0 {
+        println!("{} targets were missed.", table.missed());
+    }
+    Ok(())
+}
+
+/// In milliseconds.
+fn percentile(took: &mut [Duration], percent: usize) -> f64 {
+    took.sort();
+    let index = (took.len() * percent / 100).min(took.len().saturating_sub(1));
+    took.get(index).map_or(f64::NAN, |took| took.as_secs_f64() * 1000.0)
+}
+
+/// Asks until there is an answer.
+async fn until<T, F: Future<Output = anyhow::Result<Option<T>>>>(
+    what: &str,
+    deadline: Duration,
+    mut ask: impl FnMut() -> F,
+) -> anyhow::Result<T> {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask().await? {
+            return Ok(answer);
+        }
+        if begun.elapsed() > deadline {
+            bail!("not within {} s: {what}", deadline.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

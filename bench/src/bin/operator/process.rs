@@ -1,0 +1,145 @@
+//! The operator's process: started, looked at by its own metrics and by /proc, ended.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{stage::Stage, until};
+
+/// Longer than anything here takes.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Refuses a binary with debug information: its figures would say nothing.
+pub(crate) fn refuse_debug(binary: &Path) -> anyhow::Result<()> {
+    let bytes = std::fs::read(binary).with_context(|| {
+        format!("read {}; build it with: cargo build --release -p catalyst-operator", binary.display())
+    })?;
+    let names = section_names(&bytes).with_context(|| format!("{} is no 64-bit ELF program", binary.display()))?;
+    let mark = b".debug_line";
+    if names.windows(mark.len()).any(|window| window == mark) {
+        bail!(
+            "{} is a debug build, whose figures say nothing; build the other with: cargo build --release -p catalyst-operator",
+            binary.display()
+        );
+    }
+    Ok(())
+}
+
+/// The table of section names of an ELF file. (The words alone are in every Rust program: its backtraces look for them.)
+fn section_names(elf: &[u8]) -> Option<&[u8]> {
+    let number = |at: usize, long: usize| {
+        let bytes = elf.get(at..at + long)?;
+        Some(bytes.iter().rev().fold(0_usize, |number, byte| number << 8 | usize::from(*byte)))
+    };
+    if elf.get(..5)? != b"\x7fELF\x02" {
+        return None;
+    }
+    let (headers, size, index) = (number(0x28, 8)?, number(0x3a, 2)?, number(0x3e, 2)?);
+    let header = headers + size * index;
+    let (offset, length) = (number(header + 0x18, 8)?, number(header + 0x20, 8)?);
+    elf.get(offset..offset + length)
+}
+
+/// One process; killed if this program ends early.
+pub(crate) struct Operator {
+    child: Child,
+    admin: SocketAddr,
+}
+
+impl Operator {
+    /// Starts it and awaits that it is ready.
+    pub(crate) async fn start(binary: &Path, stage: &Stage, identity: &str) -> anyhow::Result<Operator> {
+        let admin = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let log = std::fs::File::create(stage.folder().join(format!("{identity}.log")))?;
+        let child = Command::new(binary)
+            .env_clear()
+            .env("KUBECONFIG", stage.kubeconfig())
+            .env("POD_NAME", identity)
+            .env("POD_NAMESPACE", "default")
+            .env("ADMIN_ADDRESS", admin.to_string())
+            .env("CONCURRENCY", crate::plain::CONCURRENCY.to_string())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("start {}", binary.display()))?;
+        let operator = Operator { child, admin };
+        until("the operator is ready", DEADLINE, || async { Ok(operator.ask("readyz").await.ok().map(|_| ())) })
+            .await?;
+        Ok(operator)
+    }
+
+    /// Resident memory, in MiB.
+    pub(crate) fn rss(&self) -> anyhow::Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("status has no VmRSS")?;
+        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib / 1024.0)
+    }
+
+    /// Passes that have ended.
+    async fn passes(&self) -> anyhow::Result<u64> {
+        let text = self.ask("metrics").await?;
+        let counts = text.lines().filter_map(|line| line.strip_prefix("catalyst_operator_reconciles_total{"));
+        Ok(counts.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum())
+    }
+
+    /// Awaits that as many passes have ended since its start.
+    pub(crate) async fn reconciled(&self, passes: usize) -> anyhow::Result<()> {
+        let enough = || async { Ok((self.passes().await? >= passes as u64).then_some(())) };
+        until("every instance was looked at", DEADLINE, enough).await
+    }
+
+    /// Awaits two seconds without a pass and without a write.
+    pub(crate) async fn settled(&self, stage: &Stage) -> anyhow::Result<()> {
+        let mut last = (0, 0);
+        let mut calm = tokio::time::Instant::now();
+        loop {
+            let now = (self.passes().await?, stage.operators_writes()?.len());
+            if now != last {
+                (last, calm) = (now, tokio::time::Instant::now());
+            } else if calm.elapsed() > Duration::from_secs(2) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn ask(&self, path: &str) -> anyhow::Result<String> {
+        let answer = reqwest::get(format!("http://{}/{path}", self.admin)).await?.error_for_status()?;
+        Ok(answer.text().await?)
+    }
+
+    /// Tells it to end.
+    pub(crate) fn terminate(&self) -> anyhow::Result<()> {
+        let told = Command::new("kill").arg(self.child.id().to_string()).status().context("run kill")?;
+        if told.success() { Ok(()) } else { bail!("the operator could not be told to end") }
+    }
+
+    /// Ends it in order.
+    pub(crate) async fn end(mut self) -> anyhow::Result<()> {
+        if self.child.try_wait()?.is_none() {
+            self.terminate()?;
+        }
+        let begun = tokio::time::Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if begun.elapsed() > DEADLINE {
+                bail!("the operator does not end");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,150 @@
+//! The control plane of a run, the objects of one instance, and what the audit log says of the operator.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use catalyst_lab::{ControlPlane, ControlPlaneOptions};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::{
+    api::{
+        coordination::v1::Lease,
+        core::v1::{Namespace, Pod, Secret},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, GroupVersionKind, Patch, PatchParams, PostParams},
+    runtime::{conditions, wait::await_condition},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Instances are spread over this many namespaces.
+pub(crate) const NAMESPACES: usize = 10;
+/// Stands for the instance's name in the objects of one.
+pub(crate) const TEMPLATE: &str = "zztemplatezz";
+/// The account that the operator uses.
+const ACCOUNT: &str = "operator";
+
+pub(crate) struct Stage {
+    plane: ControlPlane,
+    kubeconfig: PathBuf,
+    folder: tempfile::TempDir,
+    pub(crate) client: Client,
+    /// The objects that the operator makes of one instance, as `render` prints them.
+    pub(crate) objects: Vec<Value>,
+}
+
+impl Stage {
+    pub(crate) async fn start(operator: &Path) -> anyhow::Result<Stage> {
+        let options = ControlPlaneOptions { controllers: false, ..ControlPlaneOptions::default() };
+        let plane = ControlPlane::start(options).await?;
+        let client = plane.client().await?;
+        let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+        for document in documents(&run(operator, &["crds"], None).await?)? {
+            let crd: CustomResourceDefinition = serde_json::from_value(document)?;
+            crds.patch(&crd.name_any(), &PatchParams::apply("bench"), &Patch::Apply(&crd)).await?;
+            await_condition(crds.clone(), &crd.name_any(), conditions::is_crd_established()).await?;
+        }
+        let text = run(operator, &["render", "-f", "-"], Some(&instance(TEMPLATE).to_string())).await?;
+        let objects = documents(&text)?;
+        anyhow::ensure!(objects.len() >= 5, "the operator renders only {} objects", objects.len());
+        let kubeconfig = plane.kubeconfig_for(ACCOUNT, Some("system:masters"))?;
+        Ok(Stage { plane, kubeconfig, folder: tempfile::tempdir()?, client, objects })
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Where the operator's logs go.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the operator's account wrote so far, but its Lease.
+    pub(crate) fn operators_writes(&self) -> anyhow::Result<Vec<String>> {
+        let writes = self.plane.writes()?.into_iter();
+        let ours = writes.filter(|write| write.user == ACCOUNT && write.resource != "leases");
+        Ok(ours.map(|write| format!("{} {} {}", write.verb, write.resource, write.name)).collect())
+    }
+
+    /// Namespaces `PREFIX-0` and so on.
+    pub(crate) async fn namespaces(&self, prefix: &str) -> anyhow::Result<()> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        for number in 0..NAMESPACES {
+            let object: Namespace =
+                serde_json::from_value(json!({"metadata": {"name": format!("{prefix}-{number}")}}))?;
+            api.create(&PostParams::default(), &object).await?;
+        }
+        Ok(())
+    }
+
+    /// Secrets and Pods that have nothing to do with us, each of a kilobyte.
+    pub(crate) async fn unrelated(&self, many: usize) -> anyhow::Result<()> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), "default");
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), "default");
+        let create = |number: usize| {
+            let (secrets, pods) = (secrets.clone(), pods.clone());
+            async move {
+                let secret =
+                    json!({"metadata": {"name": format!("unrelated-{number}")}, "stringData": {"a": "x".repeat(1024)}});
+                let pod = json!({"metadata": {"name": format!("unrelated-{number}"), "annotations": {"a": "x".repeat(1024)}},
+                    "spec": {"containers": [{"name": "a", "image": "a"}]}});
+                secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+                pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+                anyhow::Ok(())
+            }
+        };
+        futures::stream::iter(0..many).map(create).buffer_unordered(16).try_collect().await
+    }
+
+    /// Awaits that this operator holds the Lease.
+    pub(crate) async fn leader_is(&self, identity: &str) -> anyhow::Result<()> {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), "default");
+        let holds = || async {
+            let lease = api.get("catalyst-operator").await?;
+            let holder = lease.spec.and_then(|spec| spec.holder_identity);
+            Ok((holder.as_deref() == Some(identity)).then_some(()))
+        };
+        crate::until("the standby leads", std::time::Duration::from_secs(60), holds).await
+    }
+}
+
+/// The CatalystInstance resource.
+pub(crate) fn resource() -> ApiResource {
+    ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk("catalyst.dev", "v1alpha1", "CatalystInstance"),
+        "catalystinstances",
+    )
+}
+
+/// A suspended instance that waits for nobody.
+pub(crate) fn instance(name: &str) -> Value {
+    json!({"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "metadata": {"name": name},
+        "spec": {"suspend": true, "image": {"repository": "registry.example/catalyst-proxy", "tag": "v1"},
+            "ssh": {"host": "192.0.2.1", "user": "dev"},
+            "ingress": {"host": format!("{name}.example.com")}}})
+}
+
+fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
+    let documents = serde_yaml::Deserializer::from_str(text).map(Value::deserialize);
+    let documents: Vec<Value> = documents.collect::<Result<_, _>>().context("read what the operator prints")?;
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+async fn run(operator: &Path, arguments: &[&str], input: Option<&str>) -> anyhow::Result<String> {
+    use tokio::io::AsyncWriteExt as _;
+    let mut child = tokio::process::Command::new(operator)
+        .args(arguments)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.unwrap_or_default().as_bytes()).await?;
+    }
+    let output = child.wait_with_output().await?;
+    anyhow::ensure!(output.status.success(), "{} {arguments:?} ended with {}", operator.display(), output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
