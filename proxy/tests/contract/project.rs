@@ -2,7 +2,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use catalyst_ssh::testing::TestSshd;
+use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ async fn a_file_comes_whole_or_in_part_and_is_never_shown_as_a_page_of_ours() {
 }
 
 #[tokio::test]
-async fn what_differs_from_the_last_commit_is_told_without_running_what_the_repository_names() {
+async fn what_differs_from_the_last_commit_or_from_that_of_a_time_is_told() {
     let (sshd, server, project) = stage().await;
     assert_eq!(server.get("/api/ideas/timer/changes").await.1["data"]["git"], false);
     let git = |args: &[&str]| {
@@ -119,12 +119,6 @@ async fn what_differs_from_the_last_commit_is_told_without_running_what_the_repo
     git(&["commit", "-q", "-m", "first"]);
     fs::write(project.join("kept.txt"), "two\n").unwrap();
     fs::remove_file(project.join("gone.txt")).unwrap();
-    let trap = sshd.home().join("trap");
-    fs::write(&trap, format!("#!/bin/sh\ntouch {}\n", sshd.home().join("sprung").display())).unwrap();
-    fs::set_permissions(&trap, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    for key in ["core.fsmonitor", "diff.external", "core.pager"] {
-        git(&["config", key, trap.to_str().unwrap()]);
-    }
     let (status, changes) = server.get("/api/ideas/timer/changes").await;
     let data = &changes["data"];
     assert_eq!((status, &data["git"], &data["branch"]), (200, &json!(true), &json!("main")), "{changes}");
@@ -134,12 +128,8 @@ async fn what_differs_from_the_last_commit_is_told_without_running_what_the_repo
     assert_eq!(told, [r#""deleted" "gone.txt""#, r#""modified" "kept.txt""#, r#""untracked" "new.txt""#]);
     let diff = data["diff"].as_str().unwrap();
     assert!(diff.contains("-one\n+two\n") && diff.contains("-gone\n"), "{diff}");
-    assert!(!sshd.home().join("sprung").exists(), "git ran what the repository names");
 
     // A run that began after the first commit and made the second: both its commit and what it left are its changes.
-    for key in ["core.fsmonitor", "diff.external", "core.pager"] {
-        git(&["config", "--unset", key]);
-    }
     let mut second = Command::new("git");
     second.current_dir(&project).env("HOME", sshd.home()).env("GIT_COMMITTER_DATE", "2026-01-02T05:00:00Z");
     let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
@@ -154,4 +144,137 @@ async fn what_differs_from_the_last_commit_is_told_without_running_what_the_repo
     assert_eq!(paths("?since=2026-01-02T06:00:00.123Z").await, ["new.txt"]);
     assert_eq!(paths("?since=2026-01-01T00:00:00Z").await, ["kept.txt", "new.txt"], "all is new");
     assert_eq!(server.get("/api/ideas/timer/changes?since=yesterday").await.0, 400);
+}
+
+/// A way in which files in a project make git run something: what a shell writes there (`$TRAP` is the program), and what
+/// a person would then ask of git in vain.
+struct Snare {
+    name: &'static str,
+    script: &'static str,
+    plain: &'static [&'static str],
+    is_repository: bool,
+}
+
+const SNARES: &[Snare] = &[
+    Snare {
+        name: "a missing object is fetched into the project itself, which looks like a repository",
+        script: "git init -q --bare seed && cp -R seed/objects seed/refs . && rm -rf seed && echo 'ref: refs/heads/main' >HEAD
+                 echo 1111111111111111111111111111111111111111 >refs/heads/main
+                 printf '[core]\nrepositoryformatversion = 1\nbare = false\nworktree = .\n[extensions]\npartialClone = o\n' >config
+                 printf '[remote \"o\"]\nurl = .\npromisor = true\nuploadpack = \"%s;false\"\n' \"$TRAP\" >>config",
+        plain: &["diff", "HEAD", "--"],
+        is_repository: false,
+    },
+    Snare {
+        name: "a missing object is fetched, by a transport that the configuration allows",
+        script: "git init -q -b main && echo 1111111111111111111111111111111111111111 >.git/refs/heads/main
+                 git config core.repositoryFormatVersion 1 && git config extensions.partialClone o
+                 git config remote.o.url . && git config remote.o.promisor true && git config protocol.file.allow always
+                 git config remote.o.uploadpack \"$TRAP;false\"",
+        plain: &["diff", "HEAD", "--"],
+        is_repository: true,
+    },
+    Snare {
+        name: "a filter, of any name",
+        script: "git init -q -b main && git config 'filter.a=b c.clean' \"$TRAP\" && echo '* filter=a=b' >.gitattributes
+                 git config filter.x.clean \"$TRAP\" && echo '* filter=x' >>.gitattributes
+                 GIT_CONFIG_COUNT=0 git -c filter.x.clean= add . && git -c filter.x.clean= commit -q -m one && echo two >>a",
+        plain: &["diff", "HEAD", "--"],
+        is_repository: true,
+    },
+    Snare {
+        name: "a filter's process",
+        script: "git init -q -b main && git add . && git commit -q -m one && echo two >>a
+                 git config filter.x.process \"$TRAP\" && echo '* filter=x' >.git/info/attributes",
+        plain: &["diff", "HEAD", "--"],
+        is_repository: true,
+    },
+    Snare {
+        name: "the monitor, the pager and the program for differences",
+        script: "git init -q -b main && git add . && git commit -q -m one && echo two >>a
+                 for key in core.fsmonitor diff.external core.pager; do git config $key \"$TRAP\"; done",
+        plain: &["diff", "HEAD", "--"],
+        is_repository: true,
+    },
+    Snare {
+        name: "the conversion to text, included from another file",
+        script: "git init -q -b main && git add . && git commit -q -m one && echo two >>a
+                 git config -f .git/more diff.x.textconv \"$TRAP\" && git config include.path more && echo '* diff=x' >.gitattributes",
+        plain: &["diff", "HEAD", "--"],
+        is_repository: true,
+    },
+    Snare {
+        name: "the program that checks signatures",
+        script: "git init -q -b main && git add . && tree=$(git write-tree)
+                 { printf 'tree %s\nauthor t <t> 1700000000 +0000\ncommitter t <t> 1700000000 +0000\ngpgsig -----BEGIN PGP SIGNATURE-----\n' $tree
+                   printf ' x\n -----END PGP SIGNATURE-----\n\nm\n'; } >signed
+                 commit=$(git hash-object -t commit -w signed) && rm signed && git update-ref -m one HEAD $commit && echo two >>a
+                 git config log.showSignature true && git config gpg.program \"$TRAP\"",
+        plain: &["log", "-g"],
+        is_repository: true,
+    },
+    Snare {
+        name: "the monitor of a submodule",
+        script: "git init -q -b main sub && git -C sub commit -q --allow-empty -m one && git init -q -b main
+                 git add . 2>/dev/null && git commit -q -m one && echo two >>a && git -C sub config core.fsmonitor \"$TRAP\"",
+        plain: &["diff", "HEAD", "--"],
+        is_repository: true,
+    },
+    Snare {
+        name: "a repository elsewhere",
+        script: "git init -q -b main --separate-git-dir=there && git add a && git commit -q -m one && echo two >>a
+                 git config core.fsmonitor \"$TRAP\"",
+        plain: &["diff", "HEAD", "--"],
+        is_repository: false,
+    },
+    Snare {
+        name: "a link to a repository",
+        script: "git init -q -b main && git add a && git commit -q -m one && echo two >>a && mv .git there && ln -s there .git
+                 git config core.fsmonitor \"$TRAP\"",
+        plain: &["diff", "HEAD", "--"],
+        is_repository: false,
+    },
+];
+
+#[tokio::test]
+async fn looking_at_what_differs_runs_nothing_that_the_project_names() {
+    let temporary = tempfile::tempdir().unwrap();
+    let environment = vec![("TMPDIR".to_owned(), temporary.path().display().to_string())];
+    let sshd = TestSshd::start(TestSshdOptions { environment, ..TestSshdOptions::default() }).await;
+    let server = Server::start(&settings(&sshd)).await;
+    let project = sshd.home().join("catalyst/ideas").join(server.idea("Timer").await).join("project");
+    let (trap, sprung) = (sshd.home().join("trap"), sshd.home().join("sprung"));
+    fs::write(&trap, format!("#!/bin/sh\ntouch {}\n", sprung.display())).unwrap();
+    fs::set_permissions(&trap, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let command = |program: &str, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.current_dir(&project).args(args).env("HOME", sshd.home()).env("TRAP", &trap);
+        for role in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{role}_NAME"), "t").env(format!("GIT_{role}_EMAIL"), "t@example.com");
+        }
+        command.output().unwrap()
+    };
+    for snare in SNARES {
+        let _first_time = fs::remove_dir_all(&project);
+        fs::create_dir_all(&project).unwrap();
+        fs::write(project.join("a"), "one\n").unwrap();
+        let laid = command("sh", &["-ec", snare.script]);
+        assert!(laid.status.success(), "{}: {}", snare.name, String::from_utf8_lossy(&laid.stderr));
+        let _unsprung_yet = fs::remove_file(&sprung);
+        for since in ["", "?since=2099-01-01T00:00:00Z"] {
+            let (status, changes) = server.get(&format!("/api/ideas/timer/changes{since}")).await;
+            assert_eq!(
+                (status, &changes["data"]["git"]),
+                (200, &json!(snare.is_repository)),
+                "{}: {changes}",
+                snare.name
+            );
+            assert!(!sprung.exists(), "{}{since}: git ran it", snare.name);
+        }
+        // It is one: git by itself goes into it.
+        command("git", snare.plain);
+        assert!(sprung.exists(), "{}: this shows nothing, for git by itself does not run it either", snare.name);
+    }
+    let left: Vec<_> = fs::read_dir(temporary.path()).unwrap().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
