@@ -167,8 +167,8 @@ reasons! {
     SSHKeyPrepared(Event) "A new SSH key was generated beside the one in use.",
         "Add the line in status.nextAuthorizedKeysLine to ~/.ssh/authorized_keys of ssh.user on the VM; the key is used as soon as the VM accepts it.";
     SSHKeyRotated(Event) "The new SSH key took the place of the one so far.", "Remove the old key's line on the VM.";
-    SSHKeyRotationRefused(Event) "The SSH key is not one that the operator may replace.",
-        "Put another key into the Secret that ssh.existingKeySecret names; the server reads it anew by itself.";
+    SSHKeyRotationRefused(Event) "The SSH key is not replaced as the annotation asks: it is a person's own, the operator cannot ask the VM about a new one, or there is no place for that.",
+        "The message says which, and what to do instead.";
     HostKeyRecorded(Event) "The VM's host key was recorded on first contact.", "Compare the fingerprint with the VM's console.";
     HostKeyTrusted(Event) "A changed host key was accepted as the annotation says.", "";
     ObjectRepaired(Event) "An object that had been changed or deleted was put back.", "";

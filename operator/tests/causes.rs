@@ -8,6 +8,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod rotation;
 mod world;
 
 use std::{
@@ -16,7 +17,6 @@ use std::{
 };
 
 use catalyst_operator::crd::CatalystInstance;
-use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use futures::StreamExt;
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
@@ -29,25 +29,11 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
-use serde_json::{Value, json};
-use world::{World, parts, ready, true_conditions, until};
-
-async fn sshd() -> TestSshd {
-    TestSshd::start(TestSshdOptions::default()).await
-}
-
-fn at(sshd: &TestSshd) -> Value {
-    let endpoint = sshd.endpoint();
-    json!({"ssh": {"host": endpoint.host, "port": endpoint.port, "user": endpoint.user}})
-}
-
-fn authorize(sshd: &TestSshd, instance: &CatalystInstance) {
-    let line = instance.status.as_ref().unwrap().authorized_keys_line.clone().unwrap();
-    assert!(line.starts_with("restrict,pty ssh-ed25519 "), "{line}");
-    let path = sshd.authorized_keys_path();
-    let before = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{before}{line}\n")).unwrap();
-}
+use serde_json::json;
+use world::{
+    World, parts, ready, true_conditions, until,
+    vm::{at, authorize, pods_become_ready, sshd},
+};
 
 /// Every reason that the status of `x` goes through.
 fn reasons_from_now_on(world: &World) -> Arc<Mutex<Vec<String>>> {
@@ -60,22 +46,6 @@ fn reasons_from_now_on(world: &World) -> Arc<Mutex<Vec<String>>> {
         }
     });
     told
-}
-
-/// Plays the kubelet for every pod of the instance: it runs and is ready.
-async fn pods_become_ready(world: &World) {
-    let pods = until("a pod", || async {
-        let pods =
-            world.api::<Pod>().list(&ListParams::default().labels("catalyst.dev/instance=x")).await.unwrap().items;
-        (!pods.is_empty()).then_some(pods)
-    })
-    .await;
-    let status = json!({"status": {"phase": "Running", "conditions": [
-        {"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}]}});
-    for pod in pods {
-        let params = PatchParams::default();
-        world.api::<Pod>().patch_status(&pod.name_any(), &params, &Patch::Merge(&status)).await.unwrap();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,60 +222,6 @@ async fn a_deleted_generated_secret_is_generated_anew_and_the_line_is_told_again
     })
     .await;
     assert!(status.last_rollout.unwrap().cause.contains("the values in the application Secret changed"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_ssh_key_takes_the_old_ones_place_only_when_the_vm_accepts_it() {
-    let sshd = sshd().await;
-    let world = World::with_operator("rotation").await;
-    world.apply("x", at(&sshd)).await;
-    authorize(&sshd, &world.reason("x", "SSHAuthRejected").await);
-    pods_become_ready(&world).await;
-    let before = world.reason("x", "Available").await.status.unwrap();
-    let secret = async |name: &str| world.api::<Secret>().get_opt(name).await;
-    let old = secret("x-ssh-key").await.unwrap().unwrap().data;
-
-    let ask = |value: Value| json!({"metadata": {"annotations": {"catalyst.dev/rotate-ssh-key": value}}});
-    let status = || async { world.api::<CatalystInstance>().get("x").await.unwrap().status.unwrap() };
-    world.edit::<CatalystInstance>("x", ask(json!("1"))).await;
-    let next = until("the next line", || async { status().await.next_authorized_keys_line }).await;
-    assert!(
-        next.starts_with("restrict,pty ssh-ed25519 ") && Some(&next) != before.authorized_keys_line.as_ref(),
-        "{next}"
-    );
-    assert!(world.events("SSHKeyPrepared").await[0].contains(&next));
-    assert_eq!(secret("x-ssh-key").await.unwrap().unwrap().data, old, "replaced before the VM accepts the new key");
-    let writes = world.writes().len();
-    assert!(world.writes()[writes - 3..].iter().all(|write| !write.starts_with("delete")));
-
-    let path = sshd.authorized_keys_path();
-    let lines = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{lines}{next}\n")).unwrap();
-    let after = until("the new key is in use", || async {
-        let now = status().await;
-        (now.authorized_keys_line.as_ref() == Some(&next) && now.ssh_key_rotation.as_deref() == Some("1"))
-            .then_some(now)
-    })
-    .await;
-    assert_eq!((after.next_authorized_keys_line, after.last_rollout), (None, before.last_rollout));
-    assert!(secret("x-ssh-key-next").await.unwrap().is_none());
-    let new = secret("x-ssh-key").await.unwrap().unwrap().data;
-    assert_ne!(new, old);
-
-    // Taken back, it leaves everything as it was.
-    world.edit::<CatalystInstance>("x", ask(json!("2"))).await;
-    world.exists::<Secret>("x-ssh-key-next").await;
-    world.edit::<CatalystInstance>("x", ask(Value::Null)).await;
-    until("the next key goes", || async { secret("x-ssh-key-next").await.unwrap().is_none().then_some(()) }).await;
-    assert_eq!(secret("x-ssh-key").await.unwrap().unwrap().data, new);
-
-    // Whoever dies after the old one was deleted has left the new one, and no third is made.
-    world.edit::<CatalystInstance>("x", ask(json!("3"))).await;
-    let third = world.exists::<Secret>("x-ssh-key-next").await.data;
-    world.api::<Secret>().delete("x-ssh-key", &DeleteParams::default()).await.unwrap();
-    let promoted = until("the key is there again", || async { secret("x-ssh-key").await.unwrap() }).await;
-    assert_eq!(promoted.data, third);
-    assert_eq!(promoted.owner_references().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

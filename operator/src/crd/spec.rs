@@ -218,6 +218,7 @@ pub struct SshSpec {
 
     /// A host that SSH goes through, where the VM cannot be reached from the cluster itself. It has to accept the same key, and to allow
     /// forwarding. With it, `knownHosts` is required, with the keys of both: through a jump host the operator records none.
+    /// Nor does it replace the generated key on request (`catalyst.dev/rotate-ssh-key`): it cannot ask the VM whether it accepts a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jump: Option<JumpSpec>,
 

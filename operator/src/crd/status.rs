@@ -37,7 +37,9 @@ pub struct CatalystInstanceStatus {
     #[schemars(length(max = 16384))]
     pub next_authorized_keys_line: Option<String>,
 
-    /// The value of the annotation `catalyst.dev/rotate-ssh-key` that was carried out last.
+    /// The value of the annotation `catalyst.dev/rotate-ssh-key` that was carried out or refused last. An event SSHKeyRotationRefused says why it
+    /// was refused: the key is one of yours (`ssh.existingKeySecret`), the operator cannot ask the VM whether it accepts a new one (`ssh.jump`, or an
+    /// address that the operator does not connect to), or the Secret NAME-ssh-key-next is somebody else's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub ssh_key_rotation: Option<String>,

@@ -20,6 +20,46 @@ use crate::{
 /// Of steps there are fewer than this from any point to the end.
 const STEPS: usize = 6;
 
+/// How often it is looked whether what the instance before left is gone.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Why a request cannot be carried out. Each would otherwise be waited out for ever, in silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// A person's own key is theirs to replace.
+    OwnKey,
+    /// Only the pods go through a jump host, and they have the key in use.
+    Jump,
+    /// The operator connects to none of the VM's addresses.
+    Forbidden,
+    /// The Secret in which the new key would lie is somebody else's.
+    NoPlace,
+}
+
+impl Refusal {
+    fn words(self, valid: &ValidatedInstance) -> String {
+        let (key, next) = (&valid.ssh.key.secret, valid.name.next_ssh_key());
+        let by_hand = format!(
+            "so it cannot tell when the VM accepts a new key, and the one in use stays. To replace it, delete Secret {key}: \
+             another key is generated, and the VM is out of reach until you authorise its line. Or name a key of yours in \
+             ssh.existingKeySecret."
+        );
+        match self {
+            Self::OwnKey => format!(
+                "The key in Secret {key} is yours to replace. Put another one into that Secret; the server reads it anew by itself."
+            ),
+            Self::Jump => format!("The operator does not go through ssh.jump, {by_hand}"),
+            Self::Forbidden => format!(
+                "The operator does not connect to the address of ssh.host (loopback, link-local or within the cluster), {by_hand}"
+            ),
+            Self::NoPlace => format!(
+                "Secret {next}, in which the new key would lie, was not made for this instance and is left as it is. Remove or \
+                 rename it, then set {ROTATE_SSH_KEY_ANNOTATION} to another value."
+            ),
+        }
+    }
+}
+
 impl Steps {
     /// Brings a rotation as far as it goes now; tells when to look again. The key in use may be another one afterwards.
     pub(super) async fn rotate(
@@ -38,16 +78,18 @@ impl Steps {
             return Ok(None);
         }
         if valid.ssh.key.secret != valid.name.ssh_key() {
-            return self.refuse_rotation(instance, requested).await;
+            return self.refuse_rotation(instance, valid, Refusal::OwnKey).await;
         }
         let (uid, namespace, next_name) =
             (instance.uid().unwrap_or_default(), &valid.namespace, valid.name.next_ssh_key());
         let mut accepted = false;
         for _ in 0..STEPS {
             let next = self.fetcher.ssh_key(namespace, &next_name, &uid).await?;
-            if matches!(next, Referenced::Found { owner: Ownership::Foreign(_), .. }) {
-                // Somebody else's Secret of that name is none of ours: there is nothing to put in a place.
-                return Ok(None);
+            if let Referenced::Found { owner: owner @ Ownership::Foreign(_), .. } = &next {
+                if owner.is_predecessors(valid.name.as_str()) {
+                    return Ok(Some(RETRY));
+                }
+                return self.refuse_rotation(instance, valid, Refusal::NoPlace).await;
             }
             let (current, new) = (key_of(&fetched.ssh_key, valid), key_of(&next, valid));
             let lines = [&current, &new].map(|key| key.as_ref().map(|key| catalyst_ssh::public_line(key, "")));
@@ -61,6 +103,9 @@ impl Steps {
             };
             match step(situation) {
                 Step::Rest => return Ok(None),
+                Step::Prepare | Step::Ask if valid.ssh.jump.is_some() => {
+                    return self.refuse_rotation(instance, valid, Refusal::Jump).await;
+                }
                 Step::Prepare => {
                     let line = next_key(&self.applier, valid).await?;
                     if let Some(line) = line {
@@ -74,6 +119,9 @@ impl Steps {
                     let Some(question) = self.question(valid, new.map(Arc::new)) else { return Ok(None) };
                     match self.prober.ask(&rotation_of(&uid), question, target.clone()) {
                         Answer::Pending { .. } => return Ok(None),
+                        Answer::Known { look, .. } if look.observation.is_none() && look.forbidden.is_some() => {
+                            return self.refuse_rotation(instance, valid, Refusal::Forbidden).await;
+                        }
                         Answer::Known { look, again } if !look.is_good() => return Ok(Some(again)),
                         Answer::Known { .. } => accepted = true,
                     }
@@ -106,17 +154,26 @@ impl Steps {
         Ok(None)
     }
 
-    /// A person's own key is theirs to replace; said once for each request.
+    /// Says why a request is not carried out, once for each, and takes back what was begun: a key that nobody is going to
+    /// use is no longer kept.
     async fn refuse_rotation(
         &self,
         instance: &mut CatalystInstance,
-        requested: Option<String>,
+        valid: &ValidatedInstance,
+        why: Refusal,
     ) -> Result<Option<Duration>, ReconcileError> {
-        let done = instance.status.as_ref().and_then(|status| status.ssh_key_rotation.clone());
-        if requested.is_some() && requested != done {
-            let remedy = Reason::SSHKeyRotationRefused.remedy();
-            self.announcer.tell(instance, Reason::SSHKeyRotationRefused, remedy).await;
-            self.note_rotation(instance, None, requested).await?;
+        let uid = instance.uid().unwrap_or_default();
+        self.applier.remove_secret(&valid.namespace, &valid.name.next_ssh_key(), &uid).await?;
+        self.prober.forget(&rotation_of(&uid));
+        let status = instance.status.as_ref();
+        let done = status.and_then(|status| status.ssh_key_rotation.clone());
+        let waiting = status.is_some_and(|status| status.next_authorized_keys_line.is_some());
+        let asked = requested(instance).filter(|asked| Some(asked) != done.as_ref());
+        if asked.is_some() {
+            self.announcer.tell(instance, Reason::SSHKeyRotationRefused, &why.words(valid)).await;
+        }
+        if asked.is_some() || waiting {
+            self.note_rotation(instance, None, asked.or(done)).await?;
         }
         Ok(None)
     }

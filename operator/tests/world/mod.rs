@@ -5,6 +5,8 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part")]
 
+pub mod vm;
+
 use std::{
     fmt::Debug,
     sync::{Arc, OnceLock, mpsc},
