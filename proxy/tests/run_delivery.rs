@@ -6,9 +6,10 @@ mod stage;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use catalyst_proxy::agent::Event;
-use catalyst_proxy::run::{Mode, RunError, Runs};
+use catalyst_proxy::run::{Mode, RunError, Runs, Subscription};
 use stage::{Stage, bodies, eventually, is_exit, text, until, until_results};
 
 const SHELLS: [&str; 3] = ["dash", "bash", "busybox"];
@@ -176,23 +177,7 @@ async fn a_short_message_into_a_live_run_is_carried_without_a_command_of_its_own
         let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
         runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
         until_results(&mut viewer, 1).await;
-        // The shell that stays comes up beside the first messages. It names the run's supervisor as carrier.
-        let supervisor = std::fs::read(stage.control(1).join("identity")).unwrap();
-        let carried = |id: &str| std::fs::read(stage.message(id).join("carrier")).unwrap() == supervisor;
-        let mut id = String::new();
-        for number in 0..50 {
-            id = format!("m-{number}");
-            assert_eq!(
-                runs.send(&stage.idea, Mode::Chat, "short $(id) 'it'", Some(&id)).await.unwrap().run,
-                1,
-                "{shell}"
-            );
-            assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: short $(id) 'it'", "{shell}");
-            if carried(&id) {
-                break;
-            }
-        }
-        assert!(carried(&id), "{shell}");
+        let id = until_carried(&stage, &runs, &mut viewer, "short $(id) 'it'").await;
         // Again, by this replica and another: it is there already.
         for replica in [&runs, &stage.replica()] {
             assert_eq!(replica.send(&stage.idea, Mode::Chat, "short", Some(&id)).await.unwrap().run, 1, "{shell}");
@@ -201,13 +186,88 @@ async fn a_short_message_into_a_live_run_is_carried_without_a_command_of_its_own
         let long = format!("size {}", "x".repeat(20_000));
         runs.send(&stage.idea, Mode::Chat, &long, Some("m-long")).await.unwrap();
         until_results(&mut viewer, 1).await;
-        assert!(!carried("m-long"), "{shell}");
+        assert!(!carried(&stage, "m-long"), "{shell}");
         assert_eq!(runs.send(&stage.idea, Mode::Build, "build", Some("m-build")).await.unwrap().run, 2, "{shell}");
         until(&mut viewer, |frame| frame.run == 2 && matches!(frame.event, Event::Result(_))).await;
         assert_eq!((stage.delivered(&id), stage.delivered("m-build")), (1, 1), "{shell}");
         let left = std::fs::read_dir(stage.message("m-build").join("../../inbox")).unwrap().count();
         assert_eq!(left, 0, "{shell}");
     }
+}
+
+/// Whether the shell that stays brought a message: it is named as its carrier.
+fn carried(stage: &Stage, id: &str) -> bool {
+    let carrier = std::fs::read(stage.message(id).join("carrier")).unwrap();
+    let state = std::fs::read_dir(stage.sshd.home().join(".local/state/catalyst")).unwrap().flatten();
+    let mut couriers = state.filter(|entry| entry.file_name().to_string_lossy().starts_with("courier."));
+    couriers.any(|courier| std::fs::read(courier.path()).unwrap() == carrier)
+}
+
+/// Sends the words until the shell that stays, which comes up beside the first messages, brings them; that message's id.
+async fn until_carried(stage: &Stage, runs: &Arc<Runs>, viewer: &mut Subscription, words: &str) -> String {
+    for number in 0..50 {
+        let id = format!("m-{number}");
+        assert_eq!(runs.send(&stage.idea, Mode::Chat, words, Some(&id)).await.unwrap().run, 1);
+        assert_eq!(text(&until_results(viewer, 1).await), format!("you said: {words}"));
+        if carried(stage, &id) {
+            return id;
+        }
+    }
+    panic!("the shell that stays carries nothing");
+}
+
+#[tokio::test]
+async fn a_message_whose_courier_dies_in_the_midst_of_it_is_delivered_once() {
+    // Busybox has an mv of its own, which nothing can be put before.
+    for (shell, dies) in [("dash", "turns"), ("dash", "spool"), ("bash", "turns"), ("bash", "spool")] {
+        let stage = Stage::with_shell(shell, &[]).await;
+        // Before it moves the first line, the claim alone is there; after it moved the last, nobody was told of it.
+        let (mv, died) = (stage.bin.path().join("mv"), stage.bin.path().join("died"));
+        let moves = if dies == "spool" { "/bin/mv \"$@\"" } else { ":" };
+        let once = format!("*/{dies}/m-x) mkdir {} && {{ {moves}; kill -KILL $PPID; exit; }} ;;", died.display());
+        std::fs::write(&mv, format!("#!/bin/sh\ncase $2 in {once} esac\nexec /bin/mv \"$@\"\n")).unwrap();
+        std::fs::set_permissions(&mv, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let runs = stage.replica();
+        let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+        runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+        until_results(&mut viewer, 1).await;
+        until_carried(&stage, &runs, &mut viewer, "short").await;
+        let sent = runs.send(&stage.idea, Mode::Chat, "once", Some("m-x")).await.unwrap();
+        assert!(died.exists(), "{shell} {dies}: the courier lives");
+        assert_eq!(sent.run, 1, "{shell} {dies}");
+        assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: once", "{shell} {dies}");
+        runs.send(&stage.idea, Mode::Chat, "and then", None).await.unwrap();
+        assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: and then", "{shell} {dies}");
+        assert_eq!(stage.delivered("m-x"), 1, "{shell} {dies}");
+        let inbox = stage.message("m-x").join("../../inbox");
+        let left: Vec<_> = std::fs::read_dir(inbox).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert!(left.is_empty(), "{shell} {dies}: {left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_not_accepted_on_the_word_of_a_carrier_that_may_die_with_it() {
+    let stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+    until_results(&mut viewer, 1).await;
+    // A claim whose carrier lives and does nothing.
+    let mut carrier = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", carrier.id())).unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let start = stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap();
+    std::fs::create_dir_all(stage.message("m-x")).unwrap();
+    let identity = format!("{} {} {start}\n", boot.trim(), carrier.id());
+    std::fs::write(stage.message("m-x").join("carrier"), identity).unwrap();
+    let mut sending = std::pin::pin!(runs.send(&stage.idea, Mode::Chat, "once", Some("m-x")));
+    let early = tokio::time::timeout(Duration::from_secs(7), &mut sending).await;
+    assert!(early.is_err(), "{early:?}");
+    carrier.kill().unwrap();
+    carrier.wait().unwrap();
+    assert_eq!(sending.await.unwrap().run, 1);
+    assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: once");
+    assert_eq!(stage.delivered("m-x"), 1);
 }
 
 #[tokio::test]
@@ -219,7 +279,7 @@ async fn a_message_carried_to_a_run_that_dies_before_it_takes_it_is_brought_to_a
         runs.send(&stage.idea, Mode::Chat, word, None).await.unwrap();
         until_results(&mut viewer, 1).await;
     }
-    // The claim as the carrying shell leaves it when the run dies under it: named after the supervisor, in the spool.
+    // The claim as a carrier leaves it that dies together with the run: in the spool.
     let (run, message) = (stage.control(1), stage.message("m-lost"));
     let pid = stage.supervisor(1);
     assert!(std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());

@@ -4,16 +4,20 @@
 # Six lines on standard input a message: the idea's id, its folder, the message's id, the mode, Claude's line, the log's
 # line. Prints "accepted ID N", or "no ID": then nothing was done, and cmd_send has to do it.
 cmd_courier() {
+  me=$state/courier.$$
+  mkdir -p "$state" && identify $$ "$me" || fail storage "$state"
+  # Of those that were killed.
+  for other in "$state"/courier.*; do alive "$other" || rm -f "$other"; done
   echo ready
   while IFS= read -r id && IFS= read -r folder && IFS= read -r message && IFS= read -r mode && IFS= read -r turn &&
     IFS= read -r said; do
     place "$id" "$folder"
     if into_live_run 2>/dev/null; then printf 'accepted %s %s\n' "$message" $n; else printf 'no %s\n' "$message"; fi
   done
+  rm -f "$me"
 }
 
-# The run's supervisor stands as the message's carrier, since it outlives us: if it dies, whoever sends the message again
-# finds out whether it was handed over.
+# We stand as the message's carrier: if we die before it is handed over, whoever sends it again carries it on.
 into_live_run() {
   latest
   at_run $n
@@ -24,7 +28,7 @@ into_live_run() {
   [ "$running" = "$mode" ] && alive "$run/identity" || return 1
   box=$idea/inbox/$message.$$
   printf '%s\n' "$turn" >"$box.turn" && printf '%s\n' "$said" >"$box.log" && mkdir "$claimed" || return 1
-  ln "$run/identity" "$claimed/carrier" || return 1
+  ln "$me" "$claimed/carrier" || return 1
   if ! enqueue "$message" "$box.turn" "$box.log"; then
     undo_claim
     return 1

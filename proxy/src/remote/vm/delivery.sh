@@ -15,13 +15,14 @@ cmd_send() {
   patience=0
   until carry; do
     [ ! -s "$claimed/run" ] || break
-    if [ $patience -ge 50 ]; then
-      # Whoever carries it lives and waits for the end of a run.
+    if [ $patience -ge 50 ] && kept; then
       rm -f "$box"
-      latest
-      [ "$(cat "$idea/runs/$n/first" 2>/dev/null)" = "$message" ] || n=$((n + 1))
       printf 'accepted %s\n' $n
       exit 0
+    fi
+    if [ $patience -ge 300 ]; then
+      rm -f "$box"
+      fail not_started 'somebody else brings this message and has not come to an end'
     fi
     patience=$((patience + 1))
     nap 0.1
@@ -33,6 +34,17 @@ cmd_send() {
   head -n 1 "$box" >"$box.turn" && tail -n +2 "$box" >"$box.log" && rm -f "$box" || fail storage "$idea"
   shift 2
   deliver "$@"
+}
+
+# Whether the message comes to a run even if its carrier dies: it waits for the end of one, or a run began with it. Sets n.
+kept() {
+  latest
+  [ "$(cat "$idea/runs/$n/first" 2>/dev/null)" != "$message" ] || return 0
+  n=$((n + 1))
+  for waiting in "$idea/inbox/$message".*.args; do
+    [ ! -s "$waiting" ] || return 0
+  done
+  return 1
 }
 
 # Becomes the one who brings the message to a run. Fails if somebody has brought it, or carries it and lives.

@@ -6,6 +6,7 @@
 #
 # ~/.local/state/catalyst/
 #   index                     one line for whatever other replicas should hear of: "run ID N", "answer ID N REQUEST allow|deny"
+#   courier.PID               as in identity: a shell that brings short messages to runs
 #   ID/messages/MESSAGE/      what makes sending idempotent
 #     run                     the run that took the message
 #     carrier, carrier.1 …    whoever brings it to a run, as in identity; the last counts, and only the dead are followed
