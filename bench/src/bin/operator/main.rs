@@ -1,8 +1,8 @@
 //! Measures the operator on a real API server, in one run with a plain client that writes the same objects, and prints a
 //! Markdown table.
 //!
-//! The operator is a process of its own and a release build. No controllers and no kubelet run, and the instances are
-//! suspended: what is measured is the operator's own work and nothing that waits for pods or for a VM.
+//! The operator is a process of its own and a release build. No kubelet runs, and the instances are suspended: what is
+//! measured is the operator's own work beside the cluster's controllers, and nothing that waits for pods or for a VM.
 
 mod changes;
 mod plain;

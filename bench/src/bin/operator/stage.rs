@@ -38,8 +38,8 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn start(operator: &Path) -> anyhow::Result<Stage> {
-        let options = ControlPlaneOptions { controllers: false, ..ControlPlaneOptions::default() };
-        let plane = ControlPlane::start(options).await?;
+        // With its controllers: an instance has come to its end when its Deployment says that it has.
+        let plane = ControlPlane::start(ControlPlaneOptions::default()).await?;
         let client = plane.client().await?;
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
         for document in documents(&run(operator, &["crds"], None).await?)? {
