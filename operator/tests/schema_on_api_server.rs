@@ -119,6 +119,14 @@ const WARNINGS: &[(&str, &[&str])] = &[
         "{ssh: {host: vm, user: dev, knownHosts: x}, networkPolicy: {enabled: false}}",
         &["networkPolicy.enabled is false"],
     ),
+    (
+        "{ssh: {host: 10.0.0.1, user: dev, knownHosts: x}, trustedProxies: [10.244.0.0/16], identityHeader: Remote-User}",
+        &["can name itself anybody"],
+    ),
+    (
+        "{ssh: {host: 10.0.0.1, user: dev, knownHosts: x}, trustedProxies: [10.244.0.0/16], identityHeader: Remote-User, networkPolicy: {ingressPodLabels: {a: b}}}",
+        &[],
+    ),
 ];
 
 /// What kubectl prints as warnings when a manifest is applied without effect.

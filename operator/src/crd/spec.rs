@@ -66,6 +66,8 @@ use super::workload::{EnvVarSpec, ProbeSpec, ResourcesSpec, SecurityContextSpec,
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.gateway) || !has(self.ingress) || !has(self.ingress.host) || (has(self.ingress.enabled) && !self.ingress.enabled)").message("gateway and ingress are two ways in that exclude each other: remove one, or set ingress.enabled to false").field_path(".gateway"))]
 #[x_kube(validation = Rule::new("!has(self.identityHeader) || (has(self.trustedProxies) && size(self.trustedProxies) > 0)").message("trustedProxies is required with identityHeader: the addresses of the proxy that sets it").field_path(".trustedProxies"))]
+#[x_kube(validation = Rule::new("!has(self.identityHeader) || !has(self.trustedProxies) || self.trustedProxies.all(block, !block.endsWith('/0'))").message("trustedProxies must not hold every address with identityHeader: whoever connects could name himself anybody; set it to the addresses of the proxy that sets the header").field_path(".trustedProxies"))]
+#[x_kube(validation = Rule::new("!has(self.identityHeader) || !has(self.networkPolicy) || !has(self.networkPolicy.enabled) || self.networkPolicy.enabled").message("identityHeader needs the NetworkPolicy: with networkPolicy.enabled: false every pod of the cluster could connect and name itself anybody; remove one of the two").field_path(".identityHeader"))]
 pub struct CatalystInstanceSpec {
     /// The dev-VM and how to reach it over SSH.
     pub ssh: SshSpec,
@@ -100,6 +102,8 @@ pub struct CatalystInstanceSpec {
 
     /// Header in which a proxy of `trustedProxies` names the person whom it has signed in, such as X-Forwarded-User (oauth2-proxy) or
     /// Remote-User (Authelia): who comes so needs no secret. From anybody else the header is dropped. Unset: everybody signs in with the secret.
+    /// Whoever connects from `trustedProxies` can name himself anybody, and has a terminal on the VM then. So it takes the NetworkPolicy, which lets
+    /// only the ingress controller's namespace connect (narrower: `networkPolicy.ingressPodLabels`), and a network that enforces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$')").message("identityHeader must be the name of a header, such as X-Forwarded-User"))]

@@ -229,9 +229,23 @@ pub(super) fn identity_header(spec: &CatalystInstanceSpec, findings: &mut Findin
     if !fits {
         return findings.invalid("identityHeader", "must be the name of a header, such as X-Forwarded-User");
     }
-    if spec.trusted_proxies.as_deref().unwrap_or_default().is_empty() {
+    let trusted = spec.trusted_proxies.as_deref().unwrap_or_default();
+    if trusted.is_empty() {
         return findings
             .invalid("trustedProxies", "is required with identityHeader: the addresses of the proxy that sets it");
+    }
+    // Who is believed may name himself anybody, and has a shell on the VM.
+    if trusted.iter().filter_map(|range| text::cidr(range)).any(|range| range.prefix_len() == 0) {
+        return findings.invalid(
+            "trustedProxies",
+            "must not hold every address with identityHeader: whoever connects could name himself anybody; set it to the addresses of the proxy that sets the header",
+        );
+    }
+    if spec.network_policy.as_ref().is_some_and(|policy| policy.enabled == Some(false)) {
+        return findings.invalid(
+            "identityHeader",
+            "needs the NetworkPolicy: with networkPolicy.enabled: false every pod of the cluster could connect and name itself anybody; remove one of the two",
+        );
     }
     Some(Some(header.clone()))
 }

@@ -98,6 +98,27 @@ fn secrets_that_are_ours_are_used_and_the_public_key_is_told() {
 }
 
 #[test]
+fn a_header_that_everybody_could_send_names_nobody() {
+    let named = |trusted: &str| {
+        let mut spec = least();
+        spec["identityHeader"] = json!("Remote-User");
+        spec["trustedProxies"] = json!(["10.0.0.0/8", trusted]);
+        spec
+    };
+    assert_eq!(valid(named("10.1.0.0/16"), &complete()).identity_header.as_deref(), Some("Remote-User"));
+    for everywhere in ["0.0.0.0/0", "::/0"] {
+        let (reason, field, message) = stopped(named(everywhere), &complete());
+        assert_eq!((reason, field.as_deref()), (Reason::InvalidSpec, Some("trustedProxies")));
+        assert!(message.contains("whoever connects could name himself anybody"), "{message}");
+    }
+    let mut open = named("10.1.0.0/16");
+    open["networkPolicy"] = json!({"enabled": false});
+    let (_, field, message) = stopped(open, &complete());
+    assert_eq!(field.as_deref(), Some("identityHeader"));
+    assert!(message.contains("networkPolicy.enabled: false"), "{message}");
+}
+
+#[test]
 fn a_named_secret_that_is_missing_is_told_with_the_command_that_makes_it() {
     let (reason, field, message) =
         stopped(with("secrets.useExisting", json!(true)), &Fetched { app_secret: Referenced::Missing, ..complete() });

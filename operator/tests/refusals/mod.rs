@@ -140,6 +140,20 @@ pub const REFUSALS: &[(&str, &str, &str, By, &str)] = &[
         "identityHeader must be",
     ),
     (
+        "people named by the whole world",
+        "x",
+        "{ssh: {host: vm, user: dev}, trustedProxies: [10.0.0.0/8, '::/0'], identityHeader: Remote-User}",
+        By::Rule,
+        "trustedProxies must not hold every address",
+    ),
+    (
+        "people named by every pod",
+        "x",
+        "{ssh: {host: vm, user: dev}, trustedProxies: [10.0.0.0/8], identityHeader: Remote-User, networkPolicy: {enabled: false}}",
+        By::Rule,
+        "identityHeader needs the NetworkPolicy",
+    ),
+    (
         "two ways in",
         "x",
         "{ssh: {host: vm, user: dev}, ingress: {host: a.b}, gateway: {parentRefs: [{name: g}], hostnames: [a.b]}}",
