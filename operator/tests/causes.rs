@@ -222,6 +222,38 @@ async fn a_deleted_generated_secret_is_generated_anew_and_the_line_is_told_again
     })
     .await;
     assert!(status.last_rollout.unwrap().cause.contains("the values in the application Secret changed"));
+    let command = "Secret x-secrets was generated. The secret to sign in with: kubectl get secret -n secrets x-secrets";
+    until("the command that shows the new one", || async {
+        let told = world.events("SecretGenerated").await;
+        let since = world.api::<Secret>().get("x-secrets").await.unwrap().uid();
+        told.iter().any(|note| note.starts_with(command)).then_some(())?;
+        world.regarding("SecretGenerated").await.contains(&since).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generated_secret_that_a_person_spoils_is_told_with_the_remedy_and_never_overwritten() {
+    let world = World::with_operator("spoilt").await;
+    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
+    let generated: Secret = world.exists("x-secrets").await;
+    world.exists::<Deployment>("x").await;
+    let blank: Secret = world.edit("x-secrets", json!({"data": {"COOKIE_SECRET": ""}})).await;
+    let instance = world.reason("x", "SecretInvalid").await;
+    assert_eq!(true_conditions(&instance), ["Stalled"]);
+    assert_eq!(parts(&instance)[0], "SecretsReady=False SecretInvalid");
+    let message = ready(&instance).unwrap().message.clone();
+    let told = "Secret x-secrets: entry COOKIE_SECRET is missing. Delete the Secret to have it generated anew.";
+    assert_eq!(message, told);
+    world.another_pass("x", "one").await;
+    assert_eq!(world.api::<Secret>().get("x-secrets").await.unwrap().resource_version(), blank.resource_version());
+
+    world.edit::<Secret>("x-secrets", json!({"data": generated.data})).await;
+    until("it is well again", || async {
+        let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
+        (parts(&instance)[0] == "SecretsReady=True Available").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

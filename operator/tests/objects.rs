@@ -250,6 +250,13 @@ async fn a_route_waits_for_its_kind_and_another_way_in_takes_its_place() {
     world.api::<HTTPRoute>().delete("x", &DeleteParams::default()).await.unwrap();
     let route = world.exists::<HTTPRoute>("x").await;
     assert_eq!(route.spec.hostnames, ["gateway.example.com"]);
+    let elsewhere = json!({"spec": {"hostnames": ["elsewhere.example.com"], "parentRefs": [{"name": "other"}]}});
+    world.edit::<HTTPRoute>("x", elsewhere).await;
+    until("the route leads here again", || async {
+        let spec = world.api::<HTTPRoute>().get("x").await.unwrap().spec;
+        (spec == route.spec).then_some(())
+    })
+    .await;
 
     let mut by_ingress = spec();
     by_ingress["replicas"] = json!(2);
@@ -257,7 +264,12 @@ async fn a_route_waits_for_its_kind_and_another_way_in_takes_its_place() {
     world.exists::<Ingress>("x").await;
     until("the route goes", || async { world.api::<HTTPRoute>().get_opt("x").await.unwrap().is_none().then_some(()) })
         .await;
-    world.exists::<PodDisruptionBudget>("x").await;
+    let budget = world.exists::<PodDisruptionBudget>("x").await.spec;
+    world.edit::<PodDisruptionBudget>("x", json!({"spec": {"maxUnavailable": 2}})).await;
+    until("the budget is what it was", || async {
+        (world.api::<PodDisruptionBudget>().get("x").await.unwrap().spec == budget).then_some(())
+    })
+    .await;
     world.apply("x", routed).await;
     world.exists::<HTTPRoute>("x").await;
     until("the Ingress goes", || async { world.api::<Ingress>().get_opt("x").await.unwrap().is_none().then_some(()) })

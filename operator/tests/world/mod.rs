@@ -270,6 +270,13 @@ impl World {
         let with = events.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason));
         with.filter_map(|event| event.note).collect()
     }
+
+    /// What else these are about, beside the instance: UIDs.
+    pub async fn regarding(&self, reason: &str) -> Vec<Option<String>> {
+        let events = self.api::<Event>().list(&ListParams::default()).await.unwrap();
+        let with = events.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason));
+        with.map(|event| event.related.and_then(|object| object.uid)).collect()
+    }
 }
 
 impl Drop for World {
