@@ -1,13 +1,16 @@
-//! One pass over one instance: fetch, trust, validate, build, apply, look, status. Reads as the list of its steps.
+//! One pass over one instance: fetch, validate, trust, rotate, generate, look, build, apply, judge, status. Reads as the list of
+//! its steps.
 
+mod judge;
 mod rotate;
 mod steps;
+mod tell;
 
 use std::time::Duration;
 
 use kube::ResourceExt;
 
-use self::steps::{Converged, paused};
+use self::{judge::Converged, steps::paused};
 use crate::{
     apply::{Applier, ApplyError},
     crd::{CatalystInstance, CatalystInstanceStatus},
@@ -22,7 +25,8 @@ use crate::{
     secrets::GenerateError,
     status::{Facts, Verdict, status},
     triggers::SecretUses,
-    validated::Defaults,
+    validate::validate,
+    validated::{Defaults, Finding},
 };
 
 /// What a pass works with. One for the process.
@@ -95,6 +99,27 @@ impl ReconcileError {
     }
 }
 
+/// What ends a pass before its last step.
+#[derive(Debug)]
+enum Stop {
+    /// The instance cannot be used as it is: nothing more is changed, and status says why.
+    Findings(Vec<Finding>),
+    /// The API server could not be used.
+    Failed(ReconcileError),
+}
+
+impl From<Vec<Finding>> for Stop {
+    fn from(findings: Vec<Finding>) -> Self {
+        Self::Findings(findings)
+    }
+}
+
+impl From<ReconcileError> for Stop {
+    fn from(error: ReconcileError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Steps {
     /// One pass.
     ///
@@ -117,21 +142,33 @@ impl Steps {
             return self.report_paused(&instance, target).await;
         }
         self.acknowledge(&mut instance).await?;
-        let (mut fetched, live) = self.fetch(&instance, target).await?;
-        let (valid, rotation) = match self.validate(&mut instance, &mut fetched, target).await? {
-            Ok(valid) => valid,
-            Err(findings) => return self.report_findings(&instance, target, &findings).await,
-        };
-        let look = self.look(&instance, &valid, &fetched, target);
-        let applied = self.build_and_apply(&instance, &valid, &fetched, &live, look.as_ref()).await?;
-        self.tell_repairs(&instance, &applied).await;
-        let Converged { verdict, facts, again, hold } = self.judge(&instance, &valid, &mut fetched, &applied, look);
+        match self.converge(&mut instance, target).await {
+            Ok(outcome) => Ok(outcome),
+            Err(Stop::Findings(findings)) => self.report_findings(&instance, target, &findings).await,
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Trust, rotation and generating each change what is validated, so it is validated anew after them.
+    async fn converge(&self, instance: &mut CatalystInstance, target: &Target) -> Result<Outcome, Stop> {
+        let (mut fetched, live) = self.fetch(instance, target).await?;
+        let valid = validate(instance, &fetched, &self.defaults)?;
+        self.trust(instance, &valid).await?;
+        let rotation = self.rotate(instance, &valid, &mut fetched, target).await?;
+        let valid = validate(instance, &fetched, &self.defaults)?;
+        let generated = self.generate(instance, &valid, &mut fetched).await?;
+        let valid = validate(instance, &fetched, &self.defaults)?;
+        self.tell_generated(instance, &valid, &generated).await;
+        let look = self.look(instance, &valid, &fetched, target);
+        let applied = self.build_and_apply(instance, &valid, &fetched, &live, look.as_ref()).await?;
+        self.tell_repairs(instance, &applied).await;
+        let Converged { verdict, facts, again, hold } = self.judge(instance, &valid, &mut fetched, &applied, look);
         if hold {
-            self.note_facts(&instance, facts).await?;
-            return Ok(self.outcome(&instance, phase_before(&instance), again));
+            self.note_facts(instance, facts).await?;
+            return Ok(self.outcome(instance, phase_before(instance), again));
         }
         let again = [again, rotation].into_iter().flatten().min();
-        self.report(&instance, &verdict, facts, again).await
+        Ok(self.report(instance, &verdict, facts, again).await?)
     }
 
     /// After failures in a row: says so in status, as far as that can be written. Says it at once where there is no status

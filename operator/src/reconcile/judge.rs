@@ -1,0 +1,159 @@
+//! What a pass came to: the verdict, and the reports of what keeps a pass from going its way.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{ResourceExt, api::ObjectMeta};
+
+use super::{
+    Outcome, ReconcileError, Steps,
+    steps::{AppliedNow, same_generation},
+};
+use crate::{
+    crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
+    names::Target,
+    observed::Fetched,
+    prober::{Answer, Look},
+    reason::{Reason, Severity},
+    status::{Circumstances, Facts, Verdict, diagnose, faulty_parts, may_have_news, parts},
+    validate::validate,
+    validated::{Finding, ValidatedInstance},
+};
+
+/// How often a matter that no watch tells of (an IngressClass, somebody else's object, a refusal) is looked at again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// How often the server of an instance that became ready a moment ago is listened to.
+const LISTEN: Duration = Duration::from_secs(20);
+
+/// What a pass came to.
+pub(super) struct Converged<'a> {
+    pub(super) verdict: Verdict,
+    pub(super) facts: Facts<'a>,
+    pub(super) again: Option<Duration>,
+    /// The first look at the VM is under way and nothing else is new: the status stays until it is done.
+    pub(super) hold: bool,
+}
+
+impl Steps {
+    /// The verdict on a valid instance.
+    pub(super) fn judge<'a>(
+        &self,
+        instance: &CatalystInstance,
+        valid: &'a ValidatedInstance,
+        fetched: &'a mut Fetched,
+        now: &AppliedNow,
+        look: Option<Answer>,
+    ) -> Converged<'a> {
+        let pending = matches!(look, Some(Answer::Pending { .. }));
+        let mut again = None;
+        let mut forbidden = None;
+        if let Some(Answer::Known { look, again: due }) = look {
+            let Look { observation, forbidden: refused, .. } = look;
+            fetched.ssh = observation;
+            forbidden = refused;
+            again = Some(due);
+        }
+        let approved = instance.annotations().get(TRUST_HOST_KEY_ANNOTATION).map(String::as_str);
+        let circumstances = Circumstances { forbidden, approved };
+        let rolling = now.applied.changes.iter().any(|change| change.kind == "Deployment" && change.spec_changed);
+        let verdict = if let Some(verdict) = Verdict::of(&now.applied.refused) {
+            again = Some(again.unwrap_or(RETRY).min(RETRY));
+            verdict
+        } else if let Some(left) = now.first_contact {
+            again = Some(left);
+            Verdict::new(Reason::Progressing, "The VM's host key is being looked at before the pods start.")
+        } else if rolling && fetched.deployment.is_some() {
+            Verdict::new(Reason::RolloutInProgress, "The Deployment was changed just now.")
+        } else {
+            diagnose(valid, fetched, &circumstances)
+        };
+        if verdict.reason.severity() == Severity::Stalled || valid.advice.iter().any(|found| unwatched(found.reason)) {
+            again = Some(again.unwrap_or(RETRY).min(RETRY));
+        }
+        if verdict.reason.severity() == Severity::Ready && may_have_news(instance.status.as_ref(), Timestamp::now()) {
+            again = Some(again.unwrap_or(LISTEN).min(LISTEN));
+        }
+        let unchanged = now.applied.changes.is_empty() && same_generation_and_not_ready(instance);
+        let deployment = fetched.deployment.as_ref();
+        let parts = parts(valid, fetched, &now.applied.refused, &circumstances);
+        let facts =
+            Facts { instance: Some(valid), deployment, parts, rollout: now.rollout.clone(), ..Facts::default() };
+        Converged { verdict, facts, again, hold: pending && unchanged }
+    }
+
+    /// A paused instance is left as it is; how it is, is told all the same.
+    pub(super) async fn report_paused(
+        &self,
+        instance: &CatalystInstance,
+        target: &Target,
+    ) -> Result<Outcome, ReconcileError> {
+        let (fetched, _) = self.fetch(instance, target).await?;
+        let valid = validate(instance, &fetched, &self.defaults);
+        let (state, parts) = match &valid {
+            Ok(_) if fetched.deployment.is_none() => ("There is no Deployment.".to_owned(), Vec::new()),
+            Ok(valid) => {
+                let circumstances = Circumstances::default();
+                let verdict = diagnose(valid, &fetched, &circumstances);
+                (format!("{}: {}", verdict.reason, verdict.message), parts(valid, &fetched, &[], &circumstances))
+            }
+            Err(findings) => {
+                let verdict = Verdict::of(findings);
+                let told = verdict.map(|verdict| format!("{}: {}", verdict.reason, verdict.message));
+                (told.unwrap_or_default(), faulty_parts(findings))
+            }
+        };
+        let message = format!("Nothing is changed while {PAUSED_ANNOTATION} is \"true\". As it is: {state}");
+        let facts =
+            Facts { instance: valid.as_ref().ok(), deployment: fetched.deployment.as_ref(), parts, ..Facts::default() };
+        self.report(instance, &Verdict::new(Reason::Paused, message), facts, None).await
+    }
+
+    /// Findings that keep anything from being applied.
+    pub(super) async fn report_findings(
+        &self,
+        instance: &CatalystInstance,
+        target: &Target,
+        findings: &[Finding],
+    ) -> Result<Outcome, ReconcileError> {
+        let verdict =
+            Verdict::of(findings).unwrap_or_else(|| Verdict::new(Reason::InvalidSpec, "The resource cannot be used."));
+        let mut again = findings.iter().any(|finding| unwatched(finding.reason)).then_some(RETRY);
+        if findings.iter().any(|finding| finding.reason == Reason::EgressCidrExcludesHost) {
+            self.prober.renew(&instance.uid().unwrap_or_default(), target.clone());
+            again = Some(RETRY);
+        }
+        let facts = Facts { parts: faulty_parts(findings), ..Facts::default() };
+        self.report(instance, &verdict, facts, again).await
+    }
+
+    /// An instance that does not parse stalls itself and nothing else.
+    pub(super) async fn report_malformed(
+        &self,
+        metadata: ObjectMeta,
+        status: Option<&CatalystInstanceStatus>,
+        problem: &str,
+    ) -> Result<Outcome, ReconcileError> {
+        let message =
+            format!("The resource cannot be read ({problem}). Correct the field; nothing is changed until then.");
+        let verdict = Verdict::new(Reason::InvalidSpec, message);
+        let facts = Facts {
+            generation: metadata.generation.unwrap_or_default(),
+            host_keys: status.map(|status| status.host_keys.clone()).unwrap_or_default(),
+            ..Facts::default()
+        };
+        let (after, _) = crate::status::status(status, &verdict, facts, Timestamp::now());
+        self.publisher.publish(&metadata, status, &after).await?;
+        let uid = metadata.uid.unwrap_or_default();
+        Ok(Outcome::Done { uid, phase: crate::metrics::Phase::Stalled, again: None })
+    }
+}
+
+/// Reasons that no watch of ours tells the end of.
+fn unwatched(reason: Reason) -> bool {
+    matches!(reason, Reason::NameConflict | Reason::IngressClassMissing | Reason::Progressing)
+}
+
+fn same_generation_and_not_ready(instance: &CatalystInstance) -> bool {
+    same_generation(instance) && super::phase_before(instance) != crate::metrics::Phase::Ready
+}

@@ -1,0 +1,76 @@
+//! Events for what was done, beside the reason of the whole.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::ResourceExt;
+
+use super::{
+    Steps,
+    steps::{AppliedNow, rolled_out, same_generation},
+};
+use crate::{
+    apply::Act,
+    crd::CatalystInstance,
+    reason::Reason,
+    secrets::Generated,
+    validated::{KeyState, MissingSecret, ValidatedInstance},
+};
+
+impl Steps {
+    /// What was generated, with what a person needs of it.
+    pub(super) async fn tell_generated(
+        &self,
+        instance: &CatalystInstance,
+        valid: &ValidatedInstance,
+        generated: &[Generated],
+    ) {
+        for Generated { which, name, reference } in generated {
+            let object = Some(reference.clone());
+            match which {
+                MissingSecret::App => {
+                    let note = format!(
+                        "Secret {name} was generated. The secret to sign in with: kubectl get secret -n {} {name} -o \
+                         jsonpath='{{.data.{}}}' | base64 -d",
+                        valid.namespace,
+                        crate::container::CATALYST_SECRET
+                    );
+                    self.announcer.tell_of(instance, object, Reason::SecretGenerated, &note).await;
+                }
+                MissingSecret::SshKey => {
+                    let KeyState::Present { public_line } = &valid.ssh.key.state else { continue };
+                    let note = format!(
+                        "An SSH key was generated in Secret {name}. Add this line to ~/.ssh/authorized_keys of {} on {}: {} \
+                         {public_line}",
+                        valid.ssh.user,
+                        valid.ssh.host,
+                        crate::status::KEY_OPTIONS
+                    );
+                    self.announcer.tell_of(instance, object, Reason::SSHKeyGenerated, &note).await;
+                }
+            }
+        }
+    }
+
+    /// What was changed or deleted by hand and put back; and a rollout of pods that served before.
+    pub(super) async fn tell_repairs(&self, instance: &CatalystInstance, now: &AppliedNow) {
+        // Until the first pods exist, what is missing is missing because it has not been made yet.
+        let settled = same_generation(instance) && rolled_out(instance);
+        for change in &now.applied.changes {
+            let was = match change.act {
+                Act::Repaired => "changed",
+                Act::Created if settled => "missing",
+                Act::Created | Act::Updated | Act::Removed => continue,
+            };
+            let note = format!("{} {} was {was} and has been put back.", change.kind, change.name);
+            let object = ObjectReference {
+                kind: Some(change.kind.to_owned()),
+                namespace: instance.namespace(),
+                name: Some(change.name.clone()),
+                ..ObjectReference::default()
+            };
+            self.announcer.tell_of(instance, Some(object), Reason::ObjectRepaired, &note).await;
+        }
+        if let Some(cause) = now.rollout.as_ref().filter(|_| rolled_out(instance)) {
+            self.announcer.tell(instance, Reason::RolloutStarted, cause).await;
+        }
+    }
+}
