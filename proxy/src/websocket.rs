@@ -172,7 +172,7 @@ impl Reader {
     async fn hand_over(&mut self, idea_id: String, command: Command) {
         let mut command = command;
         let about = command.about();
-        if let Some(act) = act(&command) {
+        if let Some(act) = command.audited() {
             audit::act(&self.session, act, &idea_id);
         }
         if let Some(worker) = self.workers.get(&idea_id) {
@@ -198,18 +198,6 @@ impl Reader {
         let _fits = commands.try_send(command);
         let worker = worker::Worker::start(self.app.clone(), idea_id.clone(), commands, waiting, self.outgoing.clone());
         self.workers.insert(idea_id, worker);
-    }
-}
-
-/// What is worth a line in the audit log.
-fn act(command: &Command) -> Option<&'static str> {
-    match command {
-        Command::Chat { .. } => Some("chat"),
-        Command::Build { .. } => Some("build"),
-        Command::Cancel => Some("stop"),
-        Command::Answer { .. } => Some("answer"),
-        Command::Revoke { .. } => Some("revoke"),
-        _ => None,
     }
 }
 

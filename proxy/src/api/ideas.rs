@@ -76,6 +76,7 @@ pub async fn read(State(app): State<App>, IdeaId(id): IdeaId) -> Result<Response
 /// 400 for a value that cannot be, 404, 412 with the idea as it is now, or when the VM cannot be asked.
 pub async fn change(
     State(app): State<App>,
+    Extension(who): Extension<Session>,
     IdeaId(id): IdeaId,
     headers: HeaderMap,
     body: Body,
@@ -89,6 +90,7 @@ pub async fn change(
     let change = read_change(&body)?;
     match app.ideas.edit(&id, &change, expected).await? {
         Edit::Done(now) => {
+            audit::act(&who, "change", &now.idea.slug);
             let tag = now.tag();
             // As the existing server: the text comes back only to those who sent one.
             let answer = match change.content {

@@ -147,6 +147,8 @@ async fn the_log_tells_who_did_what_and_holds_no_secret_and_nothing_that_people_
     let cookie = right.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
     let idea = json!({"title": "Plain title", "content": "what-a-person-wrote"});
     assert_eq!(call(Method::POST, "/api/ideas", &cookie, idea).await.unwrap().status(), 201);
+    let change = json!({"title": "Another title"});
+    assert_eq!(call(Method::PATCH, "/api/ideas/plain-title", &cookie, change).await.unwrap().status(), 200);
     assert_eq!(call(Method::DELETE, "/api/ideas/plain-title", &cookie, json!(null)).await.unwrap().status(), 200);
     let pid = server.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
@@ -166,7 +168,8 @@ async fn the_log_tells_who_did_what_and_holds_no_secret_and_nothing_that_people_
         .iter()
         .map(|line| [&line["act"], &line["outcome"], &line["on"]].map(|v| v.as_str().unwrap_or("-")).join(" "))
         .collect();
-    assert_eq!(acts[..3], ["sign-in failed -", "sign-in succeeded -", "create - plain-title"], "{log}");
-    assert!(acts.len() == 4 && acts[3].starts_with("delete - plain-title."), "{acts:?}");
-    assert!(audit[1]["session"].is_string() && audit[1]["session"] == audit[3]["session"], "{audit:?}");
+    let expected = ["sign-in failed -", "sign-in succeeded -", "create - plain-title", "change - plain-title"];
+    assert_eq!(acts[..4], expected, "{log}");
+    assert!(acts.len() == 5 && acts[4].starts_with("delete - plain-title."), "{acts:?}");
+    assert!(audit[1]["session"].is_string() && audit[1]["session"] == audit[4]["session"], "{audit:?}");
 }
