@@ -113,13 +113,14 @@ pub async fn delete(
     IdeaId(id): IdeaId,
 ) -> Result<impl IntoResponse, ApiError> {
     let idea = app.ideas.get(&id).await?;
-    if let Err(error) = app.terminals.close_all(&idea).await {
-        tracing::warn!(idea = idea.slug, cause = %error, "the idea is deleted though its terminals may still be there");
-    }
     if let Err(error) = app.runs.end(&crate::observer::reference(&idea)).await {
         tracing::warn!(idea = idea.slug, cause = %error, "the idea is deleted though its run may still be there");
     }
     let trashed = app.ideas.delete(&idea.slug).await?;
+    // Only now: what runs in them cannot be brought back.
+    if let Err(error) = app.terminals.close_all(&idea).await {
+        tracing::warn!(idea = idea.slug, cause = %error, "the idea is deleted though its terminals may still be there");
+    }
     audit::act(&who, "delete", trashed.as_str());
     Ok(data(json!({"trash": trashed.as_str()})))
 }

@@ -245,8 +245,16 @@ async fn a_terminal_is_closed_with_what_runs_in_it() {
         eventually("the program is gone", || !process.exists()).await;
         let (status, _) = vm.server.json(Method::DELETE, &path, None).await;
         assert_eq!(status, 404);
-        // An idea takes its terminals with it.
+        // An idea that cannot be deleted keeps its terminals.
         let mut terminal = Terminal::open(&vm.server, &vm.slug, json!({})).await;
+        let trash = vm.sshd.home().join("catalyst/ideas/.trash");
+        std::fs::write(&trash, "in the way").unwrap();
+        let (status, _) = vm.server.json(Method::DELETE, &format!("/api/ideas/{}", vm.slug), None).await;
+        assert_ne!(status, 200);
+        terminal.type_in("echo still-''here\r").await;
+        terminal.until("still-here").await;
+        // One that is takes them with it.
+        std::fs::remove_file(&trash).unwrap();
         let (status, answer) = vm.server.json(Method::DELETE, &format!("/api/ideas/{}", vm.slug), None).await;
         assert_eq!(status, 200, "{answer}");
         assert_eq!(terminal.until_control("exit").await["reason"], "closed", "{mode:?}");
