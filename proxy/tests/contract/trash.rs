@@ -45,6 +45,34 @@ async fn what_comes_back_to_a_taken_name_gets_another_and_overwrites_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_removed_for_good_leaves_nothing_of_its_runs_unless_another_idea_claims_them() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let state = sshd.home().join(".local/state/catalyst");
+    for (title, is_copied) in [("Private", false), ("Copied", true)] {
+        let slug = server.idea(title).await;
+        let id = server.get(&format!("/api/ideas/{slug}")).await.1["data"]["id"].as_str().unwrap().to_owned();
+        let mut socket = server.socket().await;
+        socket.send(json!({"type": "chat", "ideaId": id, "message": "a secret"})).await;
+        while socket.next().await.unwrap()["type"] != "claude:result" {}
+        assert!(state.join(&id).join("runs/1").exists());
+        let name = delete(&server, &slug).await;
+        if is_copied {
+            let copy = sshd.home().join("catalyst/ideas/the-copy");
+            fs::create_dir_all(&copy).unwrap();
+            let from = sshd.home().join("catalyst/ideas/.trash").join(&name);
+            for file in ["meta.json", "idea.md"] {
+                fs::copy(from.join(file), copy.join(file)).unwrap();
+            }
+        }
+        let path = format!("/api/trash/{name}");
+        assert_eq!(server.json(Method::DELETE, &path, None).await, (200, json!({"ok": true})));
+        assert_eq!(state.join(&id).exists(), is_copied, "{title}");
+    }
+    assert!(state.join("index").exists());
+}
+
+#[tokio::test]
 async fn only_what_is_in_the_trash_can_be_removed_for_good() {
     let sshd = vm().await;
     let server = Server::start(&settings(&sshd)).await;

@@ -14,7 +14,10 @@ use super::{Idea, Ideas, IdeasError, NAMES_TRIED, Slug, files::Attempt, folder, 
 const WHEN: &str = "%Y%m%dT%H%M%S";
 /// The rest of the name needs room below the 255 bytes of a file system.
 const LONGEST_SLUG: usize = 200;
+/// First what is kept of its runs beside the ideas: if that fails, the folder is still there to be removed.
 const REMOVE: &str = r#"[ -d "$1" ] && [ ! -L "$1" ] || exit 3
+kept=$HOME/.local/state/catalyst/$2
+[ -z "$2" ] || [ ! -d "$kept/runs" ] || [ -L "$kept" ] || rm -rf -- "$kept" || exit 1
 rm -rf -- "$1""#;
 
 /// A folder's name in the trash; the only way from a request to a path there.
@@ -151,17 +154,33 @@ impl Ideas {
         Err(IdeasError::refused("move the idea back", "too many ideas have its name"))
     }
 
-    /// Removes a folder in the trash for good.
+    /// Removes a folder in the trash for good, and with it what the VM keeps of its runs: messages, answers, what was
+    /// allowed. That stays where the folder does not say which idea it was, or another folder says that it is the same.
     ///
     /// # Errors
     /// [`IdeasError::NotFound`], or when the VM cannot be asked or refuses.
     pub async fn remove(&self, name: &TrashName) -> Result<(), IdeasError> {
         let path = format!("{}/{}/{}", self.remote.base().await?, Place::Trash.folder(), name.name);
-        let done = self.remote.sh(Lane::Bulk, REMOVE, &[&path], b"").await?;
+        let id = self.id_of_its_own(name).await?.unwrap_or_default();
+        let done = self.remote.sh(Lane::Bulk, REMOVE, &[&path, &id], b"").await?;
         match done.status {
             Some(0) => Ok(()),
             Some(3) => Err(IdeasError::NotFound),
             _ => Err(IdeasError::refused("remove the idea", &last_line(&done.stderr))),
+        }
+    }
+
+    /// The id of a folder in the trash, an identifier, if no other folder has it.
+    async fn id_of_its_own(&self, name: &TrashName) -> Result<Option<String>, IdeasError> {
+        let trash = self.trash().await?;
+        let Some(id) = trash.iter().find(|each| each.name == name.name).and_then(|each| each.id.clone()) else {
+            return Ok(None);
+        };
+        let twice = trash.iter().any(|each| each.name != name.name && each.id.as_ref() == Some(&id));
+        match self.get(&id).await {
+            Err(IdeasError::NotFound) => Ok(Some(id).filter(|_| !twice)),
+            Err(other) => Err(other),
+            Ok(_) => Ok(None),
         }
     }
 }
