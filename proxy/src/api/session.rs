@@ -40,7 +40,7 @@ pub async fn login(
         return Err(ApiError::InvalidSecret);
     }
     let now = cookie::now();
-    let session = app.signer.sign_in(now);
+    let session = app.signer.sign_in(app.revocation.begins(now));
     app.metrics.sign_ins("succeeded");
     audit::sign_in("succeeded", client.address, Some(&session));
     Ok(([(header::SET_COOKIE, app.signer.set_cookie(&session, now))], done()))

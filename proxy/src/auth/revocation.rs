@@ -70,6 +70,11 @@ impl Revocation {
         session.is_over(now) || (session.user.is_none() && session.since <= *self.at.borrow())
     }
 
+    /// When a session begins that somebody signs in for now: after everything that was ended, though in the same second.
+    pub fn begins(&self, now: u64) -> u64 {
+        now.max(self.at.borrow().saturating_add(1))
+    }
+
     /// Ends every session that began until now, here at once and on other replicas when they next ask.
     ///
     /// # Errors
