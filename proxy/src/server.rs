@@ -50,11 +50,7 @@ pub fn routes(app: &App) -> Router {
         .layer(from_fn_with_state(app.clone(), identify))
         .layer(from_fn(layers::time_limit))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
-    let health = Router::new()
-        .route(health::PATH, get(health::health))
-        .layer(from_fn_with_state(app.clone(), identify))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready));
+    let health = Router::new().route("/livez", get(health::live)).route("/readyz", get(health::ready));
     let socket = Router::new()
         .route("/ws", get(websocket::upgrade))
         .route("/ws/terminal", get(websocket::terminal::upgrade))

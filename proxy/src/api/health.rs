@@ -1,25 +1,19 @@
 //! Health for probes and people; never waits for the VM. `/livez`: the process answers. `/readyz`: it takes requests.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::app::App;
-use crate::auth::cookie::Session;
 use crate::health::Problem;
 
 /// Where health is asked for.
 pub const PATH: &str = "/api/health";
 
-/// GET /api/health.
-pub async fn health(State(app): State<App>, session: Option<Extension<Session>>) -> Response {
-    answer(&app, || session.is_some())
-}
-
-/// 200, or 503 with an enumerated reason; the sentence only for those who are signed in, which is asked only where there
+/// GET /api/health: 200, or 503 with an enumerated reason; the sentence only for those who are signed in, which is asked only where there
 /// is one. A VM that is reached but whose ideas folder cannot be used is 200 with a `warning`.
 pub fn answer(app: &App, signed_in: impl Fn() -> bool) -> Response {
     let told = |problem: Problem| Told { reason: problem.reason, message: signed_in().then_some(problem.message) };

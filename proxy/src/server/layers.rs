@@ -82,7 +82,7 @@ pub(super) fn after_panic(cause: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 /// Any word may be a method; only the usual ones become a label.
-fn method_name(method: &Method) -> &'static str {
+pub(super) fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

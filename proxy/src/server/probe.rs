@@ -1,5 +1,5 @@
 //! Health is asked for more often than anything else, by probes and balancers: it is answered before the router, for no
-//! more than reading the latest outcome. What is answered is the same.
+//! more than reading the latest outcome.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -8,15 +8,17 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::http::{Method, Request};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures::future::Either;
 use tower::Service;
 
 use super::{guard, layers};
 use crate::api::health;
 use crate::app::App;
+use crate::error::ApiError;
 
-/// One connection's requests: those for health are answered here, all others by `inner`.
+/// One connection's requests: those for health are answered here (hyper leaves out the body where HEAD was asked), all
+/// others by `inner`.
 #[derive(Clone)]
 pub(super) struct HealthFirst<S> {
     app: Option<App>,
@@ -41,14 +43,24 @@ impl<B, S: Service<Request<B>, Response = Response, Error = Infallible>> Service
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let is_ours = request.method() == Method::GET && request.uri().path() == health::PATH;
+        let is_ours = request.uri().path() == health::PATH;
         let Some(app) = self.app.as_ref().filter(|_| is_ours) else {
             return Either::Right(self.inner.call(request));
         };
         let began = Instant::now();
-        let mut response = health::answer(app, || guard::who(app, self.peer, request.headers()).is_some());
+        let mut response = match *request.method() {
+            Method::GET | Method::HEAD => {
+                health::answer(app, || guard::who(app, self.peer, request.headers()).is_some())
+            }
+            _ => ApiError::MethodNotAllowed.into_response(),
+        };
         layers::add_security(app, response.headers_mut());
-        app.metrics.request("GET", health::PATH, response.status().as_u16(), began.elapsed());
+        app.metrics.request(
+            layers::method_name(request.method()),
+            health::PATH,
+            response.status().as_u16(),
+            began.elapsed(),
+        );
         Either::Left(ready(Ok(response)))
     }
 }

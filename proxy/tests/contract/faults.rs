@@ -16,6 +16,11 @@ async fn health_tells_a_stopped_vm_and_its_return() {
     let body = server.until_health(200).await;
     assert_eq!((&body["status"], &body["ssh"]), (&json!("ok"), &json!(true)));
     assert!(body["uptime"].is_u64());
+    for (method, status) in [(Method::HEAD, 200), (Method::POST, 405)] {
+        let answer = server.call(method.clone(), "/api/health").send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{method}");
+        assert_eq!(answer.text().await.unwrap().is_empty(), method == Method::HEAD);
+    }
 
     sshd.stop();
     let body = server.until_health(503).await;
@@ -92,8 +97,17 @@ async fn a_key_or_host_key_in_trouble_is_a_reason_and_mended_without_a_restart()
     assert_eq!(body["reason"], "KeyInvalid");
     assert!(body["message"].as_str().unwrap().contains("SSH_KEY_PATH"), "{body}");
     fs::write(sshd.key_path(), "ssh-ed25519 AAAA not a private key").unwrap();
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(server.until_health(503).await["reason"], "KeyInvalid");
+    let told = async {
+        loop {
+            let now = server.until_health(503).await;
+            if now["message"] != body["message"] {
+                return now;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let body = tokio::time::timeout(PATIENCE, told).await.expect("a key that is none is not told");
+    assert_eq!(body["reason"], "KeyInvalid", "{body}");
     fs::write(sshd.key_path(), good).unwrap();
     server.until_health(200).await;
 
