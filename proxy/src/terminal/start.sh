@@ -65,12 +65,22 @@ on_screen() {
   screen -ls "$1" 2>/dev/null | grep -q "[0-9]\.$1[[:space:]]"
 }
 
+# It goes to the background before its socket is there.
+on_screen_soon() {
+  tries=0
+  until on_screen "$1"; do
+    tries=$((tries + 1))
+    [ $tries -le 100 ] || return 1
+    sleep 0.1 2>/dev/null || sleep 1
+  done
+}
+
 attach_screen() {
   configure screenrc "$6" 2>/dev/null || return 1
   found=1
   on_screen "$2" || {
     found=0
-    screen -U -c "$state/screenrc" -T xterm-256color -d -m -S "$2" 2>/dev/null && on_screen "$2" || return 1
+    screen -U -c "$state/screenrc" -T xterm-256color -d -m -S "$2" 2>/dev/null && on_screen_soon "$2" || return 1
   }
   say screen $found
   screen -U -c "$state/screenrc" -x -S "$2"

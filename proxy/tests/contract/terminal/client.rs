@@ -37,6 +37,12 @@ pub async fn vm_with_tmux(mode: TerminalMode, works: bool) -> Vm {
         let broken = sockets.path().join("tmux");
         std::fs::write(&broken, "#!/bin/sh\nexit 1\n").unwrap();
         std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // As on a busy machine: screen goes to the background, and its socket comes later.
+        let screen = sockets.path().join("screen");
+        let late = "#!/bin/sh\ncase \" $* \" in *' -d -m '*) (sleep 1; exec /usr/bin/screen \"$@\") & exit ;; esac\n\
+                    exec /usr/bin/screen \"$@\"\n";
+        std::fs::write(&screen, late).unwrap();
+        std::fs::set_permissions(&screen, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", sockets.path().display());
     let environment = vec![
