@@ -18,11 +18,18 @@ pub(crate) async fn run(context: &Context, which: &Which) -> anyhow::Result<bool
             place(&instance)
         );
     }
+    if instance.spec.ssh.jump.is_some() {
+        bail!(
+            "{} goes through spec.ssh.jump, where the operator cannot ask the VM whether it accepts a new key. Delete the Secret of the \
+             key instead: another one is generated, and the VM is out of reach until you authorise its line",
+            place(&instance)
+        );
+    }
     let now = k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     context.annotate(&instance, ROTATE_SSH_KEY_ANNOTATION, &now).await?;
     println!(
         "A new key is being made for {}. Until the VM accepts it the old one is used; its line, as soon as it is there: kubectl \
-         catalyst authorize",
+         catalyst authorize. Where the operator refuses, an event says why: kubectl get events",
         place(&instance)
     );
     Ok(true)

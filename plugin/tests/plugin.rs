@@ -246,6 +246,13 @@ async fn a_changed_host_key_is_trusted_only_by_the_fingerprint_that_was_compared
     world.instance("own", own, status("True", "Available", "Fine.")).await;
     let (code, _, errors) = plugin(&["rotate-key", "-n", "trust", "own"]);
     assert!(code == 2 && errors.contains("Secret mine"), "{errors}");
+    let mut through = spec();
+    through["ssh"]["jump"] = json!({"host": "192.0.2.2"});
+    through["ssh"]["knownHosts"] = json!("h");
+    world.instance("jumping", through, status("True", "Available", "Fine.")).await;
+    let (code, _, errors) = plugin(&["rotate-key", "-n", "trust", "jumping"]);
+    assert!(code == 2 && errors.contains("spec.ssh.jump"), "{errors}");
+    assert_eq!(world.annotation("jumping", crd::ROTATE_SSH_KEY_ANNOTATION).await, None);
     let (code, _, errors) = plugin(&["trust-host", "-n", "trust", "own"]);
     assert!(code == 2 && errors.contains("spec.ssh.knownHosts"), "{errors}");
 }
