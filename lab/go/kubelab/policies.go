@@ -4,8 +4,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cloudnativelabs/kube-router/v2/pkg/controllers/netpol"
@@ -67,10 +70,6 @@ func enforce(kubeconfig string, config *options.KubeRouterConfig) error {
 	if err != nil {
 		return err
 	}
-	health, err := healthcheck.NewHealthController(config)
-	if err != nil {
-		return err
-	}
 	controller, err := netpol.NewNetworkPolicyController(client, config, pods, policies, namespaces, &sync.Mutex{}, tables, sets)
 	if err != nil {
 		return err
@@ -83,11 +82,27 @@ func enforce(kubeconfig string, config *options.KubeRouterConfig) error {
 		}
 	}
 
-	var running sync.WaitGroup
+	// It says that it lives when it begins to write the rules: from then on they are, or are about to be, as the policies say.
+	var enforcing atomic.Bool
 	beats := make(chan *healthcheck.ControllerHeartbeat, 10)
-	running.Add(3)
-	go health.RunServer(context.Done(), &running)
-	go health.RunCheck(beats, context.Done(), &running)
+	go func() {
+		for range beats {
+			enforcing.Store(true)
+		}
+	}()
+	http.HandleFunc("/healthz", func(answer http.ResponseWriter, _ *http.Request) {
+		if !enforcing.Load() {
+			answer.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	listener, err := net.Listen("tcp", fmt.Sprintf(":%d", config.HealthPort))
+	if err != nil {
+		return err
+	}
+	go http.Serve(listener, nil)
+
+	var running sync.WaitGroup
+	running.Add(1)
 	go controller.Run(beats, context.Done(), &running)
 	running.Wait()
 	return nil
