@@ -12,7 +12,9 @@ use catalyst_proxy::run::{Frame, IdeaRef, Mode, Position, RunObserver, RunSettin
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use catalyst_ssh::{Pool, PoolLimits};
 
-pub const WAIT: Duration = Duration::from_secs(30);
+/// Longer than the product itself waits (60 s for a command on the VM): a busy machine is no failure, and a test that needs
+/// all of it has failed.
+pub const WAIT: Duration = Duration::from_secs(90);
 
 pub struct Stage {
     pub sshd: TestSshd,
