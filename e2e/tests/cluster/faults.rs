@@ -14,6 +14,9 @@ use crate::stage;
 /// What the issue of a lost VM may take to be seen in the Service, and so may its return.
 const SEEN: Duration = Duration::from_secs(20);
 
+/// What the page says while the ingress has nobody to ask.
+const AWAY: &str = "takes no requests";
+
 async fn leaves(instance: &Instance<'_>, how: &str) -> Result<String> {
     let start = Instant::now();
     let (health, _) = eventually(&format!("{how}: health is degraded"), SEEN, || async {
@@ -72,11 +75,16 @@ async fn a_lost_vm_takes_the_pod_out_of_the_service_with_a_reason_and_back_witho
         ensure!(message.contains(&vm.address().to_string()), "the host is not named: {message}");
         // Who opened the app before gets its shell, where the ingress has nobody to ask and answers 503.
         browser.open(&instance.url()).await?;
-        browser.find("away").await?;
+        browser.await_text(AWAY, Duration::from_secs(30)).await?;
         browser.screenshot("8-vm-away").await?;
         vm.start_sshd().await?;
         returns(&instance, "sshd stopped").await?;
-        browser.await_text("New idea", Duration::from_secs(60)).await?;
+        eventually("the page has caught up by itself", Duration::from_secs(60), || async {
+            let page = browser.text().await?;
+            ensure!(!page.contains(AWAY), "{page}");
+            anyhow::Ok(())
+        })
+        .await?;
         browser.close().await?;
 
         vm.freeze().await?;
