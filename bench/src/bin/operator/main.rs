@@ -60,36 +60,10 @@ async fn main() -> anyhow::Result<()> {
     let rss = operator.rss()?;
 
     let remark = |what: &str| format!("{what}; {many} instances");
-    let mut took = changes::spec(&stage, args.changes, many).await.context("changing specs")?;
-    table.add(
-        "spec change → Deployment, p50",
-        percentile(&mut took, 50),
-        "ms",
-        Wanted::AtMost(20.0),
-        remark("one after another"),
-    );
-    table.add(
-        "spec change → Deployment, p99",
-        percentile(&mut took, 99),
-        "ms",
-        Wanted::AtMost(100.0),
-        remark("the same"),
-    );
-    let mut took = changes::deleted(&stage, args.changes, many).await.context("deleting children")?;
-    table.add(
-        "deleted Service → back, p50",
-        percentile(&mut took, 50),
-        "ms",
-        Wanted::AtMost(20.0),
-        remark("one after another"),
-    );
-    table.add(
-        "deleted Service → back, p99",
-        percentile(&mut took, 99),
-        "ms",
-        Wanted::AtMost(100.0),
-        remark("the same"),
-    );
+    let took = changes::spec(&stage, args.changes, many).await.context("changing specs")?;
+    add_delay(&mut table, "spec change → Deployment", took, remark);
+    let took = changes::deleted(&stage, args.changes, many).await.context("deleting children")?;
+    add_delay(&mut table, "deleted Service → back", took, remark);
 
     operator.settled(&stage).await?;
     let before = stage.operators_writes()?.len();
@@ -153,6 +127,19 @@ async fn main() -> anyhow::Result<()> {
         println!("{} targets were missed.", table.missed());
     }
     Ok(())
+}
+
+/// Adds the median and the 99th percentile of what a change took to reach its child, against the targets that both kinds of change share.
+fn add_delay(table: &mut Table, what: &str, mut took: Vec<Duration>, remark: impl Fn(&str) -> String) {
+    for (percent, most, how) in [(50, 20.0, "one after another"), (99, 100.0, "the same")] {
+        table.add(
+            &format!("{what}, p{percent}"),
+            percentile(&mut took, percent),
+            "ms",
+            Wanted::AtMost(most),
+            remark(how),
+        );
+    }
 }
 
 /// In milliseconds.
