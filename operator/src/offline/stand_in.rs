@@ -61,13 +61,17 @@ pub(super) fn with_checksum(mut valid: ValidatedInstance) -> ValidatedInstance {
     valid
 }
 
+/// Defaults for what does not depend on the image.
+fn any_image() -> Defaults {
+    Defaults { proxy_image: "catalyst-proxy".to_owned() }
+}
+
 /// Whether an instance could be built, as far as that can be told without a cluster.
 ///
 /// # Errors
 /// Field under `spec` (if one is to blame) and sentence of each finding.
 pub fn acceptable(instance: &CatalystInstance) -> Result<(), Vec<(Option<String>, String)>> {
-    let defaults = Defaults { proxy_image: "catalyst-proxy".to_owned() };
-    match validated(instance, "default", &defaults) {
+    match validated(instance, "default", &any_image()) {
         Ok(_) => Ok(()),
         Err(findings) => Err(findings.into_iter().map(|found| (found.field, found.message)).collect()),
     }
@@ -76,16 +80,14 @@ pub fn acceptable(instance: &CatalystInstance) -> Result<(), Vec<(Option<String>
 /// The annotations that the operator itself sets on the Ingress of an instance.
 #[must_use]
 pub fn ingress_annotations(instance: &CatalystInstance) -> std::collections::BTreeMap<String, String> {
-    let defaults = Defaults { proxy_image: "catalyst-proxy".to_owned() };
-    let Ok(valid) = validated(instance, "default", &defaults) else { return Default::default() };
+    let Ok(valid) = validated(instance, "default", &any_image()) else { return Default::default() };
     build(&valid).ingress.and_then(|ingress| ingress.metadata.annotations).unwrap_or_default()
 }
 
 /// Kind and name of every object that the operator makes of an instance, generated Secrets among them; none if it is not valid.
 #[must_use]
 pub fn names_of(instance: &CatalystInstance, namespace: &str) -> Vec<(String, String)> {
-    let defaults = Defaults { proxy_image: "catalyst-proxy".to_owned() };
-    let Ok(valid) = validated(instance, namespace, &defaults) else { return Vec::new() };
+    let Ok(valid) = validated(instance, namespace, &any_image()) else { return Vec::new() };
     let objects =
         wanted(&valid.name, &build(&valid)).unwrap_or_default().into_iter().filter_map(|wanted| match wanted {
             Wanted::Object(manifest) => Some((manifest.resource.kind, manifest.name)),
