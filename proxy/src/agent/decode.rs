@@ -14,14 +14,14 @@ mod supervisor;
 
 use super::event::{Event, Seq};
 use super::lines::Line;
-use super::wire::{Envelope, ResultLine, StreamLine};
+use super::wire::{Envelope, StreamLine};
 use delta::Delta;
 use late::Late;
 use out::Out;
 pub use state::{OpenRequest, State};
 
 /// Decodes one log, line after line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
     late: Late,
@@ -43,21 +43,17 @@ impl Decoder {
         &self.state
     }
 
-    /// Whether a decoder may begin at this line without losing anything: a turn, a message or a log begins with it.
-    pub fn is_boundary(line: &[u8]) -> bool {
-        [
+    /// Whether a decoder with this one's state may begin at this line, though it has not seen the deltas before it: a
+    /// turn, a message or a log begins with it.
+    pub fn is_boundary(&self, line: &[u8]) -> bool {
+        let begins = [
             &br#"{"type":"system","subtype":"init""#[..],
             br#"{"type":"stream_event","event":{"type":"message_start""#,
             br#"{"type":"catalyst_start""#,
-            br#"{"type":"catalyst_turn""#,
-        ]
-        .iter()
-        .any(|beginning| line.starts_with(beginning))
-    }
-
-    /// The `total_cost_usd` of a result line.
-    pub fn cost_of(line: &[u8]) -> Option<f64> {
-        serde_json::from_slice::<ResultLine<'_>>(line).ok()?.total_cost_usd
+        ];
+        // A message of the user may come while Claude is in the midst of one.
+        let between = self.state.streaming == 0 && line.starts_with(br#"{"type":"catalyst_turn""#);
+        between || begins.iter().any(|beginning| line.starts_with(beginning))
     }
 
     /// Appends the events of one line.

@@ -14,6 +14,7 @@ const PROGRAM: &str = concat!(
     include_str!("vm/delivery.sh"),
     include_str!("vm/start.sh"),
     include_str!("vm/courier.sh"),
+    include_str!("vm/history.sh"),
     include_str!("vm/commands.sh"),
 );
 

@@ -7,7 +7,7 @@ use catalyst_ssh::{FileReader, Lane};
 use super::frame::{Frame, Position, Reader, Resume};
 use super::vm::Vm;
 use super::{IdeaRef, Page, RunError};
-use crate::agent::{Decoder, Line, Lines, Seq, State};
+use crate::agent::{Decoder, Event, Line, Lines, Seq, State};
 use crate::remote::READ;
 
 /// What is read of a log at once, in bytes.
@@ -58,20 +58,90 @@ pub(super) async fn window(
     let mut span = SPAN;
     loop {
         let from = end.saturating_sub(span);
-        // By a command, which also finds the result before.
+        // By a command, which also tells what came before.
         let Some(range) = vm.read(idea, run, from, end - from, from > 0).await? else { return Ok(None) };
-        let cost = range.previous.as_deref().and_then(Decoder::cost_of).unwrap_or(0.0);
-        match boundary(&range.bytes, from, cost) {
+        let before = decoder_after(&range.before);
+        let first = if from == 0 { 0 } else { after_newline(&range.bytes) };
+        if from > 0 && first == range.bytes.len() as u64 && span >= FARTHEST {
+            return long_line(vm, idea, run, &file, from, end).await;
+        }
+        let lines = range.bytes.get(usize::try_from(first).unwrap_or(usize::MAX)..).unwrap_or_default();
+        match boundary(lines, from + first, before.clone()) {
             Some((start, state)) => return Ok(Some(open(run, start, state, &range.bytes, from, show))),
             None if from > 0 && span < FARTHEST => span *= 4,
             // One message is longer than that: it is shown from some line on, by its closing text if it is closed.
             None => {
-                let first = if from == 0 { 0 } else { after_newline(&range.bytes) };
-                let state = State::after_cost(cost);
+                let state = before.state().clone().amid(show == Show::Everything);
                 return Ok(Some(open(run, from + first, state, &range.bytes, from, show)));
             }
         }
     }
+}
+
+/// The line that ends at byte `end` (or does not end there), and that is longer than what is read at once: it begins
+/// before `searched`. Only its beginning is kept of it.
+async fn long_line(
+    vm: &Vm,
+    idea: &IdeaRef,
+    run: u64,
+    file: &FileReader,
+    searched: u64,
+    end: u64,
+) -> Result<Option<Window>, RunError> {
+    let start = line_start(file, searched).await?;
+    let state = if start == 0 {
+        State::default()
+    } else {
+        // From the newline on, so that the line itself is not before the range.
+        let Some(range) = vm.read(idea, run, start - 1, 0, true).await? else { return Ok(None) };
+        decoder_after(&range.before).state().clone()
+    };
+    let mut reader = Reader::new(Resume { run, offset: start, state });
+    let mut frames = Vec::new();
+    while reader.fed() < end {
+        let piece = file.read(reader.fed(), upto(end - reader.fed())).await?;
+        if piece.is_empty() {
+            break;
+        }
+        reader.feed(&piece, &mut frames);
+    }
+    Ok(Some(Window { start, frames, reader }))
+}
+
+/// Where the line begins that byte `within` belongs to.
+async fn line_start(file: &FileReader, within: u64) -> Result<u64, RunError> {
+    let mut end = within;
+    while end > 0 {
+        let start = end.saturating_sub(u64::from(READ));
+        let mut piece = Vec::new();
+        while start + (piece.len() as u64) < end {
+            let more = file.read(start + piece.len() as u64, upto(end - start - piece.len() as u64)).await?;
+            if more.is_empty() {
+                return Err(RunError::BadPosition);
+            }
+            piece.extend_from_slice(&more);
+        }
+        if let Some(at) = memchr::memrchr(b'\n', &piece) {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+fn upto(length: u64) -> u32 {
+    u32::try_from(length).unwrap_or(READ).min(READ)
+}
+
+/// A decoder that knows what lines before a place mean.
+fn decoder_after(meaning: &[u8]) -> Decoder {
+    let mut decoder = Decoder::new(State::default());
+    let mut events = Vec::new();
+    Lines::new(0).feed(meaning, |line: Line<'_>| {
+        decoder.line(&line, &mut events);
+        events.clear();
+    });
+    decoder
 }
 
 /// The first `end` bytes of a log.
@@ -79,7 +149,7 @@ async fn beginning(file: &FileReader, end: u64) -> Result<Vec<u8>, RunError> {
     let mut bytes = Vec::new();
     loop {
         let at = bytes.len() as u64;
-        let piece = file.read(at, u32::try_from(end - at).unwrap_or(READ).min(READ)).await?;
+        let piece = file.read(at, upto(end - at)).await?;
         bytes.extend_from_slice(&piece);
         if piece.is_empty() || bytes.len() as u64 >= end {
             return Ok(bytes);
@@ -91,20 +161,20 @@ fn after_newline(bytes: &[u8]) -> u64 {
     memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1) as u64
 }
 
-/// The first line in a range from which a decoder may begin, and its state there.
-fn boundary(bytes: &[u8], from: u64, mut cost: f64) -> Option<(u64, State)> {
-    if from == 0 {
+/// The first of some lines from which a decoder may begin, and its state there. `decoder`: knows what came before them.
+fn boundary(bytes: &[u8], start: u64, mut decoder: Decoder) -> Option<(u64, State)> {
+    if start == 0 {
         return Some((0, State::default()));
     }
-    let skipped = after_newline(bytes);
     let mut found = None;
-    let mut lines = Lines::new(from + skipped);
-    lines.feed(bytes.get(usize::try_from(skipped).ok()?..)?, |line: Line<'_>| {
+    let mut events = Vec::new();
+    Lines::new(start).feed(bytes, |line: Line<'_>| {
         if found.is_some() {
-        } else if Decoder::is_boundary(line.bytes) {
-            found = Some((line.start, State::after_cost(cost)));
-        } else if line.bytes.starts_with(br#"{"type":"result""#) {
-            cost = Decoder::cost_of(line.bytes).unwrap_or(cost);
+        } else if decoder.is_boundary(line.bytes) {
+            found = Some((line.start, decoder.state().clone()));
+        } else {
+            decoder.line(&line, &mut events);
+            events.clear();
         }
     });
     found
@@ -159,15 +229,19 @@ pub(super) struct Recent {
     pub(super) reader: Reader,
 }
 
-/// The last of an idea's history up to now.
-pub(super) async fn recent(vm: &Vm, idea: &IdeaRef, latest: u64) -> Result<Recent, RunError> {
+/// The last of an idea's history up to now, and the requests for permission that still wait, however far back they are.
+pub(super) async fn recent(vm: &Vm, idea: &IdeaRef, latest: u64, live: bool) -> Result<Recent, RunError> {
     if latest == 0 {
         return Ok(Recent { frames: Vec::new(), before: None, reader: Reader::beginning(0) });
     }
-    let Some(last) = window(vm, idea, latest, None, Show::Closed).await? else {
+    let Some(mut last) = window(vm, idea, latest, None, Show::Closed).await? else {
         let older = page(vm, idea, Position { run: latest, seq: Seq::default() }).await?;
         return Ok(Recent { frames: older.frames, before: older.before, reader: Reader::beginning(latest) });
     };
+    if live {
+        let asked = asked_before(vm, idea, latest, &last).await?;
+        last.frames.splice(0..0, asked);
+    }
     let mut recent = Recent { frames: last.frames, before: cursor(latest, last.start), reader: last.reader };
     if let (Some(before), 0) = (recent.before, last.start)
         && recent.reader.position().seq.offset < SPAN / 2
@@ -177,6 +251,35 @@ pub(super) async fn recent(vm: &Vm, idea: &IdeaRef, latest: u64) -> Result<Recen
         recent.frames.splice(0..0, older.frames);
     }
     Ok(recent)
+}
+
+/// The requests for permission that are open at a window's end and were asked before it, as they stand in the log.
+async fn asked_before(vm: &Vm, idea: &IdeaRef, run: u64, window: &Window) -> Result<Vec<Arc<Frame>>, RunError> {
+    let shown = |id: &str| {
+        let is = |frame: &Arc<Frame>| matches!(&frame.event, Event::Permission { request_id, .. } if request_id == id);
+        window.frames.iter().any(is)
+    };
+    let mut frames = Vec::new();
+    for request in window.reader.state().open_requests() {
+        let id = &request.request_id;
+        // One whose id is none of ours cannot be answered either.
+        if shown(id) || super::vm::identifier(id, "").is_err() {
+            continue;
+        }
+        let Some((start, end)) = vm.place(idea, run, id).await? else { continue };
+        let path = vm.log(idea, run).await?;
+        let Some(file) = vm.remote().logs(Lane::Bulk).open(&path).await? else { continue };
+        let mut reader = Reader::new(Resume { run, offset: start, state: State::default() });
+        while reader.fed() < end {
+            let piece = file.read(reader.fed(), upto(end - reader.fed())).await?;
+            if piece.is_empty() {
+                break;
+            }
+            reader.feed(&piece, &mut frames);
+        }
+    }
+    frames.sort_by_key(|frame| frame.seq);
+    Ok(frames)
 }
 
 /// A reader for what follows `after`, which a viewer had before.

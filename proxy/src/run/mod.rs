@@ -295,7 +295,7 @@ impl Runs {
                 Subscription::new(hub, Arc::clone(&self.vm), start, Vec::new(), reader)
             }
             None => {
-                let recent = history::recent(&self.vm, idea, latest.run).await?;
+                let recent = history::recent(&self.vm, idea, latest.run, latest.live).await?;
                 let live = latest.live && recent.reader.state().turn_open();
                 entered.hand_on();
                 Subscription::recent(hub, Arc::clone(&self.vm), live, run, recent)

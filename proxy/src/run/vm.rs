@@ -34,8 +34,8 @@ pub(super) struct Latest {
 
 /// A range of a log.
 pub(super) struct Range {
-    /// The last result before the range, if it was asked for.
-    pub(super) previous: Option<Vec<u8>>,
+    /// What the lines that begin before the range mean to a decoder, as lines; empty unless it was asked for.
+    pub(super) before: Vec<u8>,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -157,11 +157,11 @@ impl Vm {
         run: u64,
         start: u64,
         length: u64,
-        previous: bool,
+        before: bool,
     ) -> Result<Option<Range>, RunError> {
         let log = self.log(idea, run).await?;
         let (start, length) = (start.to_string(), length.to_string());
-        let args = ["read", &log, &start, &length, if previous { "1" } else { "0" }];
+        let args = ["read", &log, &start, &length, if before { "1" } else { "0" }];
         let output = match self.call_in(DEADLINE, Lane::Bulk, &args, b"").await {
             Ok(output) => output,
             Err(RunError::BadPosition) => return Ok(None),
@@ -169,11 +169,26 @@ impl Vm {
         };
         let head_end = memchr::memchr(b'\n', &output).ok_or_else(|| unexpected("no head"))?;
         let head = String::from_utf8_lossy(output.get(..head_end).unwrap_or_default()).into_owned();
-        let (_, previous) = head.split_once(' ').ok_or_else(|| unexpected(&head))?;
-        let previous: usize = previous.parse().map_err(|_| unexpected(&head))?;
+        let (_, before) = head.split_once(' ').ok_or_else(|| unexpected(&head))?;
+        let before: usize = before.parse().map_err(|_| unexpected(&head))?;
         let rest = output.get(head_end + 1..).unwrap_or_default();
-        let (line, bytes) = rest.split_at_checked(previous).ok_or_else(|| unexpected(&head))?;
-        Ok(Some(Range { previous: (previous > 0).then(|| line.to_vec()), bytes: bytes.to_vec() }))
+        let (before, bytes) = rest.split_at_checked(before).ok_or_else(|| unexpected(&head))?;
+        Ok(Some(Range { before: before.to_vec(), bytes: bytes.to_vec() }))
+    }
+
+    /// Where the line of a request for permission begins and ends in a run's log; none if it is not there.
+    pub(super) async fn place(
+        &self,
+        idea: &IdeaRef,
+        run: u64,
+        request_id: &str,
+    ) -> Result<Option<(u64, u64)>, RunError> {
+        identifier(request_id, "The request's id")?;
+        let log = self.log(idea, run).await?;
+        let output = self.call_in(DEADLINE, Lane::Bulk, &["place", &log, request_id], b"").await?;
+        let text = String::from_utf8_lossy(&output);
+        let Some((start, end)) = text.trim_end().split_once(' ') else { return Ok(None) };
+        Ok(start.parse().ok().zip(end.parse().ok()))
     }
 
     pub(super) async fn follow(&self, idea: &IdeaRef, run: u64, offset: u64) -> Result<Stream, RunError> {

@@ -160,3 +160,33 @@ async fn a_turn_that_is_stopped_withdraws_what_it_asked() {
     let gone = runs.answer(&stage.idea, "ask-1-1", Answer::Allow).await;
     assert!(matches!(gone, Err(RunError::RequestGone)), "{gone:?}");
 }
+
+#[tokio::test]
+async fn a_request_is_shown_to_whoever_comes_however_much_was_printed_since() {
+    for shell in ["dash", "bash", "busybox"] {
+        let stage = Stage::with_shell(shell, &[]).await;
+        let runs = stage.replica();
+        let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+        runs.send(&stage.idea, Mode::Build, "asklong 40", None).await.unwrap();
+        let mut seen = 0;
+        let frames = until(&mut viewer, |frame| {
+            seen += usize::from(matches!(frame.event, Event::ToolResult { .. }));
+            seen == 40
+        })
+        .await;
+        let asked = frames.iter().find(|frame| is_request(frame)).unwrap();
+        let mut fresh = stage.replica().subscribe(&stage.idea, None).await.unwrap();
+        let before = fresh.start.before.unwrap();
+        assert!(before > asked.position(), "{shell}: it is not outside of what is shown: this shows nothing");
+        let shown = until(&mut fresh, is_request).await.pop().unwrap();
+        assert_eq!((shown.position(), &shown.body), (asked.position(), &asked.body), "{shell}");
+        runs.answer(&stage.idea, &request_id(&shown), Answer::Allow).await.unwrap();
+        // The word that it is closed has the same place for both.
+        let closed = |frames: &[std::sync::Arc<Frame>]| {
+            let is = |frame: &&std::sync::Arc<Frame>| matches!(frame.event, Event::ToolResult { .. });
+            frames.iter().rfind(is).map(|frame| frame.position())
+        };
+        let (here, there) = (until_results(&mut viewer, 1).await, until_results(&mut fresh, 1).await);
+        assert_eq!(closed(&here), closed(&there), "{shell}");
+    }
+}

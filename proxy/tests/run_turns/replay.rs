@@ -25,6 +25,8 @@ enum Part {
     Result(u16),
     Unknown,
     Garbage(&'static str),
+    /// A line of so many bytes that nobody is shown.
+    Bulk(usize),
 }
 
 fn part() -> impl Strategy<Value = Part> {
@@ -41,6 +43,7 @@ fn part() -> impl Strategy<Value = Part> {
         1 => (0u8..4).prop_map(Part::Withdrawn),
         1 => (0u16..500).prop_map(Part::Result),
         1 => Just(Part::Unknown),
+        1 => Just(Part::Bulk(300_000)),
         1 => prop_oneof![Just(""), Just("null"), Just("[1]"), Just("{\"type\":"), Just("not JSON"), Just("{\"type\":7}")]
             .prop_map(Part::Garbage),
     ]
@@ -83,6 +86,7 @@ fn written(parts: &[Part]) -> String {
             ),
             Part::Unknown => format!(r#"{{"type":"something_new","at":{at}}}"#),
             Part::Garbage(line) => (*line).to_owned(),
+            Part::Bulk(size) => format!(r#"{{"type":"something_long","text":"{}"}}"#, "x".repeat(*size)),
         };
         writeln!(log, "{line}").unwrap();
     }
@@ -94,6 +98,39 @@ fn said(frames: &[Arc<Frame>]) -> Vec<String> {
     frames.iter().map(|frame| String::from_utf8(frame.body.to_vec()).unwrap()).collect()
 }
 
+/// What lies further apart than what is read at once, and means something to each other.
+fn far_apart() -> Vec<Vec<Part>> {
+    let bulk = || Part::Bulk(300_000);
+    let text = || Part::Delta(true, 3);
+    vec![
+        vec![Part::Turn, Part::Init, Part::Request(1), bulk(), Part::Start(2), text(), Part::ToolResult(1), bulk()],
+        vec![
+            Part::Turn,
+            Part::Init,
+            Part::Turn,
+            bulk(),
+            Part::Start(1),
+            text(),
+            Part::Result(7),
+            bulk(),
+            Part::Start(2),
+        ],
+        vec![Part::Init, Part::Start(1), text(), bulk(), Part::Turn, text(), bulk(), Part::Closing(1, "ab".into())],
+        vec![Part::Result(5), Part::Request(0), Part::Request(1), bulk(), Part::Init, bulk(), Part::Result(9)],
+        // Longer than what is searched for a beginning.
+        vec![Part::Request(1), Part::Bulk(5 << 20), Part::Start(2), text(), Part::ToolResult(1), Part::Bulk(5 << 20)],
+        vec![
+            Part::Start(1),
+            Part::Delta(false, 3),
+            text(),
+            Part::Bulk(3 << 20),
+            Part::Bulk(3 << 20),
+            text(),
+            Part::Closing(1, "ab".into()),
+        ],
+    ]
+}
+
 #[tokio::test]
 async fn after_any_cut_any_replica_goes_on_with_the_same_sequence() {
     let stage = Stage::new().await;
@@ -102,8 +139,9 @@ async fn after_any_cut_any_replica_goes_on_with_the_same_sequence() {
     let mut runner = TestRunner::default();
     let logs = prop::collection::vec(part(), 1..80);
     let cuts = prop::collection::vec(any::<prop::sample::Index>(), 6);
-    for case in 0..10 {
-        let log = written(&logs.new_tree(&mut runner).unwrap().current());
+    let any: Vec<Vec<Part>> = (0..10).map(|_| logs.new_tree(&mut runner).unwrap().current()).collect();
+    for (case, parts) in far_apart().into_iter().chain(any).enumerate() {
+        let log = written(&parts);
         let idea = IdeaRef { id: uuid::Uuid::new_v4().to_string(), slug: format!("case-{case}"), session_id: None };
         let folder = stage.sshd.home().join(format!("ideas/case-{case}/runs/1"));
         std::fs::create_dir_all(&folder).unwrap();
@@ -113,13 +151,18 @@ async fn after_any_cut_any_replica_goes_on_with_the_same_sequence() {
         let mut whole = replicas[0].subscribe(&idea, Some(beginning)).await.unwrap();
         let all = until(&mut whole, is_exit).await;
         assert_in_order(&all);
-        for cut in cuts.new_tree(&mut runner).unwrap().current() {
-            let had = cut.index(all.len());
+        // The logs of our own are short: each cut of theirs counts.
+        let places: Vec<usize> = if all.len() < 20 {
+            (0..all.len()).collect()
+        } else {
+            cuts.new_tree(&mut runner).unwrap().current().iter().map(|cut| cut.index(all.len())).collect()
+        };
+        for had in places {
             for (number, replica) in replicas.iter().enumerate() {
                 let after = all[had].position();
                 let mut rest = replica.subscribe(&idea, Some(after)).await.unwrap();
                 let left = if had + 1 == all.len() { Vec::new() } else { until(&mut rest, is_exit).await };
-                assert_eq!(said(&left), said(&all[had + 1..]), "replica {number} after {after:?} of\n{log}");
+                assert_eq!(said(&left), said(&all[had + 1..]), "replica {number} after {after:?} of {parts:?}");
             }
         }
         // Who has nothing yet gets closed messages whole, and pages back to the beginning: the same words.
@@ -129,14 +172,15 @@ async fn after_any_cut_any_replica_goes_on_with_the_same_sequence() {
         while let Some(at) = before {
             let page = replicas[0].page(&idea, at).await.unwrap();
             shown.splice(0..0, page.frames);
+            assert!(page.before.is_none_or(|next| next < at), "paging stays at {at:?} of {parts:?}");
             before = page.before;
         }
         assert_in_order(&shown);
         let turns = |frames: &[Arc<Frame>]| {
             bodies(frames).into_iter().filter(|body| body.contains("claude:user")).collect::<Vec<_>>()
         };
-        assert_eq!(turns(&shown), turns(&all), "{log}");
+        assert_eq!(turns(&shown), turns(&all), "{parts:?}");
         let least = text(&all).len().min(text(&shown).len());
-        assert!(least > 0 || text(&all).is_empty(), "{log}");
+        assert!(least > 0 || text(&all).is_empty(), "{parts:?}");
     }
 }

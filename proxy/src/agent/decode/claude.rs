@@ -50,6 +50,8 @@ pub(super) fn stream(state: &mut State, event: StreamEvent<'_>, out: &mut Out<'_
 pub(super) fn system(state: &mut State, envelope: Envelope<'_>, bytes: &[u8], out: &mut Out<'_>) {
     match &*envelope.subtype {
         "init" => {
+            // Whatever was under way is so no more.
+            state.streaming = 0;
             state.turn_open = true;
             state.begun = false;
             state.interrupted = false;

@@ -5,7 +5,7 @@ use super::state::State;
 use crate::agent::event::{Event, Seq};
 
 /// Deltas of a message that may still be closed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Late {
     on: bool,
     held: Vec<(Seq, Event)>,

@@ -50,9 +50,11 @@ impl Default for State {
 }
 
 impl State {
-    /// For a decoder that begins at a boundary within a log, after a result with this `total_cost_usd`.
-    pub fn after_cost(total_cost_usd: f64) -> State {
-        State { cost: total_cost_usd, ..State::default() }
+    /// For a decoder that begins in the midst of a message. What comes of it is given (`goes_on`: to somebody who had its
+    /// beginning), or its closing text is.
+    pub fn amid(self, goes_on: bool) -> State {
+        let streaming = if goes_on { self.streaming } else { 0 };
+        State { streaming, text_given: goes_on, thinking_given: goes_on, ..self }
     }
 
     /// Whether a turn runs.

@@ -239,17 +239,6 @@ cmd_trim() {
   echo trimmed
 }
 
-# A range of a log: "SIZE PREVIOUS" (bytes of the line that follows: the last result before the range, if $4 is 1), then
-# that line, then the bytes. Arguments: log, first byte from 0, length, 1|0.
-cmd_read() {
-  [ -e "$1" ] || fail log_gone
-  previous=
-  [ "$4" = 0 ] || previous=$(head -c "$2" "$1" | grep '^{"type":"result"' | tail -n 1)
-  size=$(wc -c <"$1" | tr -d ' ')
-  printf '%s %s\n%s' "$size" ${#previous} "$previous"
-  tail -c +$(($2 + 1)) "$1" | head -c "$3"
-}
-
 # The log of run $3 from byte $4 on, as it grows; ends with the channel. Status 0: that is all of it; 75: look again;
 # 76: there is no such run.
 cmd_follow() {
@@ -327,6 +316,6 @@ command=$1
 shift
 case $command in
   supervise) supervise "$@" ;;
-  courier | deliver | send | state | stop | end | request | answer | allowances | revoke | runs | trim | read | follow | index) "cmd_$command" "$@" ;;
+  courier | deliver | send | state | stop | end | request | answer | allowances | revoke | runs | trim | read | place | follow | index) "cmd_$command" "$@" ;;
   *) fail unknown_command ;;
 esac
