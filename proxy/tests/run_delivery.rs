@@ -3,13 +3,14 @@
 
 mod stage;
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalyst_proxy::agent::Event;
-use catalyst_proxy::run::{Mode, RunError, Runs, Subscription};
+use catalyst_proxy::agent::{Event, input};
+use catalyst_proxy::run::{Mode, Permissions, RunError, Runs, Subscription};
 use stage::{Stage, bodies, eventually, is_exit, text, until, until_results};
 
 const SHELLS: [&str; 3] = ["dash", "bash", "busybox"];
@@ -216,32 +217,185 @@ async fn until_carried(stage: &Stage, runs: &Arc<Runs>, viewer: &mut Subscriptio
     panic!("the shell that stays carries nothing");
 }
 
+/// Puts a script before a program of the VM: shell code that has the program as `$real`.
+fn before(stage: &Stage, program: &str, code: &str) {
+    let (script, path) = (format!("#!/bin/sh\nreal=/bin/{program}\n{code}\n"), stage.bin.path().join(program));
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+async fn a_short_message_into_a_live_run_costs_four_processes() {
+    for shell in ["dash", "bash"] {
+        let stage = Stage::with_shell(shell, &[]).await;
+        // Before anything runs: shells remember where programs are.
+        let made = stage.bin.path().join("made");
+        let programs = [
+            "cat", "cp", "cut", "date", "dd", "grep", "head", "ln", "ls", "mkdir", "mv", "rm", "sed", "sleep", "tail",
+            "touch", "tr", "wc",
+        ];
+        for program in programs {
+            before(&stage, program, &format!("echo $PPID {program} >>{}\nexec $real \"$@\"", made.display()));
+        }
+        let runs = stage.replica();
+        let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+        runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+        until_results(&mut viewer, 1).await;
+        until_carried(&stage, &runs, &mut viewer, "short").await;
+        // Of those two; others go on beside the run.
+        let (courier, feeder) = (courier(&stage), feeder(&stage));
+        let ours = || -> Vec<String> {
+            let made = std::fs::read_to_string(&made).unwrap();
+            let of = made.lines().filter_map(|line| line.split_once(' '));
+            of.filter(|(by, _)| [&courier, &feeder].contains(&&by.to_string()))
+                .map(|(_, program)| program.to_owned())
+                .collect()
+        };
+        let is_clear = || ours().last().is_some_and(|last: &String| last == "rm");
+        eventually("what came before is cleared away", is_clear).await;
+        std::fs::write(&made, "").unwrap();
+        // Every byte that the shells use inside, too.
+        let words = "Ё łąę \u{81}\u{88} $(id) 'it' %s \\ \u{1f980}";
+        runs.send(&stage.idea, Mode::Chat, words, Some("m-x")).await.unwrap();
+        assert_eq!(
+            text(&until_results(&mut viewer, 1).await),
+            format!("you said: {}", words.replace('\\', "")),
+            "{shell}"
+        );
+        assert!(carried(&stage, "m-x"), "{shell}");
+        eventually("the feeder has cleared away", is_clear).await;
+        assert_eq!(ours(), ["mkdir", "ln", "tail", "rm"], "{shell}");
+    }
+}
+
 #[tokio::test]
 async fn a_message_whose_courier_dies_in_the_midst_of_it_is_delivered_once() {
-    // Busybox has an mv of its own, which nothing can be put before.
-    for (shell, dies) in [("dash", "turns"), ("dash", "spool"), ("bash", "turns"), ("bash", "spool")] {
+    // Busybox has programs of its own, which nothing can be put before.
+    for (shell, program, done) in [
+        ("dash", "mkdir", false),
+        ("dash", "mkdir", true),
+        ("dash", "ln", false),
+        ("dash", "ln", true),
+        ("bash", "mkdir", true),
+        ("bash", "ln", true),
+    ] {
+        let case = format!("{shell} {program} {done}");
         let stage = Stage::with_shell(shell, &[]).await;
-        // Before it moves the first line, the claim alone is there; after it moved the last, nobody was told of it.
-        let (mv, died) = (stage.bin.path().join("mv"), stage.bin.path().join("died"));
-        let moves = if dies == "spool" { "/bin/mv \"$@\"" } else { ":" };
-        let once = format!("*/{dies}/m-x) mkdir {} && {{ {moves}; kill -KILL $PPID; exit; }} ;;", died.display());
-        std::fs::write(&mv, format!("#!/bin/sh\ncase $2 in {once} esac\nexec /bin/mv \"$@\"\n")).unwrap();
-        std::fs::set_permissions(&mv, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let died = stage.bin.path().join("died");
+        let first = if done { "$real \"$@\"" } else { ":" };
+        let dies = format!("/bin/mkdir {} && {{ {first}; kill -KILL $PPID; exit; }}", died.display());
+        let code = format!("case $1:$2 in */m-x: | *:*/m-x/carrier) {dies} ;; esac\nexec $real \"$@\"");
+        before(&stage, program, &code);
         let runs = stage.replica();
         let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
         runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
         until_results(&mut viewer, 1).await;
         until_carried(&stage, &runs, &mut viewer, "short").await;
         let sent = runs.send(&stage.idea, Mode::Chat, "once", Some("m-x")).await.unwrap();
-        assert!(died.exists(), "{shell} {dies}: the courier lives");
-        assert_eq!(sent.run, 1, "{shell} {dies}");
-        assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: once", "{shell} {dies}");
-        runs.send(&stage.idea, Mode::Chat, "and then", None).await.unwrap();
-        assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: and then", "{shell} {dies}");
-        assert_eq!(stage.delivered("m-x"), 1, "{shell} {dies}");
-        let inbox = stage.message("m-x").join("../../inbox");
-        let left: Vec<_> = std::fs::read_dir(inbox).unwrap().flatten().map(|entry| entry.file_name()).collect();
-        assert!(left.is_empty(), "{shell} {dies}: {left:?}");
+        assert!(died.exists(), "{case}: the courier lives");
+        assert_eq!(sent.run, 1, "{case}");
+        assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: once", "{case}");
+        delivered_once(&stage, &runs, &mut viewer, &case).await;
+    }
+}
+
+/// What else was queued has come by the end of another message; the one was delivered once and nothing of it is left.
+async fn delivered_once(stage: &Stage, runs: &Arc<Runs>, viewer: &mut Subscription, case: &str) {
+    runs.send(&stage.idea, Mode::Chat, "and then", None).await.unwrap();
+    assert_eq!(text(&until_results(viewer, 1).await), "you said: and then", "{case}");
+    assert_eq!(stage.delivered("m-x"), 1, "{case}");
+    for folder in
+        [stage.message("m-x").join("../../inbox"), stage.control(1).join("brief"), stage.control(1).join("spool")]
+    {
+        let left = || std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.file_name()).collect::<Vec<_>>();
+        eventually(&format!("{case}: {} is empty", folder.display()), || left().is_empty()).await;
+    }
+}
+
+/// A message as a courier leaves it that died with it.
+fn left_by_a_courier(stage: &Stage, words: &str, part: bool) {
+    std::fs::create_dir_all(stage.message("m-x")).unwrap();
+    std::fs::write(stage.message("m-x").join("carrier"), "another-boot 1 1\n").unwrap();
+    let lines = input::turn("m-x", Mode::Chat, Permissions::default(), words);
+    let (turn, said) = lines.trim_end().split_once('\n').unwrap();
+    let brief = if part { said.to_owned() } else { format!("{said}\n{turn}\n") };
+    std::fs::write(stage.control(1).join("brief/m-x"), brief).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_courier_left_that_died_is_taken_if_it_is_whole_and_once() {
+    for shell in SHELLS {
+        for (case, part, told) in
+            [("a part of it", true, false), ("all, and nobody was told", false, false), ("all, and told", false, true)]
+        {
+            let case = format!("{shell}: {case}");
+            let stage = Stage::with_shell(shell, &[]).await;
+            let runs = stage.replica();
+            let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+            runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+            until_results(&mut viewer, 1).await;
+            left_by_a_courier(&stage, "once", part);
+            if told {
+                std::fs::OpenOptions::new()
+                    .write(true)
+                    .open(stage.control(1).join("ctl"))
+                    .unwrap()
+                    .write_all(b"m-x\n")
+                    .unwrap();
+            }
+            assert_eq!(runs.send(&stage.idea, Mode::Chat, "once", Some("m-x")).await.unwrap().run, 1, "{case}");
+            assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: once", "{case}");
+            delivered_once(&stage, &runs, &mut viewer, &case).await;
+        }
+    }
+}
+
+/// The shell that stays.
+fn courier(stage: &Stage) -> String {
+    let state = std::fs::read_dir(stage.sshd.home().join(".local/state/catalyst")).unwrap().flatten();
+    let mut names = state.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.find_map(|name| name.strip_prefix("courier.").map(str::to_owned)).unwrap()
+}
+
+/// The process of run 1 that hands messages over: it alone of the supervisor's children holds claude's input open.
+fn feeder(stage: &Stage) -> String {
+    let supervisor = stage.supervisor(1).to_string();
+    let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).unwrap();
+    let feeds = |child: &&str| std::fs::read_link(format!("/proc/{child}/fd/4")).is_ok_and(|to| to.ends_with("in"));
+    children.split_whitespace().find(feeds).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_message_that_the_closing_run_has_not_taken_is_withdrawn_and_goes_to_the_next() {
+    for shell in ["dash", "bash"] {
+        let stage = Stage::with_shell(shell, &[]).await;
+        // The run closes after the courier has looked, and its feeder does not come to take anything.
+        let (named, closed) = (stage.bin.path().join("feeder"), stage.control(1).join("closed"));
+        let closes = format!("kill -STOP $(/bin/cat {}); /bin/mkdir {}", named.display(), closed.display());
+        before(
+            &stage,
+            "ln",
+            &format!("$real \"$@\" || exit\ncase $2 in */m-x/carrier) {closes} 2>/dev/null ;; esac; :"),
+        );
+        let runs = stage.replica();
+        let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+        runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+        until_results(&mut viewer, 1).await;
+        until_carried(&stage, &runs, &mut viewer, "short").await;
+        let feeder = feeder(&stage);
+        std::fs::write(&named, &feeder).unwrap();
+        assert_eq!(runs.send(&stage.idea, Mode::Chat, "once", Some("m-x")).await.unwrap().run, 2, "{shell}");
+        assert_eq!(std::fs::read_dir(stage.control(1).join("brief")).unwrap().count(), 0, "{shell}");
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(stage.control(1).join("ctl"))
+            .unwrap()
+            .write_all(b"close\n")
+            .unwrap();
+        assert!(std::process::Command::new("kill").args(["-CONT", &feeder]).status().unwrap().success());
+        let frames = until(&mut viewer, |frame| frame.run == 2 && matches!(frame.event, Event::Result(_))).await;
+        assert!(text(&frames).ends_with("you said: once"), "{shell}: {:#?}", bodies(&frames));
+        assert_eq!(stage.delivered("m-x"), 1, "{shell}");
     }
 }
 

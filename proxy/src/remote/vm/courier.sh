@@ -17,21 +17,23 @@ cmd_courier() {
   rm -f "$me"
 }
 
-# We stand as the message's carrier: if we die before it is handed over, whoever sends it again carries it on.
+# We stand as the message's carrier: if we die before it is handed over, whoever sends it again carries it on. What the
+# shell does itself, no process is made for: a message costs two here and two at the feeder.
 into_live_run() {
   latest
   at_run $n
-  claimed=$idea/messages/$message
-  [ $n -gt 0 ] && [ ! -e "$claimed" ] && [ -e "$run/ready" ] && [ ! -e "$run/closed" ] && [ ! -e "$run/exit" ] || return 1
+  claimed=$idea/messages/$message brief=$run/brief/$message
+  [ $n -gt 0 ] && [ ! -e "$claimed" ] && [ -d "$run/brief" ] && [ -e "$run/ready" ] && [ ! -e "$run/closed" ] && [ ! -e "$run/exit" ] || return 1
   running=
   read -r running <"$run/mode"
   [ "$running" = "$mode" ] && alive "$run/identity" || return 1
-  box=$idea/inbox/$message.$$
-  printf '%s\n' "$turn" >"$box.turn" && printf '%s\n' "$said" >"$box.log" && mkdir "$claimed" || return 1
-  ln "$me" "$claimed/carrier" || return 1
-  if ! enqueue "$message" "$box.turn" "$box.log"; then
+  mkdir "$claimed" && ln "$me" "$claimed/carrier" || return 1
+  if ! printf '%s\n%s\n' "$said" "$turn" >"$brief" || ! tell "$message" closed; then
+    rm -f "$brief"
     undo_claim
     return 1
   fi
-  keep_run $n
+  # What is not empty is whole.
+  printf '%s\n' $n >"$claimed/run"
+  return 0
 }

@@ -71,20 +71,24 @@ handed() {
     return 0
   fi
   [ "$carrier" != "$claimed/carrier" ] || return 1
+  latest
+  at_run $n
+  # Before what was handed over: it may be on its way from here to there.
+  waits=
+  { [ -e "$run/spool/$message" ] || [ -e "$run/brief/$message" ]; } && waits=1
   for handed in "$idea"/runs/*/done/"$message"; do
-    [ -e "$handed" ] || continue
+    { [ -e "$handed" ] && [ ! -s "$handed" ]; } || continue
     handed=${handed%/done/*} handed=${handed##*/}
     return 0
   done
-  latest
-  at_run $n
-  [ $n -gt 0 ] && [ -e "$run/spool/$message" ] && ! settle "$run" "$logs" "$tag" || return 1
-  # Perhaps the feeder was not told; it takes a message once, however often it hears of it.
-  if [ -p "$run/ctl" ]; then
-    exec 5<>"$run/ctl"
-    printf '%s\n' "$message" >&5
-    exec 5>&-
+  [ $n -gt 0 ] && [ -n "$waits" ] && ! settle "$run" "$logs" "$tag" || return 1
+  if [ ! -e "$run/spool/$message" ] && ! read_brief "$run/brief/$message"; then
+    # Its courier died before it had told of it.
+    rm -f "$run/brief/$message"
+    return 1
   fi
+  # Perhaps the feeder was not told.
+  [ ! -p "$run/ctl" ] || tell "$message" closed || return 1
   handed=$n
 }
 
@@ -214,18 +218,24 @@ refuse() {
 enqueue() {
   [ -z "${3-}" ] || mv "$3" "$run/turns/$1" || return 1
   mv "$2" "$run/spool/$1" || return 1
-  exec 5<>"$run/ctl"
-  printf '%s\n' "$1" >&5
-  exec 5>&-
   # An answer is for the running turn, which goes on when the run is closed.
   gate=closed
   [ -n "${3-}" ] || gate=fed
-  if [ -e "$run/$gate" ] || [ -e "$run/exit" ] || ! alive "$run/identity"; then
-    # The gate may have closed meanwhile: either the feeder has it, or we take it back.
-    if mv "$run/spool/$1" "$2" 2>/dev/null; then
-      [ -z "${3-}" ] || mv "$run/turns/$1" "$3" 2>/dev/null
-      return 1
-    fi
+  tell "$1" $gate && return 0
+  mv "$run/spool/$1" "$2" 2>/dev/null || return 0
+  [ -z "${3-}" ] || mv "$run/turns/$1" "$3" 2>/dev/null
+  return 1
+}
+
+# Tells the feeder of message $1. Fails, and the message is withdrawn, if gate $2 closed before the feeder took it:
+# whoever makes the file in done first has the message. A withdrawn one is not empty, for it links what is there.
+tell() {
+  exec 5<>"$run/ctl"
+  printf '%s\n' "$1" >&5
+  exec 5>&-
+  if [ -e "$run/$2" ] || [ -e "$run/exit" ] || ! alive "$run/identity"; then
+    ln "$run/identity" "$run/done/$1" 2>/dev/null
+    [ ! -s "$run/done/$1" ] || return 1
   fi
   return 0
 }

@@ -22,7 +22,9 @@
 #     mode                    chat, or build: and how much it may do without asking
 #     settings.json           the allowances when it started
 #     ctl, in                 FIFOs: identifiers for the feeder; Claude's standard input
-#     spool, turns, done      messages to hand over, what the log says of them, those that were handed over
+#     spool, turns            messages to hand over, what the log says of them
+#     brief                   short ones: the log's line, then Claude's, in one file
+#     done                    those that were handed over; not empty: withdrawn
 #     answers/REQUEST         the first answer to a request for permission
 #     asked/REQUEST           when the supervisor first saw that it waits, in seconds since 1970
 # IDEA/runs/N/log.jsonl, stderr.log   what Claude printed; it stays with the idea
@@ -34,6 +36,8 @@ export CATALYST_LC
 LC_ALL=C
 export LC_ALL
 state=$HOME/.local/state/catalyst
+newline='
+'
 
 fail() {
   printf 'error %s\n' "$*"
@@ -57,6 +61,11 @@ read_stat() {
 boot_id() {
   boot=
   { read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
+}
+
+# Sets said and turn to the log's and Claude's line in file $1; fails if it is not whole.
+read_brief() {
+  { { IFS= read -r said && IFS= read -r turn; } <"$1"; } 2>/dev/null
 }
 
 # Writes who we are ($1: our pid) to file $2, at once or not at all.

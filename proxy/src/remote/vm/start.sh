@@ -38,7 +38,7 @@ start_run() {
 }
 
 prepare_run() {
-  mkdir "$run/spool" "$run/turns" "$run/done" "$run/answers" || return 1
+  mkdir "$run/spool" "$run/turns" "$run/brief" "$run/done" "$run/answers" || return 1
   mkdir -p "$logs" "$folder/project" || return 1
   # Room for the last line, so that a full disk cannot hide how the run ended.
   dd if=/dev/zero of="$logs/.reserve" bs=4096 count=4 || return 1

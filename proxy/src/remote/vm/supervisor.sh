@@ -86,22 +86,46 @@ end_input() {
   exit 0
 }
 
+# Once, however often it is told of: an answer may be brought by two people at the same moment.
 hand_over() {
-  # An answer that two people bring at the same moment is told twice.
-  [ ! -e "done/$1" ] || { rm -f "spool/$1" "turns/$1"; return 0; }
-  mv "spool/$1" "done/$1" 2>/dev/null || return 0
-  if [ -f "turns/$1" ]; then
-    # One write of a whole line, while claude is not in the middle of one of its own.
-    patience=0
-    while [ -n "$(tail -c 1 "$log")" ] && [ $patience -lt 40 ]; do
-      patience=$((patience + 1))
-      nap 0.05
-    done
-    dd if="turns/$1" bs="$(wc -c <"turns/$1" | tr -d ' ')" 2>/dev/null >>"$log"
-    rm -f "turns/$1"
+  [ -e "brief/$1" ] || [ -e "spool/$1" ] || return 0
+  if take "$1"; then
+    # No process more than it needs: somebody waits.
+    if read_brief "brief/$1"; then
+      await_line_end
+      # With its newline in one write.
+      printf '%s' "$said$newline" >>"$log"
+      printf '%s\n' "$turn" >&4
+    else
+      if [ -f "turns/$1" ]; then
+        await_line_end
+        dd if="turns/$1" bs="$(wc -c <"turns/$1" | tr -d ' ')" 2>/dev/null >>"$log"
+      fi
+      cat "spool/$1" >&4
+    fi
+  elif [ -s "done/$1" ]; then
+    # Withdrawn: the files are its sender's.
+    return 0
   fi
-  cat "done/$1" >&4
-  : >"done/$1"
+  rm -f "brief/$1" "spool/$1" "turns/$1"
+}
+
+# Makes message $1 ours, unless it is or was withdrawn. Only one can make a file that is not there.
+take() {
+  set -C
+  { printf '' >"done/$1"; } 2>/dev/null
+  taken=$?
+  set +C
+  return $taken
+}
+
+# Until claude is not in the middle of a line of its own.
+await_line_end() {
+  patience=0
+  while [ -n "$(tail -c 1 "$log")" ] && [ $patience -lt 40 ]; do
+    patience=$((patience + 1))
+    nap 0.05
+  done
 }
 
 # Ends a process that waits for nothing (idle), prints nothing (silent; not while a request for permission is open) or

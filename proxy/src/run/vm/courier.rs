@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use crate::remote::{Piece, Remote, Stream};
 
-/// Longest message that is carried, in bytes: a shell reads byte by byte.
-const LIMIT: usize = 16 * 1024;
+/// Longest line that is carried, in bytes: a shell reads byte by byte, and writes pieces of 4,096 at once.
+const LIMIT: usize = 4000;
 /// After this, `send` has to find out.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const START_WITHIN: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ impl Courier {
             self.start();
             return None;
         };
-        if message.lines.len() > LIMIT || message.folder.contains('\n') {
+        if message.lines.lines().any(|line| line.len() > LIMIT) || message.folder.contains('\n') {
             *line = Line::Up(stream);
             return None;
         }
