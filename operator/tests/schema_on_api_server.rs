@@ -116,6 +116,23 @@ const WARNINGS: &[(&str, &[&str])] = &[
         &["large part of all addresses"],
     ),
     (
+        "{ssh: {host: 10.0.0.1, user: dev, knownHosts: x}, networkPolicy: {ingressCidrs: [10.0.0.0/8, 0.0.0.0/0]}}",
+        &["past the ingress controller"],
+    ),
+    (
+        "{ssh: {host: 10.0.0.1, user: dev, knownHosts: x}, networkPolicy: {extraEgress: [{cidr: '::/0', port: 443}]}}",
+        &["needs DNS and SSH only"],
+    ),
+    (
+        "{ssh: {host: 10.0.0.1, user: dev, knownHosts: x}, networkPolicy: {ingressCidrs: [10.0.0.0/8], extraEgress: [{cidr: 10.0.0.0/8}]}}",
+        &[],
+    ),
+    ("{ssh: {host: 10.0.0.1, user: dev, knownHosts: x}, service: {type: NodePort}}", &["lets nobody in from there"]),
+    (
+        "{ssh: {host: 10.0.0.1, user: dev, knownHosts: x}, service: {type: NodePort}, networkPolicy: {ingressCidrs: [10.0.0.0/8]}}",
+        &[],
+    ),
+    (
         "{ssh: {host: vm, user: dev, knownHosts: x}, networkPolicy: {enabled: false}}",
         &["networkPolicy.enabled is false"],
     ),
