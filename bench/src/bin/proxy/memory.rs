@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use catalyst_bench::event::{Counter, LINE};
 use catalyst_bench::table::{Table, Wanted};
+use futures::future::join_all;
 
 use crate::process;
 use crate::socket::Socket;
@@ -30,7 +31,24 @@ pub(crate) async fn measure(stage: &Stage, table: &mut Table, small: bool) -> an
     drop(sockets);
 
     huge_line(stage, table, if small { 5_000_000 } else { 50_000_000 }).await?;
-    not_reading(stage, table, if small { 20_000 } else { 2_000_000 }).await
+    not_reading(stage, table, if small { 20_000 } else { 2_000_000 }).await?;
+    many_sockets(stage, table, if small { 500 } else { 10_000 }).await
+}
+
+/// As many sockets as are held at once; each is asked at the end whether it is there.
+async fn many_sockets(stage: &Stage, table: &mut Table, count: usize) -> anyhow::Result<()> {
+    let before = process::rss(stage.pid())?;
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        // No limit of the process is raised: where one is too low, the figure says so.
+        let Ok(socket) = Socket::open(stage).await else { break };
+        sockets.push(socket);
+    }
+    let answers = join_all(sockets.iter_mut().map(Socket::answers)).await;
+    let held = answers.iter().filter(|answer| answer.is_ok()).count();
+    let remark = format!("{:.0} MiB more", process::rss(stage.pid())? - before);
+    table.add(&format!("{count} WebSockets, held"), held as f64, "", Wanted::AtLeast(count as f64), remark);
+    Ok(())
 }
 
 async fn huge_line(stage: &Stage, table: &mut Table, bytes: u64) -> anyhow::Result<()> {

@@ -76,6 +76,16 @@ impl Socket {
         tokio::time::timeout(PATIENCE, reading).await.map_err(|_| anyhow!("it did not come within {PATIENCE:?}"))?
     }
 
+    /// Whether the other side still answers.
+    pub(crate) async fn answers(&mut self) -> anyhow::Result<()> {
+        self.stream.send(Message::Ping("there?".into())).await?;
+        let reading = async {
+            while !matches!(self.stream.next().await.context("the socket ended")??, Message::Pong(_)) {}
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(PATIENCE, reading).await?
+    }
+
     /// Until the turn is over.
     pub(crate) async fn turn(&mut self) -> anyhow::Result<()> {
         self.until(|told| Ok(told.kind == "claude:result")).await
