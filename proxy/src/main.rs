@@ -21,6 +21,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Where Kubernetes reads a container's last words.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
+/// So many tasks run before it is looked whether anything has arrived: with tokio's 61, a key waits for all that a full
+/// stream gives to do.
+const EVENT_INTERVAL: u32 = 12;
+
 fn main() -> ExitCode {
     if let Some(code) = tools::by_name(std::env::args()) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
@@ -54,7 +58,11 @@ fn exit(fine: bool) -> ExitCode {
 }
 
 fn run<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .event_interval(EVENT_INTERVAL)
+        .build()
+        .context("cannot start threads")?;
     Ok(runtime.block_on(future))
 }
 
