@@ -40,7 +40,7 @@ e2e: images test-tools ## the cluster and browser tests, on a lab of their own t
 	cargo test --locked --workspace --features catalyst-e2e/cluster --test cluster -- --test-threads=1
 
 bench: release ## measure the proxy against OpenSSH (on loopback, with a real sshd); prints a table
-	$(STATIC) cargo build --locked --release --target $(TARGET) -p catalyst-bench
+	$(STATIC) cargo build --locked --release --target $(TARGET) --bin bench-agent --bin bench-operator --bin bench-proxy
 	target/$(TARGET)/release/bench-proxy
 
 lint: style ## rustfmt, clippy (warnings are errors), licences and banned crates, web checks, shell scripts
