@@ -2,6 +2,7 @@
 
 mod assignment;
 pub mod audit;
+mod bridge_filter;
 mod certificates;
 mod cgroup;
 pub mod claude;

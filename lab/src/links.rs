@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use tokio::process::Command;
 
 use crate::assignment::link_exists;
-use crate::command;
 use crate::network::Network;
+use crate::{bridge_filter, command};
 
 /// The node's end of the cable.
 const INNER_LINK: &str = "eth0";
@@ -24,7 +24,7 @@ pub(crate) fn exist(network: &Network) -> bool {
 
 /// Makes what is missing.
 pub(crate) async fn create(network: &Network) -> anyhow::Result<()> {
-    let Network { bridge, host, node, prefix, node_netns: namespace, node_link: link, vm_link, .. } = network;
+    let Network { bridge, host, node, prefix, node_netns: namespace, node_link: link, .. } = network;
     if !link_exists(bridge) {
         ip(["link", "add", bridge, "type", "bridge"]).await?;
     }
@@ -37,14 +37,11 @@ pub(crate) async fn create(network: &Network) -> anyhow::Result<()> {
         ip(["link", "add", link, "type", "veth", "peer", "name", INNER_LINK, "netns", namespace]).await?;
     }
     ip(["link", "set", link, "master", bridge, "up"]).await?;
-    if link_exists(vm_link) {
-        // The dev-VM outlived the bridge that it was plugged into.
-        ip(["link", "set", vm_link, "master", bridge]).await?;
-    }
     ip(["-n", namespace, "addr", "replace", &format!("{node}/{prefix}"), "dev", INNER_LINK]).await?;
     ip(["-n", namespace, "link", "set", INNER_LINK, "up"]).await?;
     ip(["-n", namespace, "link", "set", "lo", "up"]).await?;
     ip(["-n", namespace, "route", "replace", "default", "via", &host.to_string()]).await?;
+    bridge_filter::ensure().await?;
     let enter = format!("--net={}", node_namespace(network).display());
     // The second lets the node's rules see what goes from pod to pod over the node's own bridge: NetworkPolicies hold there too.
     let switches = "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables";

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::process::Command;
 
+use crate::bridge_filter::{self, Filter};
 use crate::folders;
 use crate::parts::{self, Part};
 use crate::progress::Progress;
@@ -64,45 +65,92 @@ pub fn check() -> anyhow::Result<()> {
 /// # Errors
 /// When anything is missing; the error is a list with the remedies.
 pub fn check_also(also: &[(String, String)]) -> anyhow::Result<()> {
-    let mut missing = Vec::new();
-    if !is_root() {
-        missing
-            .push("root: namespaces, mounts and control groups take it; run the same command with sudo -E".to_owned());
-    }
-    let packages = missing_packages(also);
-    if !packages.is_empty() {
-        missing.push(format!(
-            "programs of Debian packages: apt-get install -y --no-install-recommends {}",
-            packages.join(" ")
-        ));
-    }
-    if !is_built()
-        && let Err(problem) = check_go()
-    {
-        missing.push(problem);
-    }
-    if find_program("npm").is_none() {
-        missing.push(
-            "npm, which brings the Claude Code CLI: install Node.js 20 or later from https://nodejs.org/en/download"
-                .to_owned(),
-        );
-    }
-    let cache_bytes = if is_built() { 0 } else { BUILD_BYTES };
-    for (folder, needed, what) in
-        [(folders::cache()?, cache_bytes, "builds"), (folders::state()?, RUN_BYTES, "a running lab")]
-    {
-        if let Some(free) = free_bytes(&folder)
-            && free < needed
-        {
-            let (free, needed) = (free / 1_000_000, needed / 1_000_000);
-            missing
-                .push(format!("disk space for {what}: {needed} MB at {}, where {free} MB are free", folder.display()));
-        }
-    }
+    let missing = Machine::look(also)?.lacks();
     if missing.is_empty() {
         return Ok(());
     }
     bail!("this machine lacks\n  - {}", missing.join("\n  - "))
+}
+
+/// What was found of that which a lab needs.
+struct Machine {
+    root: bool,
+    /// Debian packages that are missing.
+    packages: Vec<String>,
+    filter: Filter,
+    /// What is wrong with Go, where it is needed.
+    go: Option<String>,
+    npm: bool,
+    spaces: [Space; 2],
+}
+
+/// Room on a disk, in bytes.
+struct Space {
+    what: &'static str,
+    folder: PathBuf,
+    needed: u64,
+    /// `None` where it cannot be told.
+    free: Option<u64>,
+}
+
+impl Machine {
+    fn look(also: &[(String, String)]) -> anyhow::Result<Machine> {
+        let built = is_built();
+        let space = |what, folder: PathBuf, needed| Space { what, needed, free: free_bytes(&folder), folder };
+        Ok(Machine {
+            root: is_root(),
+            packages: missing_packages(also),
+            filter: bridge_filter::look(),
+            go: if built { None } else { check_go() },
+            npm: find_program("npm").is_some(),
+            spaces: [
+                space("builds", folders::cache()?, if built { 0 } else { BUILD_BYTES }),
+                space("a running lab", folders::state()?, RUN_BYTES),
+            ],
+        })
+    }
+
+    /// Each thing with the command or the place that brings it.
+    fn lacks(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        if !self.root {
+            missing.push(
+                "root: namespaces, mounts and control groups take it; run the same command with sudo -E".to_owned(),
+            );
+        }
+        if !self.packages.is_empty() {
+            missing.push(format!(
+                "programs of Debian packages: apt-get install -y --no-install-recommends {}",
+                self.packages.join(" ")
+            ));
+        }
+        if self.filter == Filter::LacksModule {
+            missing.push(
+                "the kernel's br_netfilter, by which NetworkPolicies between pods are enforced: the running kernel has it neither built in nor as a module \
+                 here; in a container run `modprobe br_netfilter` on the host, else boot a kernel of Debian's (apt-get install linux-image-amd64)"
+                    .to_owned(),
+            );
+        }
+        missing.extend(self.go.clone());
+        if !self.npm {
+            missing.push(
+                "npm, which brings the Claude Code CLI: install Node.js 22 or later from https://nodejs.org/en/download"
+                    .to_owned(),
+            );
+        }
+        for Space { what, folder, needed, free } in &self.spaces {
+            if let Some(free) = free
+                && free < needed
+            {
+                let (free, needed) = (free / 1_000_000, needed / 1_000_000);
+                missing.push(format!(
+                    "disk space for {what}: {needed} MB at {}, where {free} MB are free",
+                    folder.display()
+                ));
+            }
+        }
+        missing
+    }
 }
 
 /// Installs the Debian packages that are missing, saying which, if this is root on a machine with apt. Else nothing: [`check`] says it.
@@ -191,7 +239,9 @@ impl Drop for NoServices {
 fn missing_packages(also: &[(String, String)]) -> Vec<String> {
     let own = NEEDS.iter().map(|(need, package)| (*need, *package));
     let also = also.iter().map(|(need, package)| (need.as_str(), package.as_str()));
-    let missing = own.chain(also).filter(|(need, _)| !is_there(need)).map(|(_, package)| package.to_owned());
+    let modprobe = (bridge_filter::look() == Filter::LacksModprobe).then_some(("modprobe", "kmod"));
+    let needs = own.chain(modprobe).chain(also);
+    let missing = needs.filter(|(need, _)| !is_there(need)).map(|(_, package)| package.to_owned());
     let mut packages: Vec<String> = missing.collect();
     packages.sort();
     packages.dedup();
@@ -202,7 +252,8 @@ fn is_there(need: &str) -> bool {
     if need.starts_with('/') { Path::new(need).exists() } else { find_program(need).is_some() }
 }
 
-fn find_program(name: &str) -> Option<PathBuf> {
+/// A program by its name, where root would find it.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(PROGRAMS.iter().map(PathBuf::from));
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
@@ -216,15 +267,22 @@ fn is_built() -> bool {
     Part::ALL.iter().all(|part| parts::find(*part).is_ok_and(|built| built.is_some()))
 }
 
-/// An old Go fetches the one that a module asks for, from 1.21 on.
-fn check_go() -> Result<(), String> {
+/// What is wrong with the Go on the PATH.
+fn check_go() -> Option<String> {
+    let said = find_program("go").map(|go| {
+        let output = std::process::Command::new(go).arg("version").stdin(Stdio::null()).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    });
+    go_problem(said.as_deref())
+}
+
+/// What is wrong with a Go that says this of its version. An old one fetches the one that a module asks for, from 1.21 on.
+fn go_problem(said: Option<&str>) -> Option<String> {
     let remedy = "install Go from https://go.dev/dl (Debian 12's own is too old)";
-    let Some(go) = find_program("go") else { return Err(format!("Go, which builds Kubernetes: {remedy}")) };
-    let output = std::process::Command::new(go).arg("version").stdin(Stdio::null()).output();
-    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    match go_version(&said) {
-        Some(version) if version >= OLDEST_GO => Ok(()),
-        _ => Err(format!("Go {}.{} or later, found {:?}: {remedy}", OLDEST_GO.0, OLDEST_GO.1, said.trim())),
+    let Some(said) = said else { return Some(format!("Go, which builds Kubernetes: {remedy}")) };
+    match go_version(said) {
+        Some(version) if version >= OLDEST_GO => None,
+        _ => Some(format!("Go {}.{} or later, found {:?}: {remedy}", OLDEST_GO.0, OLDEST_GO.1, said.trim())),
     }
 }
 
@@ -251,6 +309,59 @@ mod tests {
         let missing = missing_packages(&also);
         assert_eq!(missing.iter().filter(|package| *package == "p").count(), 1);
         assert!(!missing.contains(&"dash".to_owned()));
+    }
+
+    /// A machine that lacks nothing, on which `spoil` takes something away.
+    fn lacks(spoil: impl FnOnce(&mut Machine)) -> Vec<String> {
+        let space = |what, folder| Space { what, folder: PathBuf::from(folder), needed: 8_000_000_000, free: None };
+        let mut machine = Machine {
+            root: true,
+            packages: vec![],
+            filter: Filter::There,
+            go: None,
+            npm: true,
+            spaces: [space("builds", "/cache"), space("a running lab", "/state")],
+        };
+        spoil(&mut machine);
+        machine.lacks()
+    }
+
+    #[test]
+    fn each_thing_that_is_missing_is_named_with_its_remedy() {
+        assert_eq!(lacks(|_| {}), Vec::<String>::new());
+        let cases: [(Vec<String>, &[&str]); 6] = [
+            (lacks(|machine| machine.root = false), &["root", "sudo -E"]),
+            (
+                lacks(|machine| machine.packages = vec!["ipset".to_owned(), "runc".to_owned()]),
+                &["apt-get install", " ipset runc"],
+            ),
+            (lacks(|machine| machine.filter = Filter::LacksModule), &["br_netfilter", "modprobe", "linux-image-amd64"]),
+            (lacks(|machine| machine.go = Some("Go: https://go.dev/dl".to_owned())), &["https://go.dev/dl"]),
+            (lacks(|machine| machine.npm = false), &["npm", "https://nodejs.org"]),
+            (
+                lacks(|machine| machine.spaces[0].free = Some(1_000_000_000)),
+                &["builds", "8000 MB", "/cache", "1000 MB are free"],
+            ),
+        ];
+        for (missing, words) in cases {
+            assert_eq!(missing.len(), 1, "{missing:?}");
+            assert!(words.iter().all(|word| missing[0].contains(word)), "{words:?} in {missing:?}");
+        }
+        let enough = lacks(|machine| machine.spaces[1].free = Some(8_000_000_000));
+        assert_eq!(enough, Vec::<String>::new());
+        let both = lacks(|machine| (machine.root, machine.npm) = (false, false));
+        assert_eq!(both.len(), 2, "all are said at once: {both:?}");
+    }
+
+    #[test]
+    fn a_go_that_is_missing_or_too_old_is_said_with_what_was_found() {
+        assert!(go_problem(None).unwrap().contains("https://go.dev/dl"));
+        let old = go_problem(Some("go version go1.19.8 linux/amd64\n")).unwrap();
+        assert!(
+            old.contains("1.21 or later") && old.contains("go1.19.8") && old.contains("https://go.dev/dl"),
+            "{old}"
+        );
+        assert_eq!(go_problem(Some("go version go1.26.8 linux/amd64")), None);
     }
 
     #[test]
