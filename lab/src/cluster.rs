@@ -127,7 +127,9 @@ impl Cluster {
         let vm = self.node.network.vm.to_string();
         let objects = COREDNS.replace("@IMAGE@", &image_name(Part::CoreDns)).replace("@VM@", &vm);
         self.apply(&programs.kubectl, &objects).await?;
-        until("DNS", &self.node.kubelet(), async || self.dns_answers(client).await).await
+        until("DNS", &self.node.kubelet(), async || self.dns_answers(client).await)
+            .await
+            .with_context(|| format!("CoreDNS is a pod; what it said itself is in {}", self.node.pod_logs().display()))
     }
 
     /// Whether CoreDNS runs.
@@ -139,7 +141,7 @@ impl Cluster {
         self.apply(&programs.kubectl, &ingress::objects()).await?;
         let admission = ingress::start(&self.node, &self.plane, &programs.ingress, client).await?;
         self.apply(&programs.kubectl, &admission).await?;
-        ingress::await_admission(client).await
+        ingress::await_admission(&self.node, client).await
     }
 
     /// The port on the host; `assignment` says which.

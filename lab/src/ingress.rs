@@ -4,7 +4,6 @@
 //! by a stand-in of ours (`ingress/lua`).
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use k8s_openapi::ByteString;
@@ -24,7 +23,6 @@ const ADMISSION: &str = include_str!("../manifests/ingress-nginx-admission.yaml"
 const ADMISSION_NAME: &str = "ingress-nginx-admission";
 const ADMISSION_PORT: u16 = 8443;
 const HEALTH_PORT: u16 = 10254;
-const ADMISSION_DEADLINE: Duration = Duration::from_secs(30);
 
 const ABSENT: &str = include_str!("../ingress/lua/absent.lua");
 /// Lua libraries that Debian does not have, by their path below the controller's `lua` folder.
@@ -107,20 +105,22 @@ pub(crate) async fn forget_admission(client: &Client) -> anyhow::Result<()> {
 }
 
 /// Awaits that the API server asks the controller about an Ingress, and gets an answer.
-pub(crate) async fn await_admission(client: &Client) -> anyhow::Result<()> {
+pub(crate) async fn await_admission(node: &Node, client: &Client) -> anyhow::Result<()> {
     let probe: Ingress = serde_json::from_value(serde_json::json!({
         "metadata": {"name": "lab-probe"},
         "spec": {"ingressClassName": "nginx", "defaultBackend": {"service": {"name": "none", "port": {"number": 80}}}},
     }))?;
     let ingresses: Api<Ingress> = Api::namespaced(client.clone(), "default");
-    let deadline = Instant::now() + ADMISSION_DEADLINE;
-    loop {
-        match ingresses.create(&PostParams { dry_run: true, ..PostParams::default() }, &probe).await {
-            Ok(_) => return Ok(()),
-            Err(error) if Instant::now() > deadline => bail!("an Ingress cannot be written: {error}"),
-            Err(_) => tokio::time::sleep(readiness::INTERVAL).await,
-        }
-    }
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let (controller, mut refusal) = (daemon(node), None);
+    let admitted = until("the ingress controller's webhook", &controller, async || {
+        refusal = ingresses.create(&dry_run, &probe).await.err();
+        refusal.is_none()
+    });
+    admitted.await.with_context(|| match refusal {
+        Some(error) => format!("an Ingress cannot be written: {error}"),
+        None => "an Ingress cannot be written".to_owned(),
+    })
 }
 
 /// Writes nginx's configuration folder: the controller's, made fit for Debian's nginx.

@@ -71,7 +71,6 @@ pub(crate) async fn parts(cluster: &Cluster, vm: &DevVm, forwarded: SocketAddr) 
     };
     let without_process =
         |name: &str, ready, log| PartStatus { name: name.to_owned(), pid: None, resident_bytes: 0, ready, log };
-    let dns_log = node.state.join("node/var-log/pods");
     vec![
         of(node.keeper(), true),
         // It answers the API server alone.
@@ -83,7 +82,7 @@ pub(crate) async fn parts(cluster: &Cluster, vm: &DevVm, forwarded: SocketAddr) 
         of(node.kubelet(), node_ready),
         of(kube_proxy, kube_proxy_answers),
         of(network_policy, policies_hold),
-        without_process("coredns", dns_ready, dns_log),
+        without_process("coredns", dns_ready, node.pod_logs()),
         of(nginx, nginx_answers),
         of(forwarder, forwarder_answers),
         without_process("dev-vm", vm.is_up(), vm.log()),

@@ -17,9 +17,10 @@ use crate::parts::{self, Part};
 use crate::progress::Progress;
 use crate::status::Status;
 use crate::vm::{DevVm, Service, VmNetwork};
-use crate::{folders, inspect, links, preflight, readiness};
+use crate::{command, folders, inspect, links, preflight, readiness};
 
 const NAME_LENGTH: usize = 20;
+const FURTHER_VMS: std::ops::RangeInclusive<u8> = 1..=9;
 
 /// A lab by its name. Cheap to clone; what it stands for lives on when it is dropped, until [`Lab::down`].
 #[derive(Clone)]
@@ -117,6 +118,9 @@ impl Lab {
         folders::make(&self.state())?;
         let _lock = self.lock(&Progress::silent()).await?;
         self.vm().down().await?;
+        for number in FURTHER_VMS.filter(|number| self.further_vm_folder(*number).exists()) {
+            self.further_vm(number).down().await?;
+        }
         self.end_node().await?;
         remove_tree(&self.state())
     }
@@ -215,10 +219,37 @@ impl Lab {
         DevVm::new(self.state().join("vm"), VmNetwork::from(&self.network()), self.service.clone())
     }
 
+    /// A dev-VM beside the lab's own on its network, by its `number` from 1 to 9. Nothing is started; [`Lab::down`] takes it along.
+    #[must_use]
+    pub fn further_vm(&self, number: u8) -> DevVm {
+        let network = VmNetwork::further(&self.network(), number);
+        DevVm::new(self.further_vm_folder(number), network, self.service.clone())
+    }
+
+    fn further_vm_folder(&self, number: u8) -> PathBuf {
+        self.state().join(format!("vm-{number}"))
+    }
+
     /// The folder of the parts' logs.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.state().join("log")
+    }
+
+    /// Copies what all parts, pods and the dev-VM have said into the folder `to`, made if it is missing.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub async fn keep_logs(&self, to: &Path) -> anyhow::Result<()> {
+        for (kind, from) in [("parts", self.logs()), ("pods", self.cluster().node.pod_logs()), ("vm", self.vm().log())]
+        {
+            if from.exists() {
+                let to = to.join(kind);
+                folders::make(&to)?;
+                command::run("cp", ["-RL".as_ref(), from.join(".").as_os_str(), to.as_os_str()]).await?;
+            }
+        }
+        Ok(())
     }
 
     fn state(&self) -> PathBuf {

@@ -1,5 +1,7 @@
 //! The lab's command line.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +33,11 @@ enum Command {
     Down,
     /// Show every part, whether it answers, and its log; fails if one does not.
     Status,
+    /// Copy all logs, those of pods and of the dev-VM among them, to a folder that outlives the lab.
+    Logs {
+        /// The folder, made if it is missing.
+        to: PathBuf,
+    },
     /// Print the path of the kubeconfig.
     Kubeconfig,
     /// Print the URL that leads to the ingress, for the host NAME if given: http://NAME.localhost:PORT.
@@ -130,7 +137,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Up => {
             let lab = lab()?;
             lab.up(&progress).await?;
-            println!("{}", lab.status().await?);
+            print(lab.status().await?)?;
         }
         Command::Down => {
             let lab = lab()?;
@@ -138,16 +145,22 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Status => {
             let status = lab()?.status().await?;
-            println!("{status}");
+            print(&status)?;
             return Ok(if status.is_up() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Command::Kubeconfig => println!("{}", lab()?.kubeconfig().display()),
-        Command::Url { host: None } => println!("http://{}", lab()?.ingress_addr()),
-        Command::Url { host: Some(host) } => println!("http://{host}.localhost:{}", lab()?.ingress_addr().port()),
-        Command::List => Lab::all()?.iter().for_each(|name| println!("{name}")),
+        Command::Logs { to } => {
+            lab()?.keep_logs(&to).await?;
+            print(format_args!("the lab's logs are in {}", to.display()))?;
+        }
+        Command::Kubeconfig => print(lab()?.kubeconfig().display())?,
+        Command::Url { host: None } => print(format_args!("http://{}", lab()?.ingress_addr()))?,
+        Command::Url { host: Some(host) } => {
+            print(format_args!("http://{host}.localhost:{}", lab()?.ingress_addr().port()))?;
+        }
+        Command::List => Lab::all()?.iter().try_for_each(print)?,
         Command::Build => {
             for part in Part::ALL {
-                println!("{}", parts::ensure(part, &progress).await?.program().display());
+                print(parts::ensure(part, &progress).await?.program().display())?;
             }
         }
         Command::LoadImage { archive } => {
@@ -162,7 +175,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::ControlPlane => {
             let plane = ControlPlane::start(ControlPlaneOptions::default()).await?;
-            println!("{}", plane.kubeconfig().display());
+            print(plane.kubeconfig().display())?;
             tokio::select! {
                 ended = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())) => ended?.map(drop)?,
                 interrupted = tokio::signal::ctrl_c() => interrupted?,
@@ -178,11 +191,19 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 preflight::install_also(&also, &progress).await?;
             }
             preflight::check_also(&also)?;
-            println!("nothing is missing");
+            print("nothing is missing")?;
         }
         Command::MessagesApi { listen } => catalyst_lab::messages_api::serve(listen).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a line. A reader that has gone, as `head` does, wants no more, and what was asked is done all the same.
+fn print(line: impl Display) -> anyhow::Result<()> {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("print"),
+    }
 }
 
 fn need(pair: &str) -> anyhow::Result<(String, String)> {

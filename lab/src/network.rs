@@ -32,7 +32,7 @@ impl Network {
     /// The network of the lab `name` with number `number`.
     #[must_use]
     pub fn new(name: &str, number: u8) -> Network {
-        let address = |last| IpAddr::V4(Ipv4Addr::new(198, 18, number, last));
+        let address = |last| address(number, last);
         Network {
             number,
             // Interface names have 15 characters at most, so they carry the number rather than the name.
@@ -53,6 +53,15 @@ impl Network {
     pub fn number(&self) -> u8 {
         self.number
     }
+
+    /// The address of a further VM, from 198.18.N.4 on.
+    pub(crate) fn further_vm(&self, number: u8) -> IpAddr {
+        address(self.number, number.saturating_add(3))
+    }
+}
+
+fn address(number: u8, last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(198, 18, number, last))
 }
 
 #[cfg(test)]
@@ -62,9 +71,10 @@ mod tests {
     #[test]
     fn interface_names_fit_the_kernels_limit_for_every_number() {
         let network = Network::new("a-name-of-twenty-chars", 255);
-        for name in [&network.bridge, &network.node_link, &network.vm_link] {
+        // A further VM's link has a digit more than the lab's own.
+        for name in [&network.bridge, &network.node_link, &format!("{}9", network.vm_link)] {
             assert!(name.len() <= 15, "{name}");
         }
-        assert_eq!(network.vm.to_string(), "198.18.255.3");
+        assert_eq!((network.vm, network.further_vm(1)), ([198, 18, 255, 3].into(), [198, 18, 255, 4].into()));
     }
 }

@@ -56,6 +56,11 @@ impl Node {
         self.own().join("nginx")
     }
 
+    /// What pods say, a folder a pod.
+    pub(crate) fn pod_logs(&self) -> PathBuf {
+        self.own().join("var-log/pods")
+    }
+
     fn own(&self) -> PathBuf {
         self.state.join("node")
     }
@@ -220,6 +225,8 @@ oom_score = 0
   sandbox_image = "{pause}"
   # Lowering a score needs a capability that containers of CI systems lack.
   restrict_oom_score_adj = true
+  # Its profile would be loaded into the host's kernel, and stay there.
+  disable_apparmor = true
 
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = "/usr/lib/cni"
@@ -312,4 +319,29 @@ pub(crate) async fn until(what: &str, daemon: &Daemon, mut ready: impl AsyncFnMu
         tokio::time::sleep(readiness::INTERVAL).await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_daemon_that_ends_is_told_at_once_with_its_log_and_the_end_of_it() {
+        let state = tempfile::tempdir().unwrap();
+        let daemon = Daemon::new(state.path(), "part");
+        std::fs::create_dir(state.path().join("log")).unwrap();
+        std::fs::write(&daemon.log, "first\nout of memory\n").unwrap();
+        let start = Instant::now();
+        let error = until("the part", &daemon, async || false).await.unwrap_err().to_string();
+        assert!(start.elapsed() < READY_DEADLINE / 10, "it was waited for");
+        assert!(error.contains("part ended") && error.contains("out of memory"), "{error}");
+        assert!(error.contains(&daemon.log.display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn containerd_loads_nothing_into_the_hosts_kernel() {
+        let state = PathBuf::from("/labs/x");
+        let node = Node { state, network: Network::new("x", 1), groups: Cgroups::of("x").unwrap() };
+        assert!(node.containerd_config().contains("\n  disable_apparmor = true\n"));
+    }
 }

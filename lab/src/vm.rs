@@ -167,8 +167,8 @@ impl DevVm {
         self.machine.network.exists() && init.is_some_and(|init| machine::sshd(&init).listener.is_some())
     }
 
-    /// Starts the VM, or only what of it does not run; returns when sshd listens. Installs the CLI when it is not cached.
-    /// Home, keys and host key of an earlier start are kept.
+    /// Starts the VM, or only what of it does not run; one that was cut off or frozen is connected and goes on. Returns when sshd
+    /// listens. Installs the CLI when it is not cached. Home, keys and host key of an earlier start are kept.
     ///
     /// # Errors
     /// When the host lacks something (named with its remedy), or a part does not start (with the log to read).
@@ -182,6 +182,8 @@ impl DevVm {
             disk.prepare(network, service)?;
             let wants_real = disk.has_real_service();
             if machine::init(disk).is_some() && network.exists() && was_real == wants_real {
+                network.plug()?;
+                machine::signal_sshd(disk, Signal::SIGCONT)?;
                 return machine::start_services(disk);
             }
             machine::kill(disk)?;
@@ -261,7 +263,7 @@ impl DevVm {
     /// # Errors
     /// When the VM is not up.
     pub async fn freeze(&self) -> anyhow::Result<()> {
-        self.signal_sshd(Signal::SIGSTOP).await.context("freeze sshd")
+        self.blocking(|machine| machine::signal_sshd(&machine.disk, Signal::SIGSTOP)).await.context("freeze sshd")
     }
 
     /// Undoes [`DevVm::freeze`].
@@ -269,16 +271,7 @@ impl DevVm {
     /// # Errors
     /// When the VM is not up.
     pub async fn thaw(&self) -> anyhow::Result<()> {
-        self.signal_sshd(Signal::SIGCONT).await.context("thaw sshd")
-    }
-
-    async fn signal_sshd(&self, signal: Signal) -> anyhow::Result<()> {
-        self.blocking(move |machine| {
-            let init = machine::running(&machine.disk)?;
-            let sshd = machine::sshd(&init);
-            sshd.listener.iter().chain(&sshd.sessions).try_for_each(|process| process.signal(signal))
-        })
-        .await
+        self.blocking(|machine| machine::signal_sshd(&machine.disk, Signal::SIGCONT)).await.context("thaw sshd")
     }
 
     /// Takes the network cable out: nothing arrives, nothing is refused; the VM's processes go on.

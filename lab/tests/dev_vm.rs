@@ -140,6 +140,28 @@ async fn cut_off_it_cannot_be_reached_and_its_processes_go_on() {
     signed.run("kill -0 $(cat pid)").await;
 }
 
+/// Whatever somebody tried on it, the next start is the way back; what runs on it is not disturbed.
+#[tokio::test]
+async fn a_start_mends_a_vm_that_was_cut_off_frozen_or_lost_its_sshd() {
+    let signed = Signed::in_to_a_vm().await;
+    signed.run("nohup sh -c 'sleep 300' >/dev/null 2>&1 & echo $! >pid").await;
+    let vm = &signed.vm;
+    for broken in ["cut", "frozen", "stopped", "all of it"] {
+        if ["stopped", "all of it"].contains(&broken) {
+            vm.stop_sshd().await.unwrap();
+        }
+        if ["frozen", "all of it"].contains(&broken) {
+            vm.freeze().await.unwrap();
+        }
+        if ["cut", "all of it"].contains(&broken) {
+            vm.cut().await.unwrap();
+        }
+        signed.refusal().await;
+        vm.up().await.unwrap();
+        signed.run("kill -0 $(cat pid)").await;
+    }
+}
+
 #[tokio::test]
 async fn killed_sessions_end_at_the_client_and_the_listener_stays() {
     let signed = Signed::in_to_a_vm().await;

@@ -29,7 +29,8 @@ impl Trial {
         let name = self.0.name();
         let network = self.0.network();
         let mut traces = BTreeSet::new();
-        let links = [&network.bridge, &network.node_link, &network.vm_link];
+        let further = format!("{}1", network.vm_link);
+        let links = [&network.bridge, &network.node_link, &network.vm_link, &further];
         for path in std::fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name()) {
             if links.iter().any(|link| path.to_str() == Some(link)) {
                 traces.insert(format!("link {path:?}"));
@@ -41,7 +42,7 @@ impl Trial {
         if state.exists() {
             traces.insert(format!("folder {}", state.display()));
         }
-        for path in [&network.node_netns, &network.vm_netns] {
+        for path in [&network.node_netns, &network.vm_netns, &format!("{}1", network.vm_netns)] {
             if Path::new("/run/netns").join(path).exists() {
                 traces.insert(format!("netns {path}"));
             }
@@ -215,6 +216,17 @@ async fn a_pod_is_reached_through_the_ingress_and_nothing_is_left_after_down() {
 
     let writes = lab.writes().unwrap();
     assert!(writes.iter().any(|write| write.user == "admin" && write.resource == "ingresses" && write.name == "web"));
+
+    // A further VM stands beside the lab's own, and goes with the lab.
+    lab.further_vm(1).up().await.unwrap();
+    answer(lab, "web", &format!("/dial?to={}:22", lab.further_vm(1).address()), "reached").await;
+
+    let kept = tempfile::tempdir().unwrap();
+    lab.keep_logs(kept.path()).await.unwrap();
+    for log in ["parts/kubelet.log", "vm/sshd.log", "pods"] {
+        assert!(kept.path().join(log).exists(), "no {log} was kept");
+    }
+    assert!(std::fs::read_dir(kept.path().join("pods")).unwrap().count() > 0);
 
     let traces = trial.traces();
     for kind in ["link", "netns", "mount", "process", "control group", "folder"] {

@@ -134,6 +134,12 @@ pub(super) fn sshd(init: &Process) -> Sshd {
     Sshd { listener: listeners.into_iter().next(), sessions }
 }
 
+/// Sends a signal to sshd's listener, if it runs, and to all sessions.
+pub(super) fn signal_sshd(disk: &Disk, signal: Signal) -> anyhow::Result<()> {
+    let sshd = sshd(&running(disk)?);
+    sshd.listener.iter().chain(&sshd.sessions).try_for_each(|process| process.signal(signal))
+}
+
 /// Sends a signal that ends, and waits until all are gone.
 pub(super) fn end(processes: &[Process], signal: Signal) -> anyhow::Result<()> {
     for process in processes {

@@ -44,6 +44,18 @@ impl From<&Network> for VmNetwork {
     }
 }
 
+impl VmNetwork {
+    /// For a further VM beside a lab's own, from `number` 1 on.
+    pub(crate) fn further(network: &Network, number: u8) -> VmNetwork {
+        VmNetwork {
+            namespace: format!("{}{number}", network.vm_netns),
+            link: format!("{}{number}", network.vm_link),
+            address: network.further_vm(number),
+            ..VmNetwork::from(network)
+        }
+    }
+}
+
 /// The VM's end of the cable.
 const INNER_LINK: &str = "eth0";
 
@@ -64,15 +76,18 @@ impl VmNetwork {
         ip(&["link", "add", link, "type", "veth", "peer", "name", INNER_LINK, "netns", namespace])?;
         ip(&["-n", namespace, "addr", "add", &format!("{}/24", self.address), "dev", INNER_LINK])?;
         ip(&["-n", namespace, "link", "set", "lo", "up"])?;
-        match &self.uplink {
-            Uplink::Bridge(bridge) => ip(&["link", "set", link, "master", bridge])?,
-            Uplink::Host => ip(&["addr", "add", &format!("{}/24", self.gateway), "dev", link])?,
+        if self.uplink == Uplink::Host {
+            ip(&["addr", "add", &format!("{}/24", self.gateway), "dev", link])?;
         }
-        ip(&["link", "set", link, "up"])?;
         self.plug()
     }
 
+    /// Both ends of the cable; nothing happens if they are in. The VM may have outlived the bridge that it was plugged into.
     pub(super) fn plug(&self) -> anyhow::Result<()> {
+        if let Uplink::Bridge(bridge) = &self.uplink {
+            ip(&["link", "set", &self.link, "master", bridge])?;
+        }
+        ip(&["link", "set", &self.link, "up"])?;
         ip(&["-n", &self.namespace, "link", "set", INNER_LINK, "up"])?;
         // The kernel forgets this route when the link goes down.
         ip(&["-n", &self.namespace, "route", "replace", "default", "via", &self.gateway.to_string()])
