@@ -11,12 +11,14 @@ STATIC  := CARGO_TARGET_$(shell echo $(TARGET) | tr a-z- A-Z_)_RUSTFLAGS="-C tar
 BINS    := catalyst-operator catalyst-proxy catalyst-lab catalyst-demo kubectl-catalyst
 IMAGES  := catalyst-operator catalyst-proxy
 LAB     := target/release/catalyst-lab
+LABS    := $${XDG_STATE_HOME:-$$HOME/.local/state}/catalyst-lab
+E2E_LOGS := target/e2e-logs
 # What the tests need beside what the lab needs: program=Debian package.
 TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=busybox-static ssh=openssh-client shellcheck=shellcheck kill=procps openssl=openssl tmux=tmux screen=screen \
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
 export CATALYST_VERSION := $(VERSION)
 
-.PHONY: help demo demo-down test lint fmt generate images release web setup style lab-tools test-tools unit e2e bench
+.PHONY: help demo demo-down test lint fmt generate images release web setup style-tools lint-tools style lab-tools test-tools unit e2e bench
 
 help: ## this list
 	grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -25,7 +27,11 @@ demo: images ## build everything, start the lab, install the operator, apply an 
 	target/release/catalyst-demo up
 
 demo-down: ## remove everything that `make demo` made on the machine (build caches stay)
-	if [ -x target/release/catalyst-demo ]; then target/release/catalyst-demo down; else echo "nothing to remove: the demo was not built here"; fi
+	if [ -x target/release/catalyst-demo ]; then target/release/catalyst-demo down; exit; fi
+	if [ ! -e "$(LABS)/$${CATALYST_LAB:-demo}" ]; then echo "nothing to remove: there is no demo on this machine"; exit; fi
+	echo "the demo was not built here, or its build is gone: building what takes it down (about 2 min)"
+	cargo build --locked --workspace --bin catalyst-lab
+	target/debug/catalyst-lab down
 
 test: style images unit e2e ## everything: format, web, unit, golden, real API server, real sshd, real CLI, cluster, browser
 
@@ -35,23 +41,24 @@ unit: test-tools ## all but the cluster and browser tests
 	cargo test --locked --workspace
 
 # `--workspace` and a feature rather than `-p`: dependencies keep the features, and so the builds, that the other tests have.
-e2e: images test-tools ## the cluster and browser tests, on a lab of their own that is taken down afterwards
-	trap '$(LAB) down --name e2e 2>/dev/null' EXIT
+e2e: images test-tools ## the cluster and browser tests, on a lab of their own that is taken down afterwards; the logs of a failed run stay in target/e2e-logs
+	rm -rf $(E2E_LOGS)
+	trap '[ $$? = 0 ] || $(LAB) --name e2e logs $(E2E_LOGS) || true; $(LAB) down --name e2e 2>/dev/null' EXIT
+	export CATALYST_LAB_BINARY=$(CURDIR)/$(LAB) # a test of one package builds no program of another
 	cargo test --locked --workspace --features catalyst-e2e/cluster --test cluster -- --test-threads=1
 
 bench: release ## measure the proxy against OpenSSH (on loopback, with a real sshd); prints a table
 	$(STATIC) cargo build --locked --release --target $(TARGET) --bin bench-agent --bin bench-operator --bin bench-proxy
 	target/$(TARGET)/release/bench-proxy
 
-lint: style ## rustfmt, clippy (warnings are errors), licences and banned crates, web checks, shell scripts
+lint: lint-tools style ## rustfmt, clippy (warnings are errors), licences and banned crates, web checks, shell scripts
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	command -v cargo-deny >/dev/null || cargo install --locked --version 0.20.2 cargo-deny
 	cargo deny --offline check licenses bans sources
 
-style: setup web # the part of lint that takes seconds
+style: style-tools web # the part of lint that takes seconds
 	cargo fmt --all --check
 	(cd web && npm run check)
-	command -v shellcheck >/dev/null || apt-get install -y -q --no-install-recommends shellcheck
 	shellcheck .ci/run .ci/setup
 	git ls-files '*.sh' | xargs shellcheck --shell=sh --severity=error # fragments that are put together at run time: each sees names of the others
 
@@ -93,3 +100,9 @@ web/dist/assets: web/package-lock.json web/index.html web/vite.config.ts $(shell
 
 setup: ## check the tools that the build needs (Rust, Go, Node, root, disk), install a C compiler if there is none
 	.ci/setup
+
+style-tools: # and those of style
+	.ci/setup rustfmt shellcheck
+
+lint-tools: # and those of lint
+	.ci/setup rustfmt clippy shellcheck
