@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{
     crd::{CatalystInstanceStatus, HostKeyRecord, RolloutRecord},
-    observed::DeploymentView,
+    observed::{DeploymentView, SshObservation},
     reason::Reason,
     validated::{Finding, KeyState, ValidatedInstance},
 };
@@ -72,6 +72,8 @@ pub struct Facts<'a> {
     pub instance: Option<&'a ValidatedInstance>,
     /// The Deployment's report, if there is one.
     pub deployment: Option<&'a DeploymentView>,
+    /// What the operator saw of the VM, if it has looked.
+    pub vm: Option<&'a SshObservation>,
     /// What is to be said of the parts; of those that are missing nothing new is known.
     pub parts: Vec<PartState>,
     /// The record of host keys.
@@ -94,6 +96,9 @@ pub fn status(
     status.conditions = conditions;
     status.host_keys = std::mem::take(&mut facts.host_keys);
     note(&mut status, facts, now);
+    if !status.conditions.iter().any(|told| told.reason == Reason::HostKeyChanged.as_str()) {
+        status.changed_host_key = None;
+    }
     (status, patience)
 }
 
@@ -125,6 +130,11 @@ fn note(status: &mut CatalystInstanceStatus, facts: Facts<'_>, now: Timestamp) {
             status.ssh_public_key = Some(public_line.clone());
         }
     }
+    if let Some(SshObservation { host_key: Some(shown), outcome: Err(failure), .. }) = facts.vm
+        && failure.reason == catalyst_ssh::Reason::HostKeyChanged
+    {
+        status.changed_host_key = Some(shown.fingerprint.clone());
+    }
     if let Some(deployment) = facts.deployment {
         status.replicas = Some(deployment.replicas);
         status.ready_replicas = Some(deployment.ready);
@@ -138,6 +148,7 @@ fn note(status: &mut CatalystInstanceStatus, facts: Facts<'_>, now: Timestamp) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observed::{ShownHostKey, SshFailure};
 
     #[test]
     fn the_gravest_finding_names_the_reason_and_no_other_is_lost() {
@@ -185,5 +196,28 @@ mod tests {
         assert!(line.starts_with("restrict,pty ssh-ed25519 "), "{line}");
         assert_eq!((after.replicas, after.last_rollout.unwrap().cause.as_str()), (Some(3), "Why."));
         assert_eq!(after.host_keys, before.host_keys);
+    }
+
+    #[test]
+    fn a_changed_host_key_is_told_as_data_for_as_long_as_it_is_the_matter() {
+        let failure = |reason| SshFailure { reason, message: "Words.".to_owned() };
+        let shown = ShownHostKey { key: "ssh-ed25519 AAAA".to_owned(), fingerprint: "SHA256:new".to_owned() };
+        let seen = |reason| SshObservation {
+            confirmed: false,
+            host_key: Some(shown.clone()),
+            outcome: Err(failure(reason)),
+        };
+        let changed = Verdict::new(Reason::HostKeyChanged, "Changed.");
+        let vm = seen(catalyst_ssh::Reason::HostKeyChanged);
+        let facts = Facts { vm: Some(&vm), ..Facts::default() };
+        let (told, _) = status(None, &changed, facts, Timestamp::UNIX_EPOCH);
+        assert_eq!(told.changed_host_key.as_deref(), Some("SHA256:new"));
+        // A pass that has not looked knows nothing else.
+        let (kept, _) = status(Some(&told), &changed, Facts::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(kept.changed_host_key.as_deref(), Some("SHA256:new"));
+        let vm = seen(catalyst_ssh::Reason::AuthRejected);
+        let rejected = Verdict::new(Reason::SSHAuthRejected, "Rejected.");
+        let facts = Facts { vm: Some(&vm), ..Facts::default() };
+        assert_eq!(status(Some(&kept), &rejected, facts, Timestamp::UNIX_EPOCH).0.changed_host_key, None);
     }
 }

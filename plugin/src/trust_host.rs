@@ -24,13 +24,20 @@ pub(crate) async fn run(context: &Context, args: &args::TrustHost) -> anyhow::Re
     for fingerprint in &recorded {
         println!("recorded  {fingerprint}");
     }
-    let Some(seen) = seen(&instance) else {
+    if !changed(&instance) {
         if recorded.is_empty() {
             println!("No host key of {} is recorded yet; the first one that it shows will be.", ssh.host);
         } else {
             println!("{} shows the key that is recorded: nothing is to be decided.", ssh.host);
         }
         return Ok(true);
+    }
+    let Some(seen) = instance.status.as_ref().and_then(|status| status.changed_host_key.clone()) else {
+        bail!(
+            "the pods see another key of {} than the recorded one, but the operator has not seen it itself, so there is nothing to \
+             compare. Set spec.ssh.knownHosts to the line of the right key",
+            ssh.host
+        );
     };
     println!("shown now {seen}");
     if let Some(compared) = args.fingerprint.as_ref().filter(|compared| **compared != seen) {
@@ -54,13 +61,10 @@ fn recorded(instance: &CatalystInstance) -> Vec<String> {
     these.map(|record| record.fingerprint.clone()).collect()
 }
 
-/// The fingerprint that the operator saw in place of the recorded one: its message has the annotation that would trust it.
-fn seen(instance: &CatalystInstance) -> Option<String> {
-    let conditions = instance.status.iter().flat_map(|status| &status.conditions);
-    let changed = conditions.into_iter().find(|condition| condition.reason == Reason::HostKeyChanged.as_str())?;
-    let (_, after) = changed.message.split_once(&format!("{TRUST_HOST_KEY_ANNOTATION}="))?;
-    let fingerprint = after.split_whitespace().next()?;
-    Some(fingerprint.trim_end_matches('.').to_owned())
+/// Whether the VM shows another key than the one on record.
+fn changed(instance: &CatalystInstance) -> bool {
+    let mut conditions = instance.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.reason == Reason::HostKeyChanged.as_str())
 }
 
 fn confirmed(host: &str) -> anyhow::Result<bool> {
@@ -83,18 +87,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_that_is_shown_is_read_from_what_the_operator_says() {
-        let message = format!(
-            "The key changed. If you know why, run: kubectl annotate -n n cati x --overwrite {TRUST_HOST_KEY_ANNOTATION}=SHA256:new"
-        );
-        let instance: CatalystInstance = serde_json::from_value(json!({"metadata": {"name": "x"},
-            "spec": {"ssh": {"host": "h", "user": "u", "port": "2222"}}, "status": {
-                "hostKeys": [{"host": "h", "port": 2222, "key": "k", "fingerprint": "SHA256:old", "recordedAt": "2026-01-01T00:00:00Z"},
-                    {"host": "h", "port": 22, "key": "k", "fingerprint": "SHA256:other", "recordedAt": "2026-01-01T00:00:00Z"}],
-                "conditions": [{"type": "Ready", "status": "False", "reason": "HostKeyChanged", "message": message,
-                    "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}))
-        .unwrap();
-        assert_eq!(seen(&instance).as_deref(), Some("SHA256:new"));
-        assert_eq!(recorded(&instance), ["SHA256:old"]);
+    fn the_records_of_other_ports_are_not_shown_and_a_change_is_known_by_its_reason() {
+        let record = |port: u16, fingerprint: &str| json!({"host": "h", "port": port, "key": "k", "fingerprint": fingerprint, "recordedAt": "2026-01-01T00:00:00Z"});
+        let with = |reason: &str| -> CatalystInstance {
+            let ready = json!({"type": "Ready", "status": "False", "reason": reason, "message": "Words.",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let status =
+                json!({"hostKeys": [record(2222, "SHA256:old"), record(22, "SHA256:other")], "conditions": [ready]});
+            let spec = json!({"ssh": {"host": "h", "user": "u", "port": "2222"}});
+            serde_json::from_value(json!({"metadata": {"name": "x"}, "spec": spec, "status": status})).unwrap()
+        };
+        assert_eq!(recorded(&with("HostKeyChanged")), ["SHA256:old"]);
+        assert!(changed(&with("HostKeyChanged")) && !changed(&with("SSHAuthRejected")));
     }
 }

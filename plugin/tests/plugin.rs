@@ -227,8 +227,11 @@ async fn the_name_may_be_left_out_where_there_is_only_one_and_mistakes_are_told_
 async fn a_changed_host_key_is_trusted_only_by_the_fingerprint_that_was_compared() {
     let world = World::new("trust").await;
     let key = crd::TRUST_HOST_KEY_ANNOTATION;
-    let message = format!("It changed. If you know why, run: kubectl annotate cati x --overwrite {key}=SHA256:new");
-    world.instance("x", spec(), status("False", "HostKeyChanged", &message)).await;
+    world.instance("x", spec(), status("False", "HostKeyChanged", "It changed.")).await;
+    let (code, _, errors) = plugin(&["trust-host", "-n", "trust"]);
+    assert!(code == 2 && errors.contains("the operator has not seen it itself"), "{errors}");
+    let seen = json!({"status": {"changedHostKey": "SHA256:new"}});
+    world.instances().patch_status("x", &PatchParams::default(), &Patch::Merge(seen)).await.unwrap();
     let (code, text, errors) = plugin(&["trust-host", "-n", "trust"]);
     assert!(code == 2 && errors.contains("nobody can be asked here"), "{errors}");
     assert_eq!(text, "recorded  SHA256:old\nshown now SHA256:new\n");

@@ -49,6 +49,12 @@ pub struct CatalystInstanceStatus {
     #[schemars(length(max = 16))]
     pub host_keys: Vec<HostKeyRecord>,
 
+    /// Fingerprint of the key that the VM shows in place of the one that is trusted, when the operator last looked. To trust it where host keys are
+    /// recorded, set the annotation `catalyst.dev/trust-host-key` to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub changed_host_key: Option<String>,
+
     /// Pods that exist, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,

@@ -77,8 +77,8 @@ impl Steps {
         let unchanged = now.applied.changes.is_empty() && same_generation_and_not_ready(instance);
         let deployment = fetched.deployment.as_ref();
         let parts = parts(valid, fetched, &now.applied.refused, &circumstances);
-        let facts =
-            Facts { instance: Some(valid), deployment, parts, rollout: now.rollout.clone(), ..Facts::default() };
+        let (vm, rollout) = (fetched.ssh.as_ref(), now.rollout.clone());
+        let facts = Facts { instance: Some(valid), deployment, vm, parts, rollout, ..Facts::default() };
         Converged { verdict, facts, again, hold: pending && unchanged }
     }
 
