@@ -109,7 +109,7 @@ pub async fn adopt(
         tell("Nothing was changed. Run the same with --yes to carry it out.");
         return Ok(converted);
     }
-    while let Some(step) = adoption.next().await? {
+    while let Some(step) = adoption.next(&mut |waiting| tell(waiting)).await? {
         tell(&format!("done: {step}"));
     }
     tell(&format!("{}/{} is the operator's.", adoption.namespace, adoption.name()));

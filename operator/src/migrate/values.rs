@@ -3,15 +3,16 @@
 //! and what to do. Nothing is dropped in silence but what is unset (null, empty) or always so under the operator.
 
 mod chart;
+mod checked;
 mod convert;
+mod read;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use self::convert::{at, converted, unset, value_kind};
 use crate::{
-    crd::{CatalystInstance, GROUP, KIND, VERSION},
+    crd::CatalystInstance,
     names::InstanceName,
     offline,
 };
@@ -73,15 +74,21 @@ pub enum ValuesError {
         problem: String,
     },
     /// What every instance needs is missing or wrong.
-    #[error(
-        "{file}: {problem}. If the chart's defaults had it, get all values with: helm get values RELEASE -n NAMESPACE --all -o yaml"
-    )]
+    #[error("{file}: {problem} {remedy}{}", also(.notes))]
     Unusable {
         /// The file as it was named.
         file: String,
-        /// Which field, and what is wrong.
+        /// Which fields, and what is wrong with each, in sentences.
         problem: String,
+        /// What to do.
+        remedy: String,
+        /// What could not be taken over besides; the reason may be among it, such as a key that is written wrong.
+        notes: Vec<Note>,
     },
+}
+
+fn also(notes: &[Note]) -> String {
+    notes.iter().map(|note| format!("\n  {note}")).collect()
 }
 
 /// Turns values into an instance; `file` is only for messages.
@@ -89,21 +96,14 @@ pub enum ValuesError {
 /// # Errors
 /// See [`ValuesError`].
 pub fn migrate(text: &str, file: &str, options: &Options) -> Result<Migrated, ValuesError> {
-    let unreadable = |problem: String| ValuesError::Unreadable { file: file.to_owned(), problem };
-    let values = serde_yaml::Deserializer::from_str(text).next().map(serde_yaml::Value::deserialize);
-    let values = values.transpose().map_err(|error| unreadable(error.to_string()))?.unwrap_or_default();
-    let values = match serde_json::to_value(values).map_err(|error| unreadable(error.to_string()))? {
-        Value::Object(values) => values,
-        Value::Null => Map::new(),
-        _ => return Err(unreadable("it is no mapping of keys to values".to_owned())),
-    };
+    let values = read::read(text).map_err(|problem| ValuesError::Unreadable { file: file.to_owned(), problem })?;
     let mut mapping = Mapping { spec: Map::new(), notes: Vec::new(), adopting: options.adopting };
     let chosen = ["fullnameOverride", "nameOverride"].iter().find_map(|key| values.get(*key)?.as_str());
     let name = options.name.as_deref().or(chosen.filter(|name| !name.is_empty())).unwrap_or(DEFAULT_NAME);
     if InstanceName::parse(name).is_none() {
-        let problem =
-            format!("{name:?} is no name for an instance; give one with --name (a-z, 0-9 and '-', at most 52)");
-        return Err(ValuesError::Unusable { file: file.to_owned(), problem });
+        let problem = format!("{name:?} is no name for an instance.");
+        let remedy = "Give one with --name (a-z, 0-9 and '-', at most 52).".to_owned();
+        return Err(ValuesError::Unusable { file: file.to_owned(), problem, remedy, notes: Vec::new() });
     }
     let schema = offline::spec_schema().unwrap_or_default();
     for (key, value) in &values {
@@ -139,7 +139,14 @@ impl Mapping {
             return;
         }
         let Some(field) = schema.properties.as_ref().and_then(|properties| properties.get(key)) else {
-            let remedy = "Look whether the instance has another field for it (kubectl explain cati.spec --recursive).";
+            let names: Vec<_> = schema.properties.iter().flatten().map(|(name, _)| name.as_str()).collect();
+            let remedy = match offline::nearest(key, &names) {
+                Some(name) => {
+                    let right = [at.split_last().map_or(&[][..], |(_, above)| above), &[name]].concat().join(".");
+                    format!("If {right} is meant, the chart did not know it either: correct the key.")
+                }
+                None => format!("If it matters, look for another field: kubectl explain cati.spec{}", below(at)),
+            };
             return self.note(&path, "no field of the instance corresponds to it.", remedy);
         };
         match (value, field.properties.is_some()) {
@@ -227,75 +234,12 @@ impl Mapping {
         }
         place.insert((*last).to_owned(), value);
     }
+}
 
-    /// Takes out again what the rules of the resource refuse, and notes it; what is needed and missing is an error.
-    fn checked(mut self, metadata: Value, file: &str) -> Result<Migrated, ValuesError> {
-        loop {
-            self.redundant_annotations(&metadata);
-            let manifest = json!({"apiVersion": format!("{GROUP}/{VERSION}"), "kind": KIND, "metadata": metadata, "spec": self.spec});
-            let problems = match offline::check(manifest.clone()) {
-                Ok(instance) => match offline::acceptable(&instance) {
-                    Ok(()) => return Ok(Migrated { instance, manifest, notes: self.notes }),
-                    Err(problems) => problems,
-                },
-                Err(problems) => problems,
-            };
-            let before = self.spec.clone();
-            for (field, problem) in &problems {
-                let path = field.as_deref().unwrap_or_default().trim_start_matches("spec.");
-                if self.remove(&path.split(['.', '[']).collect::<Vec<_>>()) {
-                    let reason = format!("{} is refused: {problem}", path);
-                    self.note(path, reason, format!("Set spec.{path} by hand if it is needed."));
-                }
-            }
-            if self.spec == before {
-                let words: Vec<_> = problems
-                    .iter()
-                    .map(|(field, problem)| match field {
-                        Some(field) if !problem.starts_with(field.as_str()) => format!("{field} {problem}"),
-                        _ => problem.clone(),
-                    })
-                    .collect();
-                return Err(ValuesError::Unusable { file: file.to_owned(), problem: words.join("; ") });
-            }
-        }
-    }
-
-    /// Removes a field, unless the instance cannot be without it.
-    fn remove(&mut self, path: &[&str]) -> bool {
-        let Some((last, folders)) = path.split_last() else { return false };
-        if matches!(path, [] | [""] | ["ssh"] | ["ssh", "host"] | ["ssh", "user"]) {
-            return false;
-        }
-        let mut place = &mut self.spec;
-        for folder in folders {
-            if !place.get(*folder).is_some_and(Value::is_object) {
-                // Below a list: the whole of it is what cannot be taken.
-                return place.remove(*folder).is_some();
-            }
-            let Some(Value::Object(below)) = place.get_mut(*folder) else { return false };
-            place = below;
-        }
-        place.remove(*last).is_some()
-    }
-
-    fn redundant_annotations(&mut self, metadata: &Value) {
-        let mut bare = self.spec.clone();
-        let Some(Value::Object(ingress)) = bare.get_mut("ingress") else { return };
-        let Some(Value::Object(own)) = ingress.remove("annotations") else { return };
-        let manifest =
-            json!({"apiVersion": format!("{GROUP}/{VERSION}"), "kind": KIND, "metadata": metadata, "spec": bare});
-        let Ok(instance) = offline::check(manifest) else { return };
-        let set = offline::ingress_annotations(&instance);
-        let kept: Map<String, Value> =
-            own.into_iter().filter(|(key, value)| set.get(key).map(String::as_str) != value.as_str()).collect();
-        if let Some(Value::Object(ingress)) = self.spec.get_mut("ingress") {
-            ingress.remove("annotations");
-            if !kept.is_empty() {
-                ingress.insert("annotations".to_owned(), Value::Object(kept));
-            }
-        }
-    }
+/// The path of the mapping that a value is in, as `kubectl explain` takes it after `spec`.
+fn below(at: &[&str]) -> String {
+    let above = at.split_last().map_or(&[][..], |(_, above)| above);
+    above.iter().map(|key| format!(".{key}")).collect()
 }
 
 #[cfg(test)]

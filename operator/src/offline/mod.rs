@@ -18,5 +18,6 @@ pub mod upgrade;
 pub use input::{BadInput, Problem, Source, check, read};
 pub use manifests::{Manifest, Wanted, wanted};
 pub use render::render;
+pub(crate) use schema::nearest;
 pub use schema::{Fault, faults, spec_schema};
 pub use stand_in::{acceptable, ingress_annotations, names_of};

@@ -115,7 +115,7 @@ pub(super) fn unknown(key: &str, path: &str, names: &[&str]) -> String {
 }
 
 /// The one name that is written almost like `key`, if there is one.
-fn nearest<'a>(key: &str, names: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(key: &str, names: &[&'a str]) -> Option<&'a str> {
     let distance = |name: &str| edits(&key.to_lowercase(), &name.to_lowercase());
     let best = names.iter().min_by_key(|name| distance(name))?;
     (distance(best) <= (1 + key.len() / 5).max(2) && distance(best) < key.len()).then_some(*best)

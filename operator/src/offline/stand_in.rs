@@ -66,15 +66,19 @@ fn any_image() -> Defaults {
     Defaults { proxy_image: "catalyst-proxy".to_owned() }
 }
 
+/// Field under `spec` (if one is to blame) and sentence of each thing that keeps an instance from being built.
+type Problems = Vec<(Option<String>, String)>;
+
 /// Whether an instance could be built, as far as that can be told without a cluster.
 ///
 /// # Errors
 /// Field under `spec` (if one is to blame) and sentence of each finding.
-pub fn acceptable(instance: &CatalystInstance) -> Result<(), Vec<(Option<String>, String)>> {
-    match validated(instance, "default", &any_image()) {
-        Ok(_) => Ok(()),
-        Err(findings) => Err(findings.into_iter().map(|found| (found.field, found.message)).collect()),
-    }
+pub fn acceptable(instance: &CatalystInstance) -> Result<(), Problems> {
+    validated(instance, "default", &any_image()).map(|_| ()).map_err(problems)
+}
+
+fn problems(findings: Vec<Finding>) -> Problems {
+    findings.into_iter().map(|found| (found.field, found.message)).collect()
 }
 
 /// The annotations that the operator itself sets on the Ingress of an instance.
@@ -84,15 +88,17 @@ pub fn ingress_annotations(instance: &CatalystInstance) -> std::collections::BTr
     build(&valid).ingress.and_then(|ingress| ingress.metadata.annotations).unwrap_or_default()
 }
 
-/// Kind and name of every object that the operator makes of an instance, generated Secrets among them; none if it is not valid.
-#[must_use]
-pub fn names_of(instance: &CatalystInstance, namespace: &str) -> Vec<(String, String)> {
-    let Ok(valid) = validated(instance, namespace, &any_image()) else { return Vec::new() };
-    let objects =
-        wanted(&valid.name, &build(&valid)).unwrap_or_default().into_iter().filter_map(|wanted| match wanted {
-            Wanted::Object(manifest) => Some((manifest.resource.kind, manifest.name)),
-            Wanted::Absent { .. } => None,
-        });
+/// Kind and name of every object that the operator makes of an instance, generated Secrets among them.
+///
+/// # Errors
+/// The instance could not be built; as of [`acceptable`].
+pub fn names_of(instance: &CatalystInstance, namespace: &str) -> Result<Vec<(String, String)>, Problems> {
+    let valid = validated(instance, namespace, &any_image()).map_err(problems)?;
+    let objects = wanted(&valid.name, &build(&valid)).map_err(|error| vec![(None, error.to_string())])?;
+    let objects = objects.into_iter().filter_map(|wanted| match wanted {
+        Wanted::Object(manifest) => Some((manifest.resource.kind, manifest.name)),
+        Wanted::Absent { .. } => None,
+    });
     let secrets = valid.missing_secrets().into_iter().map(|which| {
         let name = match which {
             MissingSecret::App => valid.app_secret.secret.clone(),
@@ -100,5 +106,5 @@ pub fn names_of(instance: &CatalystInstance, namespace: &str) -> Vec<(String, St
         };
         ("Secret".to_owned(), name)
     });
-    objects.chain(secrets).collect()
+    Ok(objects.chain(secrets).collect())
 }

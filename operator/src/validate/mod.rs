@@ -28,6 +28,7 @@ use crate::reason::Reason;
 pub use crate::validated::{Defaults, Finding, ValidatedInstance};
 pub use exposure::ingress_class;
 use findings::Findings;
+pub(crate) use secrets::problem as secret_problem;
 
 /// Validates one instance. `Err` holds at least one finding, the order that of the spec; nothing may be changed in the
 /// cluster then.

@@ -100,7 +100,7 @@ fn entry<'a>(
 }
 
 /// The server's own rule for a secret: what passes here, it starts with.
-fn problem(value: &[u8]) -> Option<&'static str> {
+pub(crate) fn problem(value: &[u8]) -> Option<&'static str> {
     let Ok(text) = std::str::from_utf8(value) else { return Some("is no UTF-8 text") };
     let text = text.trim();
     if text.is_empty() {

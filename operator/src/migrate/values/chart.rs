@@ -6,7 +6,7 @@ use super::{
     DEFAULT_NAME, Mapping,
     convert::{at, text, unset},
 };
-use crate::offline;
+use crate::{container::is_managed_variable, offline, validate::secret_problem};
 
 /// The Secret that the chart reads or makes, whatever the release is called.
 const CHART_SECRET: &str = "catalyst-secrets";
@@ -28,6 +28,11 @@ impl Mapping {
         let mut kept = self.spec.get("extraEnv").and_then(Value::as_array).cloned().unwrap_or_default();
         for entry in entries {
             let name = entry.get("name").and_then(Value::as_str).unwrap_or("?").to_owned();
+            if is_managed_variable(&name) {
+                let remedy = "Set the field that it comes from, if it is not the same: kubectl explain cati.spec";
+                self.note(&format!("{path}.{name}"), "the operator sets this variable from other fields.", remedy);
+                continue;
+            }
             match entry.get("value").and_then(text) {
                 Some(value) => kept.push(json!({"name": name, "value": value})),
                 None => self.note(
@@ -162,10 +167,12 @@ impl Mapping {
             Some(false) if self.adopting => {
                 let reason = "the Secret that the chart made is kept and used, so everybody signs in as before.";
                 self.note("secrets.useExisting", reason, "Nothing is to be done.");
+                self.refused_secrets(values);
                 true
             }
             Some(false) => {
-                let remedy = "To keep the present one, leave the chart's Secret in place and set spec.secrets.useExisting: true.";
+                let remedy =
+                    "To keep the present one, take the release over with --adopt, which sets spec.secrets.useExisting.";
                 self.note("secrets.useExisting", "the operator generates a new secret to sign in with.", remedy);
                 false
             }
@@ -192,6 +199,22 @@ impl Mapping {
                 && self.spec.get("secrets").is_none_or(|secrets| secrets.get("existingSecret").is_none())
             {
                 self.set(&["secrets", "existingSecret"], json!(CHART_SECRET));
+            }
+        }
+    }
+
+    /// The chart made its Secret of these; the operator's pods would wait for better ones.
+    fn refused_secrets(&mut self, values: &Map<String, Value>) {
+        for (key, entry) in [("catalystSecret", "CATALYST_SECRET"), ("cookieSecret", "COOKIE_SECRET")] {
+            let value = values.get(key).or_else(|| values.get("secrets")?.get(key)).filter(|value| !unset(value));
+            let problem = value.and_then(text).and_then(|value| secret_problem(value.as_bytes()));
+            if let Some(problem) = problem {
+                let remedy = format!(
+                    "Set it before you take the release over: kubectl patch secret {CHART_SECRET} -p \
+                     '{{\"stringData\":{{\"{entry}\":\"'$(openssl rand -hex 32)'\"}}}}'"
+                );
+                let reason = format!("the value {problem}, and the new pods do not start with such a one.");
+                self.note(&format!("secrets.{key}"), reason, remedy);
             }
         }
     }

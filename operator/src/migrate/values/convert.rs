@@ -68,6 +68,16 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
+/// What is wrong with a field, without its name and as a sentence: messages begin with the name.
+pub(super) fn sentence(field: &str, problem: &str) -> String {
+    let rest = problem.strip_prefix("spec.").unwrap_or(problem);
+    let rest = rest.strip_prefix(field).map(str::trim_start).filter(|_| !field.is_empty());
+    let text = rest.map_or_else(|| problem.to_owned(), |rest| format!("it {rest}"));
+    let verb = ["is ", "has ", "must "].iter().any(|verb| text.starts_with(verb));
+    let text = if verb { format!("it {text}") } else { text };
+    if text.ends_with(['.', '!', '?']) { text } else { format!("{text}.") }
+}
+
 pub(super) fn value_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",

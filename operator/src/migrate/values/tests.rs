@@ -1,6 +1,6 @@
 use super::*;
 
-/// The values file of the chart's own documentation.
+/// `values-prod.yaml` of the chart's own documentation.
 const SEED: &str = r#"
 image:
   repository: ghcr.io/your-org/catalyst
@@ -36,7 +36,7 @@ fn spec(migrated: &Migrated) -> &Value {
 }
 
 #[test]
-fn the_documented_values_are_taken_over_whole() {
+fn the_charts_own_values_prod_yaml_is_taken_over_whole_and_nothing_is_left_to_say() {
     let migrated = migrated(SEED);
     assert_eq!(notes(&migrated), Vec::<&str>::new());
     let values: Value = serde_yaml::from_str(SEED).unwrap();
@@ -83,11 +83,9 @@ fn unknown_keys_and_wrong_values_are_listed_and_the_rest_still_stands() {
     for key in ["persistence", "autoscaling", "replicaCount", "affinityy", "extraEnv.T"] {
         assert!(notes.contains(&key), "{key}: {notes:?}");
     }
-    // The variable that the operator sets itself takes its list with it, and is named.
-    assert!(
-        migrated.notes.iter().any(|note| note.key.starts_with("extraEnv") && note.reason.contains("SSH_HOST")),
-        "{notes:?}"
-    );
+    // The variable that the operator sets itself is named, and the others stay.
+    assert!(notes.contains(&"extraEnv.SSH_HOST"), "{notes:?}");
+    assert_eq!(spec(&migrated)["extraEnv"], json!([{"name": "CLAUDE_TIMEOUT_MS", "value": "5"}]));
     assert_eq!(spec(&migrated)["nodeSelector"], json!({"disk": "ssd"}));
     assert!(migrated.notes.iter().all(|note| !note.reason.is_empty() && !note.remedy.is_empty()), "{notes:?}");
 }
@@ -141,13 +139,84 @@ fn other_charts_ways_of_writing_are_understood() {
     assert_eq!(notes(&migrated), ["ingress.hosts"], "{:?}", migrated.notes);
 }
 
+fn refused(text: &str) -> String {
+    migrate(text, "values.yaml", &Options::default()).unwrap_err().to_string()
+}
+
 #[test]
 fn without_the_vm_there_is_no_instance_and_the_way_to_all_values_is_named() {
-    let error = migrate("image: {tag: x}", "values.yaml", &Options::default()).unwrap_err().to_string();
-    assert!(error.contains("spec.ssh") && error.contains("helm get values"), "{error}");
-    let error = migrate("- a\n", "values.yaml", &Options::default()).unwrap_err().to_string();
-    assert!(error.contains("no mapping"), "{error}");
+    let told = refused("image: {tag: x}");
+    assert!(told.starts_with("values.yaml: ssh.host: it is required and is not there. ssh.user: it is"), "{told}");
+    assert!(told.contains("helm get values RELEASE -n NAMESPACE --all"), "{told}");
     let error =
         migrate(SEED, "v", &Options { name: Some("A_b".into()), ..Options::default() }).unwrap_err().to_string();
     assert!(error.contains("--name"), "{error}");
+}
+
+#[test]
+fn a_key_that_is_written_wrong_is_told_where_the_value_is_missed() {
+    let told = refused(&SEED.replace("  host: \"192.168.1.100\"", "  hots: \"192.168.1.100\""));
+    assert!(told.contains("ssh.host: it is required"), "{told}");
+    assert!(told.contains("\n  ssh.hots: no field of the instance corresponds to it. If ssh.host is meant"), "{told}");
+}
+
+#[test]
+fn a_value_that_cannot_be_left_out_and_is_wrong_is_to_be_corrected_there() {
+    for port in ["ssh", "99999"] {
+        let told = refused(&SEED.replace("\"22\"", port));
+        assert!(told.contains("ssh.port must be a port from 1 to 65535. Correct it there."), "{told}");
+    }
+    for port in ["2222", "\"2222\""] {
+        assert_eq!(
+            spec(&migrated(&SEED.replace("\"22\"", port)))["ssh"]["port"],
+            serde_yaml::from_str::<Value>(port).unwrap()
+        );
+    }
+}
+
+#[test]
+fn what_is_no_values_file_is_told_for_what_it_is() {
+    for (text, expected) in [
+        ("", "it is empty"),
+        ("# nothing\n---\n", "it is empty"),
+        ("- a\n", "it is no mapping"),
+        ("a: [b\nc: 1", "it is not YAML (did not find"),
+        ("image: {tag: a}\nimage: {tag: b}", "duplicate entry with key \"image\""),
+        ("ssh: {host: h, user: u}\n---\nimage: {tag: x}\n", "it holds 2 YAML documents"),
+        ("apiVersion: catalyst.dev/v1alpha1\nkind: CatalystInstance\nspec: {}", "it is a manifest (CatalystInstance)"),
+    ] {
+        let told = refused(text);
+        assert!(told.starts_with("values.yaml cannot be read as Helm values: "), "{told}");
+        assert!(told.contains(expected) && told.contains("helm get values"), "{expected}: {told}");
+    }
+    // What Helm prints before the values is no value.
+    let printed = migrated(&format!("USER-SUPPLIED VALUES:\n{SEED}"));
+    assert_eq!((notes(&printed), spec(&printed)), (vec![], spec(&migrated(SEED))));
+}
+
+#[test]
+fn a_placeholder_that_the_chart_made_its_secret_of_is_told_before_the_release_is_taken_over() {
+    let text =
+        SEED.replace("useExisting: true", "useExisting: false\n  catalystSecret: CHANGE_ME\n  cookieSecret: short");
+    let adopted = migrate(&text, "v", &Options { adopting: true, ..Options::default() }).unwrap();
+    assert_eq!(notes(&adopted), ["secrets.useExisting", "secrets.catalystSecret", "secrets.cookieSecret"]);
+    let told = adopted.notes[1].to_string();
+    assert!(told.contains("placeholder CHANGE_ME") && told.contains("kubectl patch secret catalyst-secrets"), "{told}");
+    // Without the release a new one is generated.
+    assert_eq!(notes(&migrated(&text)), ["secrets.useExisting"]);
+}
+
+#[test]
+fn the_charts_defaults_with_a_vm_are_taken_over_but_for_what_the_instance_refuses() {
+    let text = format!(
+        "{SEED}replicaCount: 1\nnameOverride: \"\"\nimagePullSecrets: []\nservice: {{type: ClusterIP, port: 80}}\nnodeSelector: {{}}\n\
+         networkPolicy: {{enabled: true, ingressNamespace: ingress-nginx, sshEgressCidr: 0.0.0.0/0}}\n"
+    )
+    .replace("  user: \"vagrant\"", "  user: \"vagrant\"\n  keyPath: /etc/catalyst/ssh/id_ed25519");
+    let migrated = migrated(&text);
+    assert_eq!(notes(&migrated), ["ssh.keyPath"]);
+    let told = migrated.notes[0].to_string();
+    let expected = "ssh.keyPath: it must be an absolute path of a file in a folder of its own, such as /secrets/ssh/id_ed25519. It is left \
+                    out; set spec.ssh.keyPath by hand if it is needed.";
+    assert_eq!(told, expected);
 }
