@@ -9,7 +9,7 @@ mod overwrite;
 mod refusal;
 mod scaling;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use k8s_openapi::api::{
@@ -44,6 +44,9 @@ pub const APPLIED_TEMPLATE_ANNOTATION: &str = "catalyst.dev/applied-template";
 
 /// Annotation on pods: the hash of the host keys that were last made known to them.
 pub const HOST_KEYS_ANNOTATION: &str = "catalyst.dev/known-hosts";
+
+/// Annotation on pods: the hash of the public half of the SSH key that was last made known to them.
+pub const SSH_KEY_ANNOTATION: &str = "catalyst.dev/ssh-key";
 
 /// No single write takes longer.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
@@ -198,18 +201,30 @@ impl Applier {
     /// Touches the pods, so that their nodes mount the host keys anew at once and not within a minute or so: an annotation of
     /// ours on each pod, not on their template. What is refused or fails only leaves them to that minute.
     pub async fn hasten_host_keys(&self, name: &InstanceName, namespace: &str, known_hosts: &ConfigMap) {
+        if let Ok(mark) = hash(&known_hosts.data) {
+            self.touch_pods(name, namespace, HOST_KEYS_ANNOTATION, &mark).await;
+        }
+    }
+
+    /// The same for another SSH key, of which this is the public half.
+    pub async fn hasten_ssh_key(&self, name: &InstanceName, namespace: &str, public_line: &str) {
+        if let Ok(mark) = hash(&public_line) {
+            self.touch_pods(name, namespace, SSH_KEY_ANNOTATION, &mark).await;
+        }
+    }
+
+    async fn touch_pods(&self, name: &InstanceName, namespace: &str, annotation: &str, mark: &str) {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let Ok(mark) = hash(&known_hosts.data) else { return };
-        let patch = serde_json::json!({"metadata": {"annotations": {HOST_KEYS_ANNOTATION: mark}}});
+        let patch = serde_json::json!({"metadata": {"annotations": {annotation: mark}}});
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let pods = match bounded(api.list_metadata(&ListParams::default().labels(&name.selector()))).await {
             Ok(pods) => pods.items,
-            Err(error) => return tracing::info!(error = words(&error), "the pods see the host keys within a minute"),
+            Err(error) => return tracing::info!(error = words(&error), "the pods see what they mount within a minute"),
         };
         for pod in pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
             self.metrics.wrote("Pod", "touch");
             if let Err(error) = bounded(api.patch_metadata(&pod.name_any(), &params, &Patch::Merge(&patch))).await {
-                tracing::info!(error = words(&error), "a pod sees the host keys within a minute");
+                tracing::info!(error = words(&error), "a pod sees what it mounts within a minute");
             }
         }
     }
@@ -290,7 +305,7 @@ impl Applier {
                 applied.changes.push(Change { act, kind: K::KIND, name, spec_changed, rollout });
                 Ok(())
             }
-            Err(error) => keep_refusal(K::KIND, &name, error, applied),
+            Err(error) => keep_refusal(K::KIND, &name, desired.annotations(), error, applied),
         }
     }
 
@@ -326,7 +341,7 @@ impl Applier {
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => keep_refusal(K::KIND, name, error, applied),
+            Err(error) => keep_refusal(K::KIND, name, &BTreeMap::new(), error, applied),
         }
     }
 }
@@ -342,8 +357,14 @@ async fn bounded<T>(write: impl Future<Output = Result<T, kube::Error>>) -> Resu
     }
 }
 
-fn keep_refusal(kind: &'static str, name: &str, error: kube::Error, applied: &mut Applied) -> Result<(), ApplyError> {
-    match refusal(kind, name, &error) {
+fn keep_refusal(
+    kind: &'static str,
+    name: &str,
+    annotations: &BTreeMap<String, String>,
+    error: kube::Error,
+    applied: &mut Applied,
+) -> Result<(), ApplyError> {
+    match refusal(kind, name, annotations, &error) {
         Some(finding) => {
             applied.refused.push(finding);
             Ok(())

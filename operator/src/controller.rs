@@ -92,7 +92,7 @@ pub async fn run(
 ) {
     let (ended, looks) = mpsc::channel(LOOKS_WAITING);
     let uses = SecretUses::default();
-    let claims = HostClaims::default();
+    let claims = HostClaims::of(&settings.namespaces);
     let shared = Arc::new(Shared {
         steps: Steps {
             fetcher: Fetcher::new(client.clone()),

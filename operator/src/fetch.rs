@@ -1,6 +1,6 @@
 //! Reads what an instance refers to and what is observed of it. Writes nothing.
 //!
-//! Children are read as metadata only (but what tells why pods are replaced), Secrets by name and only those that the instance uses, pods only while they are not
+//! Children are read as metadata only (but what tells why pods are replaced, and what Gateways say of a route), Secrets by name and only those that the instance uses, pods only while they are not
 //! ready. Every read is bounded by [`READ_DEADLINE`].
 
 mod view;
@@ -140,7 +140,14 @@ impl Fetcher {
         )?;
         fetched.app_secret = app_secret;
         fetched.ssh_key = ssh_key;
-        fetched.ingress_classes = classes;
+        match classes {
+            Some(Ok(classes)) => fetched.ingress_classes = Some(classes),
+            Some(Err(words)) => fetched.unseen.push(format!(
+                "Whether the IngressClass exists is not known, because the operator may not look: {words}. It works without; to have \
+                 it told, give the operator's account the verb list for ingressclasses in a ClusterRole."
+            )),
+            None => {}
+        }
         fetched.tls_secret = tls_secret;
         fetched.settings = config.as_ref().and_then(|config| config.data.clone());
         if let Some(deployment) = deployment {
@@ -149,13 +156,18 @@ impl Fetcher {
             live.insert::<Deployment>(deployment.metadata);
         }
         let (route, budget, gateway_api) = futures::try_join!(
-            self.metadata::<HTTPRoute>(namespace, name.as_str()),
+            self.route(namespace, name.as_str()),
             self.metadata::<PodDisruptionBudget>(namespace, name.as_str()),
             self.gateway_api(instance.spec.gateway.is_some()),
         )?;
         fetched.gateway_api = gateway_api;
         // Where the cluster knows no routes there is none.
-        route.into_iter().for_each(|meta| live.insert::<HTTPRoute>(meta));
+        if let Some(route) = route {
+            let mine = view::owner(&route.metadata, owner) == Ownership::Ours;
+            let status = route.data.get("status");
+            fetched.route = mine.then(|| view::route(route.metadata.generation, status));
+            live.insert::<HTTPRoute>(route.metadata);
+        }
         budget.into_iter().for_each(|meta| live.insert::<PodDisruptionBudget>(meta));
         service.into_iter().for_each(|meta| live.insert::<Service>(meta));
         ingress.into_iter().for_each(|meta| live.insert::<Ingress>(meta));
@@ -174,6 +186,9 @@ impl Fetcher {
         if let Some(deployment) = &fetched.deployment {
             if !view::settled(deployment) {
                 fetched.pods = self.pods(namespace, &name).await?;
+                if fetched.pods.iter().any(view::cannot_pull) {
+                    fetched.missing_pull_secrets = self.missing_pull_secrets(namespace, instance).await?;
+                }
             } else if deployment.available > 0 && listen {
                 fetched.ideas_path = self.word_on_ideas_path(namespace, &name).await?;
             }
@@ -230,6 +245,29 @@ impl Fetcher {
         Ok(Some(self.metadata::<Secret>(namespace, name).await?.is_some()))
     }
 
+    /// Of the Secrets with which the image is pulled those that do not exist.
+    async fn missing_pull_secrets(
+        &self,
+        namespace: &str,
+        instance: &CatalystInstance,
+    ) -> Result<Vec<String>, FetchError> {
+        let named = instance.spec.image.iter().flat_map(|image| image.pull_secrets.iter().flatten());
+        let mut missing = Vec::new();
+        for secret in named {
+            if self.metadata::<Secret>(namespace, &secret.name).await?.is_none() {
+                missing.push(secret.name.clone());
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The route, whatever somebody else made of it: what we set is read by nobody.
+    async fn route(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>, FetchError> {
+        let resource = ApiResource::erase::<HTTPRoute>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        bounded(&format!("{} {name}", HTTPRoute::KIND), api.get_opt(name)).await
+    }
+
     /// Whether the cluster knows HTTPRoutes.
     async fn gateway_api(&self, wanted: bool) -> Result<Option<bool>, FetchError> {
         if !wanted {
@@ -238,15 +276,15 @@ impl Fetcher {
         Ok(Some(bounded("the Gateway API", served::<HTTPRoute>(&self.client)).await?))
     }
 
-    async fn ingress_classes(&self, wanted: bool) -> Result<Option<Vec<IngressClass>>, FetchError> {
+    /// `None`: not wanted. `Err`: the API server's words, where RBAC is narrowed to namespaces; that keeps nothing from working.
+    async fn ingress_classes(&self, wanted: bool) -> Result<Option<Result<Vec<IngressClass>, String>>, FetchError> {
         if !wanted {
             return Ok(None);
         }
         let api: Api<ApiIngressClass> = Api::all(self.client.clone());
         match bounded("the IngressClasses", api.list(&ListParams::default())).await {
-            Ok(classes) => Ok(Some(classes.items.into_iter().map(view::ingress_class).collect())),
-            // Where RBAC is narrowed to namespaces, classes cannot be looked at; that keeps nothing from working.
-            Err(FetchError::Api { source, .. }) if is_forbidden(&source) => Ok(None),
+            Ok(classes) => Ok(Some(Ok(classes.items.into_iter().map(view::ingress_class).collect()))),
+            Err(FetchError::Api { source, .. }) if is_forbidden(&source) => Ok(Some(Err(words(&source)))),
             Err(error) => Err(error),
         }
     }

@@ -31,6 +31,8 @@ pub struct HostClaims(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
+    /// Whether only Ingresses of some namespaces are seen.
+    partial: bool,
     /// Host → claims.
     claims: HashMap<String, Vec<Claim>>,
     /// (namespace, Ingress) → the hosts that it claims.
@@ -42,6 +44,18 @@ struct Known {
 }
 
 impl HostClaims {
+    /// For an operator that watches these namespaces; none: all.
+    #[must_use]
+    pub fn of(namespaces: &[String]) -> Self {
+        Self(Arc::new(Mutex::new(Known { partial: !namespaces.is_empty(), ..Known::default() })))
+    }
+
+    /// Whether an Ingress that is not seen may have a host.
+    #[must_use]
+    pub fn are_partial(&self) -> bool {
+        self.known().partial
+    }
+
     /// Notes an Ingress as it is; the instances that it may matter to.
     pub fn note(&self, ingress: &Ingress) -> Vec<Target> {
         let claim = Claim {

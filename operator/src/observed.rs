@@ -20,6 +20,8 @@ pub struct Fetched {
     pub children: Vec<Child>,
     /// IngressClasses of the cluster; `None`: not looked at (no Ingress is wanted, or RBAC does not allow it).
     pub ingress_classes: Option<Vec<IngressClass>>,
+    /// What could not be looked at, as sentences that name the right or the setting; each leaves something about the way in unknown.
+    pub unseen: Vec<String>,
     /// The entries of `NAME-config` as they are; `None`: there is none.
     pub settings: Option<BTreeMap<String, String>>,
     /// Whether the Secret that `ingress.tls` names exists; `None`: none is named.
@@ -28,6 +30,10 @@ pub struct Fetched {
     pub host_taken_by: Option<String>,
     /// Whether the cluster knows HTTPRoutes; `None`: none is wanted.
     pub gateway_api: Option<bool>,
+    /// What the Gateways say of the HTTPRoute, if it is ours and exists.
+    pub route: Option<RouteView>,
+    /// Of the Secrets in `image.pullSecrets` those that do not exist; looked at only while an image cannot be pulled.
+    pub missing_pull_secrets: Vec<String>,
     /// What the server last logged against the ideas folder on the VM; looked for only where it may be new.
     pub ideas_path: Option<String>,
     /// The Deployment's own report, if it exists.
@@ -128,6 +134,17 @@ pub struct IngressClass {
     pub name: String,
 }
 
+/// What Gateways say of an HTTPRoute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteView {
+    /// None has said anything of it as it is now.
+    Unheard,
+    /// At least one leads it to the app.
+    Accepted,
+    /// Those that have spoken do not; why, in their words.
+    Refused(String),
+}
+
 /// What the Deployment says of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeploymentView {
@@ -147,6 +164,8 @@ pub struct DeploymentView {
     pub available: i32,
     /// Message of condition `ReplicaFailure` if True: quota, admission, service account.
     pub replica_failure: Option<String>,
+    /// Whether it has come no further for longer than its `progressDeadlineSeconds`.
+    pub stuck: bool,
     /// The pod template: tells why a rollout begins.
     pub template: Option<PodTemplateSpec>,
     /// The image of the container.
@@ -168,12 +187,16 @@ pub struct PodView {
     pub unschedulable: Option<String>,
     /// Why the container waits (`ImagePullBackOff`, `CrashLoopBackOff`, `CreateContainerConfigError` …) and the message.
     pub waiting: Option<(String, String)>,
-    /// The container's last termination message: its last words.
+    /// Why and with which words the pod as a whole ended, if its node ended or did not take it (`Evicted` …).
+    pub failed: Option<(String, String)>,
+    /// The cause in the container's last termination message, if it left one: its last words.
     pub last_words: Option<String>,
     /// How often the container was restarted.
     pub restarts: i32,
     /// The exit code with which it last ended.
     pub last_exit: Option<i32>,
+    /// Whether it last ended because it took more memory than its limit.
+    pub out_of_memory: bool,
     /// The image that it was started from.
     pub image: String,
     /// What the server in the pod last logged as the reason for which the VM cannot be used.

@@ -116,7 +116,7 @@ reasons! {
     HostConflict(Stalled) "Another Ingress already claims the host.",
         "Choose another ingress.host, or remove the other Ingress.";
     ConfigurationSnippetRejected(Stalled) "The ingress controller refuses configuration-snippet annotations.",
-        "Remove ingress.configurationSnippet: current controllers set the WebSocket headers by themselves.";
+        "Remove ingress.configurationSnippet, or the entry of ingress.annotations that the message names: current controllers set the WebSocket headers by themselves.";
     ImagePullFailed(Stalled) "The image cannot be pulled.",
         "Check image.repository, image.tag and image.pullSecrets.";
     PodRefused(Stalled) "The cluster refuses to create the pods.",
@@ -129,14 +129,22 @@ reasons! {
         "Install the Gateway API's CRDs (gateway.networking.k8s.io/v1) and a controller for them, or use ingress.";
     PodCannotReachHost(Stalled) "The operator reaches the VM, the pod does not.",
         "Look at the NetworkPolicy (networkPolicy.sshEgressCidr) and at any other policy of the namespace.";
+    RolloutStuck(Stalled) "The Deployment has come no further for ten minutes, and no pod says why.",
+        "Ask the cluster: `kubectl describe deployment NAME` and `kubectl describe pod -l catalyst.dev/instance=NAME`. Look also whether its scheduler and its controllers run.";
     ApplyRefused(Stalled) "The API server refuses an object that the instance needs.",
         "The message holds the API server's words.";
+    RightMissing(Stalled) "The operator lacks a right in the cluster that it needs for this instance.",
+        "Give the operator's service account the verb and the resource that the message names; config/rbac and the Helm chart have them all, and `kubectl catalyst doctor` compares.";
 
     // It will pass by itself, or might.
     Progressing(Reconciling) "The instance has been seen and is being set up.", "Wait.";
     RolloutInProgress(Reconciling) "Pods are being started or replaced.", "Wait; `kubectl rollout status deployment/NAME` follows it.";
     PodUnschedulable(Reconciling) "No node takes the pod.",
         "Add room or a node, or relax resources, nodeSelector or tolerations.";
+    PodStarting(Reconciling) "The node prepares the pod: it mounts its volumes and sets up its network.",
+        "Wait; if it stays so, what holds it up is among the pod's events: `kubectl describe pod -l catalyst.dev/instance=NAME`.";
+    PodFailed(Reconciling) "A node ended the pod or did not take it; another takes its place.",
+        "The message holds the node's words; if it goes on, mend what they say (its memory or disk is full, it lacks a device), or keep the pods off it with nodeSelector.";
     PodNotReady(Reconciling) "The pod runs but is not ready.",
         "Wait; if it stays so, ask it: `kubectl exec deployment/NAME -- curl -s localhost:3001/api/health`.";
     HostUnresolvable(Reconciling) "The name in ssh.host does not resolve.", "Check ssh.host and the cluster's DNS.";
@@ -149,11 +157,23 @@ reasons! {
     SSHChannelRefused(Reconciling) "The VM's SSH server opens no more sessions.", "Raise MaxSessions in its sshd_config, or end other sessions.";
     CertificatePending(Reconciling) "cert-manager has not made the certificate that ingress.tls.issuer asks for yet.",
         "Wait; if it stays so, ask cert-manager: `kubectl describe certificate`.";
+    RouteNotAccepted(Reconciling) "No Gateway takes the HTTPRoute, so nothing leads to the app.",
+        "Correct gateway.parentRefs or gateway.hostnames as the message says, have the Gateway's listener allow routes of this namespace, or install a controller for the Gateway.";
+    WebhookUnavailable(Reconciling) "An admission webhook that the API server has to ask before it takes an object does not answer.",
+        "Have whatever serves the webhook run again (for ingress-nginx its controller), or remove its ValidatingWebhookConfiguration or MutatingWebhookConfiguration if it was uninstalled.";
     ApplyFailed(Reconciling) "The API server could not be used.", "Retried; the message holds the error.";
 
     // Works, but a person should know.
-    PermissiveEgress(Warning) "ssh.host is a name, so the NetworkPolicy allows SSH to everywhere.",
+    PermissiveEgress(Warning) "The NetworkPolicy allows SSH to everywhere, or nearly: ssh.host is a name, or networkPolicy.sshEgressCidr is wide.",
         "Set networkPolicy.sshEgressCidr to the VM's address, such as 192.168.1.100/32.";
+    PlainHttp(Warning) "The app is opened over plain http: the secret with which people sign in, and what they write, can be read on the way.",
+        "Set ingress.tls (gateway.tls), or publicUrl to the https:// address where something else terminates TLS.";
+    WebSocketsAtRisk(Warning) "An entry of ingress.annotations breaks WebSocket connections, or cuts them while nothing is said.",
+        "Remove the entry that the message names: what the operator sets fits WebSockets.";
+    ServiceShutOff(Warning) "service.type opens the app to the outside, but the NetworkPolicy lets nobody in from there.",
+        "Set networkPolicy.ingressCidrs to the addresses of those who connect, or leave service.type at ClusterIP.";
+    LookForbidden(Warning) "Whether people reach the app cannot be told, because the operator may not look at all that it depends on.",
+        "Give the operator the right that the message names, or look there yourself; the instance works without.";
 
     // All is as wanted.
     Available(Ready) "Everything is in place and the pods are ready.", "";
@@ -166,7 +186,8 @@ reasons! {
         "Add the line in status.authorizedKeysLine to ~/.ssh/authorized_keys of ssh.user on the VM.";
     SSHKeyPrepared(Event) "A new SSH key was generated beside the one in use.",
         "Add the line in status.nextAuthorizedKeysLine to ~/.ssh/authorized_keys of ssh.user on the VM; the key is used as soon as the VM accepts it.";
-    SSHKeyRotated(Event) "The new SSH key took the place of the one so far.", "Remove the old key's line on the VM.";
+    SSHKeyRotated(Event) "The new SSH key took the place of the one so far.",
+        "In two minutes, when every pod reads the new one, remove the old key's line on the VM.";
     SSHKeyRotationRefused(Event) "The SSH key is not replaced as the annotation asks: it is a person's own, the operator cannot ask the VM about a new one, or there is no place for that.",
         "The message says which, and what to do instead.";
     HostKeyRecorded(Event) "The VM's host key was recorded on first contact.", "Compare the fingerprint with the VM's console.";
@@ -186,7 +207,11 @@ impl Reason {
             | Reason::SSHConnectionLost
             | Reason::SSHChannelRefused
             | Reason::PodUnschedulable
+            | Reason::PodStarting
+            | Reason::PodFailed
             | Reason::PodNotReady
+            | Reason::RouteNotAccepted
+            | Reason::WebhookUnavailable
             | Reason::CertificatePending => Some(VM_PATIENCE),
             _ => None,
         }

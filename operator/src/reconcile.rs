@@ -27,6 +27,7 @@ use crate::{
     triggers::SecretUses,
     validate::validate,
     validated::{Defaults, Finding},
+    words::missing_right,
 };
 
 /// What a pass works with. One for the process.
@@ -95,6 +96,17 @@ impl ReconcileError {
             Self::Generate(_) => "generate",
             Self::Publish(_) => "status",
             Self::TimedOut(_) => "timeout",
+        }
+    }
+
+    /// What the API server answered, if it did.
+    fn answer(&self) -> Option<&kube::Error> {
+        match self {
+            Self::Fetch(FetchError::Api { source, .. })
+            | Self::Apply(ApplyError::Api { source, .. })
+            | Self::Generate(GenerateError::Apply(ApplyError::Api { source, .. }))
+            | Self::Publish(PublishError::Api(source)) => Some(source),
+            _ => None,
         }
     }
 }
@@ -220,6 +232,10 @@ fn is_blip(error: &ReconcileError, failures: u32) -> bool {
 }
 
 fn failure(error: &ReconcileError) -> Verdict {
+    if let Some(words) = error.answer().and_then(missing_right) {
+        let told = format!("The operator lacks a right: {words}. {}", Reason::RightMissing.remedy());
+        return Verdict::new(Reason::RightMissing, told);
+    }
     let mut words = error.to_string();
     if let Some(first) = words.get_mut(..1) {
         first.make_ascii_uppercase();
@@ -238,7 +254,10 @@ fn worth_an_event(before: Option<&CatalystInstanceStatus>, reason: Reason) -> bo
         Severity::Stalled | Severity::Warning => true,
         Severity::Ready => before.is_some(),
         Severity::Reconciling => {
-            !matches!(reason, Reason::Progressing | Reason::RolloutInProgress | Reason::PodNotReady)
+            !matches!(
+                reason,
+                Reason::Progressing | Reason::RolloutInProgress | Reason::PodStarting | Reason::PodNotReady
+            )
         }
         Severity::Event => false,
     }

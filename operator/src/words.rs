@@ -8,3 +8,12 @@ pub fn words(error: &kube::Error) -> String {
         other => other.to_string(),
     }
 }
+
+/// The API server's words, if it refuses because the account lacks a right: they name the account, the verb and the resource.
+/// Quotas and admission refuse by the same code in other words.
+#[must_use]
+pub fn missing_right(error: &kube::Error) -> Option<&str> {
+    let kube::Error::Api(status) = error else { return None };
+    let of_rights = status.message.contains(" cannot ") && status.message.contains(" resource ");
+    (status.code == 403 && of_rights).then_some(status.message.as_str())
+}

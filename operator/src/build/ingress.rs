@@ -11,6 +11,10 @@ use super::{metadata, service};
 use crate::container::BODY_LIMIT;
 use crate::validated::{Ingress as Wanted, ValidatedInstance};
 
+/// What older nginx controllers needed for WebSockets.
+pub(crate) const SNIPPET: &str =
+    "proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection \"upgrade\";\n";
+
 pub(super) fn build(instance: &ValidatedInstance, wanted: &Wanted) -> Ingress {
     let mut metadata = metadata(instance, instance.name.to_string());
     metadata.annotations = Some(annotations(instance, wanted));
@@ -70,10 +74,7 @@ fn annotations(instance: &ValidatedInstance, wanted: &Wanted) -> BTreeMap<String
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .collect();
     if wanted.snippet {
-        annotations.insert(
-            "nginx.ingress.kubernetes.io/configuration-snippet".to_owned(),
-            "proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection \"upgrade\";\n".to_owned(),
-        );
+        annotations.insert("nginx.ingress.kubernetes.io/configuration-snippet".to_owned(), SNIPPET.to_owned());
     }
     if let Some((key, issuer)) = wanted.tls.as_ref().and_then(|tls| tls.issuer.as_ref()) {
         annotations.insert((*key).to_owned(), issuer.clone());

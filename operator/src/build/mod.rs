@@ -30,6 +30,7 @@ use crate::validated::ValidatedInstance;
 
 pub use deployment::{CONFIG_CHECKSUM, SECRET_CHECKSUM};
 pub use http_route::{HTTPRoute, HTTPRouteSpec};
+pub(crate) use ingress::SNIPPET;
 
 /// Value of the label `app.kubernetes.io/managed-by`, and our field manager.
 pub const MANAGER: &str = "catalyst-operator";

@@ -3,17 +3,22 @@
 use catalyst_ssh::Reason as SshReason;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus},
+    core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus, Secret},
     networking::v1::IngressClass as ApiIngressClass,
 };
 use kube::api::ObjectMeta;
 use serde_json::Value;
 
 use crate::{
+    container::{CATALYST_SECRET, COOKIE_SECRET},
     names::CONTAINER,
-    observed::{DeploymentView, IngressClass, Ownership, PodView},
+    observed::{
+        AppSecret, DeploymentView, IngressClass, Ownership, PodView, Referenced, RouteView, SecretText, SshKeySecret,
+    },
 };
 
+/// The kubelet's reason for a container that was ended because it took more memory than its limit.
+const OUT_OF_MEMORY: &str = "OOMKilled";
 /// Longest last words that are kept, in characters.
 const LAST_WORDS: usize = 300;
 
@@ -24,6 +29,21 @@ pub(super) fn owner(meta: &ObjectMeta, instance: &str) -> Ownership {
         Some(reference) => Ownership::Foreign(Some(format!("{}/{}", reference.kind, reference.name))),
         None => Ownership::Foreign(None),
     }
+}
+
+/// What the server reads of the application Secret.
+pub(crate) fn app_secret(secret: Secret, instance: &str) -> Referenced<AppSecret> {
+    let entry = |key: &str| secret.data.as_ref()?.get(key).map(|bytes| SecretText::new(bytes.0.clone()));
+    let value = AppSecret { catalyst_secret: entry(CATALYST_SECRET), cookie_secret: entry(COOKIE_SECRET) };
+    Referenced::Found { owner: owner(&secret.metadata, instance), value }
+}
+
+/// Every entry of the Secret with the SSH key.
+pub(crate) fn ssh_key(secret: Secret, instance: &str) -> Referenced<SshKeySecret> {
+    let owner = owner(&secret.metadata, instance);
+    let entries = secret.data.unwrap_or_default().into_iter();
+    let entries = entries.map(|(key, bytes)| (key, SecretText::new(bytes.0))).collect();
+    Referenced::Found { owner, value: SshKeySecret { entries } }
 }
 
 pub(super) fn deployment(deployment: &Deployment) -> DeploymentView {
@@ -47,6 +67,9 @@ pub(super) fn deployment(deployment: &Deployment) -> DeploymentView {
         ready: status.ready_replicas.unwrap_or_default(),
         available: status.available_replicas.unwrap_or_default(),
         replica_failure: condition("ReplicaFailure", "True"),
+        stuck: status.conditions.iter().flatten().any(|condition| {
+            condition.type_ == "Progressing" && condition.reason.as_deref() == Some("ProgressDeadlineExceeded")
+        }),
         template: template.cloned(),
         image: template
             .and_then(|template| template.spec.as_ref()?.containers.first())
@@ -66,6 +89,37 @@ pub(super) fn ingress_class(class: ApiIngressClass) -> IngressClass {
     IngressClass { name: class.metadata.name.unwrap_or_default() }
 }
 
+/// What Gateways say of a route. Read from JSON, because whoever changed the route may have left out what we set, and because of
+/// its status nothing is ours.
+pub(super) fn route(generation: Option<i64>, status: Option<&Value>) -> RouteView {
+    let mut refusals: Vec<String> = Vec::new();
+    let parents = status.and_then(|status| status.get("parents"));
+    for parent in parents.and_then(Value::as_array).into_iter().flatten() {
+        let conditions = parent.get("conditions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let current = |condition: &&Value| {
+            let observed = condition.get("observedGeneration").and_then(Value::as_i64);
+            observed.is_none() || observed == generation
+        };
+        let said = |kind: &str, status: &str| {
+            let is = |condition: &&Value, member: &str, value: &str| {
+                condition.get(member).and_then(Value::as_str) == Some(value)
+            };
+            conditions.iter().filter(current).find(|it| is(it, "type", kind) && is(it, "status", status))
+        };
+        let refused = said("Accepted", "False").or_else(|| said("ResolvedRefs", "False"));
+        match refused {
+            None if said("Accepted", "True").is_some() => return RouteView::Accepted,
+            None => {}
+            Some(condition) => {
+                let member = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default();
+                let gateway = parent.pointer("/parentRef/name").and_then(Value::as_str).unwrap_or("of unknown name");
+                refusals.push(plain(&format!("Gateway {gateway}: {}: {}", member("reason"), member("message"))));
+            }
+        }
+    }
+    if refusals.is_empty() { RouteView::Unheard } else { RouteView::Refused(refusals.join("; ")) }
+}
+
 pub(super) fn pod(pod: &Pod) -> PodView {
     let nothing = PodStatus::default();
     let status = pod.status.as_ref().unwrap_or(&nothing);
@@ -83,9 +137,15 @@ pub(super) fn pod(pod: &Pod) -> PodView {
         waiting: container.and_then(|container| container.state.as_ref()?.waiting.as_ref()).map(|waiting| {
             (waiting.reason.clone().unwrap_or_default(), plain(waiting.message.as_deref().unwrap_or_default()))
         }),
+        failed: status
+            .reason
+            .clone()
+            .filter(|_| status.phase.as_deref() == Some("Failed"))
+            .map(|reason| (reason, plain(status.message.as_deref().unwrap_or_default()))),
         last_words: container.and_then(last_words),
         restarts: container.map_or(0, |container| container.restart_count),
         last_exit: container.and_then(last_end).map(|ended| ended.exit_code),
+        out_of_memory: container.and_then(last_end).is_some_and(|end| end.reason.as_deref() == Some(OUT_OF_MEMORY)),
         image: pod
             .spec
             .as_ref()
@@ -96,23 +156,20 @@ pub(super) fn pod(pod: &Pod) -> PodView {
     }
 }
 
+/// Whether the image of its container is what it waits for.
+pub(super) fn cannot_pull(pod: &PodView) -> bool {
+    pod.waiting.as_ref().is_some_and(|(reason, _)| matches!(reason.as_str(), "ErrImagePull" | "ImagePullBackOff"))
+}
+
 fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
     ended.or_else(|| container.last_state.as_ref()?.terminated.as_ref())
 }
 
-/// The termination message (which, with FallbackToLogsOnError, is the end of the log), or else how it ended.
+/// The cause in the termination message, which, with FallbackToLogsOnError, is the end of the log.
 fn last_words(container: &ContainerStatus) -> Option<String> {
-    let terminated = last_end(container)?;
-    let message = terminated.message.as_deref().map(str::trim).filter(|message| !message.is_empty());
-    Some(match message {
-        Some(message) => plain(&cause_in(message)),
-        None => format!(
-            "exit code {} ({})",
-            terminated.exit_code,
-            terminated.reason.as_deref().unwrap_or("no reason given")
-        ),
-    })
+    let message = last_end(container)?.message.as_deref().map(str::trim).filter(|message| !message.is_empty());
+    message.map(|message| plain(&cause_in(message)))
 }
 
 /// Of the end of a log, what names the cause: an `Error: …` with what its chain (`Caused by:`) adds, a panic's message, the
@@ -237,7 +294,7 @@ mod tests {
         }]}));
         assert_eq!(view.last_words.as_deref(), Some("no secret"));
         assert_eq!(view.waiting, Some(("CrashLoopBackOff".into(), "back-off".into())));
-        assert_eq!((view.restarts, view.last_exit), (3, Some(1)));
+        assert_eq!((view.restarts, view.last_exit, view.out_of_memory), (3, Some(1), false));
     }
 
     #[test]
@@ -259,12 +316,43 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_died_without_a_word_still_says_how() {
-        let view = pod_of(json!({"containerStatuses": [{
-            "name": CONTAINER, "image": "i", "imageID": "", "ready": false, "restartCount": 1,
-            "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
-        }]}));
-        assert_eq!(view.last_words.as_deref(), Some("exit code 137 (OOMKilled)"));
+    fn a_route_is_accepted_by_one_gateway_that_speaks_of_it_as_it_is_now() {
+        let condition = |kind: &str, status: &str, generation: i64| json!({"type": kind, "status": status, "observedGeneration": generation, "reason": "NotAllowed", "message": "no."});
+        let parent = |conditions: Value| json!({"parentRef": {"name": "public"}, "conditions": conditions});
+        let view = |parents: Value| route(Some(2), Some(&json!({"parents": parents})));
+        let accepted = || parent(json!([condition("Accepted", "True", 2), condition("ResolvedRefs", "True", 2)]));
+        let refused = || parent(json!([condition("Accepted", "False", 2)]));
+        let words = "Gateway public: NotAllowed: no.".to_owned();
+        assert_eq!(view(json!([])), RouteView::Unheard);
+        assert_eq!(route(None, None), RouteView::Unheard);
+        assert_eq!(view(json!([parent(json!([condition("Accepted", "True", 1)]))])), RouteView::Unheard, "of before");
+        assert_eq!(view(json!([refused()])), RouteView::Refused(words.clone()));
+        assert_eq!(view(json!([refused(), accepted()])), RouteView::Accepted);
+        let unresolved = parent(json!([condition("Accepted", "True", 2), condition("ResolvedRefs", "False", 2)]));
+        assert_eq!(view(json!([unresolved])), RouteView::Refused(words));
+    }
+
+    #[test]
+    fn that_a_container_took_too_much_memory_is_seen_whatever_its_log_says() {
+        for (message, words) in [(json!(null), None), (json!("{\"message\":\"a request\"}\n"), Some("a request"))] {
+            let view = pod_of(json!({"containerStatuses": [{
+                "name": CONTAINER, "image": "i", "imageID": "", "ready": false, "restartCount": 1,
+                "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": message}}
+            }]}));
+            assert_eq!((view.out_of_memory, view.last_words.as_deref()), (true, words));
+        }
+    }
+
+    #[test]
+    fn a_pod_that_its_node_ended_says_why_and_a_rollout_that_comes_no_further_too() {
+        let view = pod_of(json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on\nmemory."}));
+        assert_eq!(view.failed, Some(("Evicted".into(), "The node was low on memory.".into())));
+        assert_eq!(pod_of(json!({"phase": "Failed"})).failed, None);
+        let condition = |reason: &str| {
+            let status = json!({"conditions": [{"type": "Progressing", "status": "False", "reason": reason}]});
+            deployment(&serde_json::from_value(json!({"metadata": {}, "status": status})).unwrap()).stuck
+        };
+        assert!(condition("ProgressDeadlineExceeded") && !condition("DeploymentPaused"));
     }
 
     #[test]

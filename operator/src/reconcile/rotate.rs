@@ -139,6 +139,9 @@ impl Steps {
                 Step::Finish => {
                     self.applier.remove_secret(namespace, &next_name, &uid).await?;
                     self.note_rotation(instance, None, requested.clone()).await?;
+                    // A pod that has not read it yet would be locked out by whoever takes the old line away.
+                    let line = lines[0].as_deref().unwrap_or_default();
+                    self.applier.hasten_ssh_key(&valid.name, namespace, line).await;
                     self.prober.forget(&rotation_of(&uid));
                     self.announcer.tell(instance, Reason::SSHKeyRotated, Reason::SSHKeyRotated.remedy()).await;
                     return Ok(None);

@@ -68,6 +68,12 @@ impl Steps {
             let since = live.get::<Ingress>(&target.name).and_then(|meta| meta.creation_timestamp.as_ref());
             let earlier = self.claims.earlier(target, &host, ingress_class(ingress), since);
             fetched.host_taken_by = earlier.map(|claim| format!("{}/{}", claim.namespace, claim.name));
+            if self.claims.are_partial() {
+                fetched.unseen.push(format!(
+                    "Whether an Ingress of another namespace has the host {host} too is not known: the operator sees those of \
+                     WATCH_NAMESPACES only."
+                ));
+            }
         }
         fetched.host_addresses = self.prober.addresses(&uid, &instance.spec.ssh.host);
         Ok((fetched, live))
@@ -184,7 +190,12 @@ impl Steps {
                 .map(Arc::new),
             Referenced::Missing => None,
         };
-        Some(self.prober.ask(&uid, self.question(valid, key)?, target.clone()))
+        let Some(question) = self.question(valid, key) else {
+            // What was seen on another way says nothing of this one.
+            self.prober.forget(&uid);
+            return None;
+        };
+        Some(self.prober.ask(&uid, question, target.clone()))
     }
 
     /// What there is to be asked of the VM with a key; nothing where only the pods go that way, so that what they say counts.

@@ -79,10 +79,11 @@ fn of_a_part(kind: &str) -> bool {
     Part::ALL.iter().any(|part| part.condition() == kind)
 }
 
-/// The condition of a part. What nobody knows now stays as it was known for this generation.
+/// The condition of a part. What is only waited for stays as it was known for this generation.
 fn of_part(told: Option<&PartState>, old: Option<&Condition>, generation: i64, now: Timestamp) -> Option<Condition> {
     let Some(told) = told else { return old.cloned() };
-    let known = old.filter(|old| told.ready.is_none() && old.observed_generation == Some(generation));
+    let awaited = told.ready.is_none() && told.reason == Reason::Progressing;
+    let known = old.filter(|old| awaited && old.observed_generation == Some(generation));
     if let Some(known) = known.filter(|known| known.status != "Unknown") {
         return Some(known.clone());
     }

@@ -7,7 +7,7 @@ mod vm;
 use std::net::IpAddr;
 
 use self::{
-    pods::{crash, crashed, crashing, image, refused, unschedulable, waiting},
+    pods::{crash, crashed, crashing, failed, image, refused, unschedulable, waiting},
     vm::{Weight, forbidden_host, said_by_pod, seen_from_here},
 };
 use super::Verdict;
@@ -101,10 +101,11 @@ fn cause(
     let pods = unready(fetched);
     let seen = |weight| seen_from_here(instance, fetched.ssh.as_ref(), weight, circumstances);
     let verdict = refused(deployment)
-        .or_else(|| pods.iter().rev().find_map(|pod| image(instance, pod)))
+        .or_else(|| pods.iter().rev().find_map(|pod| image(instance, &fetched.missing_pull_secrets, pod)))
         .or_else(|| seen(Weight::Decisive))
         .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod)))
         .or_else(|| pods.iter().rev().find_map(|pod| unschedulable(pod)))
+        .or_else(|| failed(&pods))
         .or_else(|| vm_cause(instance, fetched, circumstances))
         .or_else(|| pods.iter().rev().find(|pod| crashed(pod)).map(|pod| crashing(instance, pod)))
         .unwrap_or_else(|| waiting(instance, deployment, &pods));
@@ -134,9 +135,10 @@ pub(super) fn vm_cause(
 pub(super) fn workload_cause(instance: &ValidatedInstance, fetched: &Fetched, deployment: &DeploymentView) -> Verdict {
     let pods = unready(fetched);
     refused(deployment)
-        .or_else(|| pods.iter().rev().find_map(|pod| image(instance, pod)))
+        .or_else(|| pods.iter().rev().find_map(|pod| image(instance, &fetched.missing_pull_secrets, pod)))
         .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod)))
         .or_else(|| pods.iter().rev().find_map(|pod| unschedulable(pod)))
+        .or_else(|| failed(&pods))
         .or_else(|| pods.iter().rev().find(|pod| crashed(pod)).map(|pod| crashing(instance, pod)))
         .unwrap_or_else(|| waiting(instance, deployment, &pods))
 }

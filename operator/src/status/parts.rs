@@ -94,13 +94,14 @@ pub fn parts(
     Part::ALL
         .into_iter()
         .map(|part| {
-            faulty(part, &found).unwrap_or_else(|| match part {
+            let told = faulty(part, &found).unwrap_or_else(|| match part {
                 Part::Secrets => secrets(instance),
                 Part::Ssh => ssh(instance, fetched, circumstances),
                 Part::Workload => workload(instance, fetched),
                 Part::Exposure => exposure(instance),
                 Part::NetworkPolicy => network_policy(instance),
-            })
+            });
+            if part == Part::Exposure { as_far_as_seen(told, &fetched.unseen) } else { told }
         })
         .collect()
 }
@@ -176,6 +177,15 @@ fn exposure(instance: &ValidatedInstance) -> PartState {
     PartState::fine(Part::Exposure, message)
 }
 
+/// What looks fine may be so only because the rest could not be looked at.
+fn as_far_as_seen(told: PartState, unseen: &[String]) -> PartState {
+    if told.ready != Some(true) || unseen.is_empty() {
+        return told;
+    }
+    let message = format!("{} {}", told.message, unseen.join(" "));
+    PartState::of(told.part, None, Verdict::new(Reason::LookForbidden, message))
+}
+
 fn network_policy(instance: &ValidatedInstance) -> PartState {
     let message = match &instance.network_policy {
         Some(_) => format!("NetworkPolicy {} is in place.", instance.name.policy()),
@@ -232,18 +242,28 @@ fn of_reason(reason: Reason) -> Option<Part> {
         | Reason::CertificatePending
         | Reason::GatewayApiMissing
         | Reason::HostConflict
+        | Reason::RouteNotAccepted
+        | Reason::PlainHttp
+        | Reason::WebSocketsAtRisk
+        | Reason::ServiceShutOff
+        | Reason::LookForbidden
         | Reason::ConfigurationSnippetRejected => Some(Part::Exposure),
         Reason::EgressCidrExcludesHost | Reason::PermissiveEgress => Some(Part::NetworkPolicy),
         Reason::ImagePullFailed
         | Reason::PodRefused
         | Reason::PodCrashing
         | Reason::RolloutInProgress
+        | Reason::RolloutStuck
+        | Reason::PodStarting
+        | Reason::PodFailed
         | Reason::PodUnschedulable
         | Reason::PodNotReady => Some(Part::Workload),
         // Of these it depends on the object or the field; and the rest is about no part, or no state at all.
         Reason::NameConflict
         | Reason::InvalidSpec
         | Reason::ApplyRefused
+        | Reason::WebhookUnavailable
+        | Reason::RightMissing
         | Reason::Progressing
         | Reason::ApplyFailed
         | Reason::Available
@@ -290,6 +310,17 @@ mod tests {
         let expected =
             [(Part::Secrets, Some(false), Reason::SecretMissing), (Part::Ssh, Some(false), Reason::InvalidSpec)];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_way_in_of_which_not_all_could_be_looked_at_is_neither_called_fine_nor_faulty() {
+        let unseen = ["The classes are forbidden.".to_owned()];
+        let told = as_far_as_seen(PartState::fine(Part::Exposure, "Ingress x leads there."), &unseen);
+        assert_eq!((told.ready, told.reason), (None, Reason::LookForbidden));
+        assert_eq!(told.message, "Ingress x leads there. The classes are forbidden.");
+        let conflict = PartState::of(Part::Exposure, Some(false), Verdict::new(Reason::HostConflict, "m"));
+        assert_eq!(as_far_as_seen(conflict.clone(), &unseen), conflict);
+        assert_eq!(as_far_as_seen(PartState::fine(Part::Exposure, "m"), &[]).ready, Some(true));
     }
 
     #[test]

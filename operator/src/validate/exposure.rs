@@ -11,8 +11,6 @@ use crate::crd::{
     CatalystInstanceSpec, GatewaySpec, IngressSpec, IngressTlsSpec, IssuerKind, ParentRefSpec, ServiceSpec,
 };
 use crate::names::InstanceName;
-use crate::observed::IngressClass;
-use crate::reason::Reason;
 use crate::validated::{Gateway, Ingress, IngressTls, Parent, PublicUrl, Service};
 
 const DEFAULT_INGRESS_CLASS: &str = "nginx";
@@ -96,49 +94,6 @@ fn ingress_tls(spec: &IngressTlsSpec, name: &InstanceName, findings: &mut Findin
         }),
     };
     Some(IngressTls { secret, issuer })
-}
-
-/// What the cluster says about an Ingress that is fine in itself. It is built all the same: a class may come later.
-pub(super) fn advise_on_ingress(ingress: &Ingress, classes: Option<&[IngressClass]>, findings: &mut Findings) {
-    if let Some(classes) = classes.filter(|classes| !classes.iter().any(|class| class.name == ingress.class)) {
-        let there: Vec<&str> = classes.iter().map(|class| class.name.as_str()).collect();
-        let there = if there.is_empty() {
-            "The cluster has none: install an ingress controller.".to_owned()
-        } else {
-            format!("Set ingress.className to one that exists: {}.", there.join(", "))
-        };
-        findings.advise(
-            Reason::IngressClassMissing,
-            Some("ingress.className"),
-            format!("There is no IngressClass {}. {there}", ingress.class),
-        );
-    }
-}
-
-/// `found`: whether the Secret with the certificate exists; `None`: it was not looked at.
-pub(super) fn advise_on_tls(tls: &IngressTls, found: Option<bool>, namespace: &str, findings: &mut Findings) {
-    if found != Some(false) {
-        return;
-    }
-    let (secret, field) = (&tls.secret, Some("ingress.tls"));
-    match &tls.issuer {
-        None => findings.advise(
-            Reason::TlsSecretMissing,
-            field,
-            format!(
-                "Secret {secret}, which ingress.tls.secretName names, does not exist, so browsers will not trust the app. Create \
-                 it: kubectl create secret tls {secret} -n {namespace} --cert=FILE --key=FILE"
-            ),
-        ),
-        Some((_, issuer)) => findings.advise(
-            Reason::CertificatePending,
-            field,
-            format!(
-                "cert-manager has not made Secret {secret} by issuer {issuer} yet. What it waits for: kubectl describe \
-                 certificate,certificaterequest -n {namespace}"
-            ),
-        ),
-    }
 }
 
 /// `Some(None)`: only by port-forward. `None`: something stops it.

@@ -3,6 +3,7 @@
 //! Everything that the API server's schema checks is checked here again: an object may have been stored under an older
 //! schema. All findings are collected, so that a person corrects them in one go.
 
+mod advice;
 mod exposure;
 mod findings;
 mod image;
@@ -23,7 +24,7 @@ use kube::Resource as _;
 
 use crate::crd::CatalystInstance;
 use crate::names::InstanceName;
-use crate::observed::{Fetched, Ownership};
+use crate::observed::{Fetched, Ownership, RouteView};
 use crate::reason::Reason;
 pub use crate::validated::{Defaults, Finding, ValidatedInstance};
 pub use exposure::ingress_class;
@@ -93,7 +94,8 @@ fn validate_into(
     let around = network_policy::Around {
         first_hop: first_hop.as_ref(),
         through_jump: spec.ssh.jump.is_some(),
-        addresses: &fetched.host_addresses,
+        // Those of ssh.host: what the jump host's name resolves to nobody has looked at.
+        addresses: if spec.ssh.jump.is_some() { &[] } else { &fetched.host_addresses },
         gateway: wanted_gateway,
         namespace: &namespace,
     };
@@ -138,6 +140,13 @@ fn validate_into(
             ),
         );
     }
+    if let (Some(gateway), Some(true)) = (&valid.gateway, fetched.gateway_api) {
+        // Of one that is only made now no Gateway has spoken either.
+        let route = fetched.route.as_ref().unwrap_or(&RouteView::Unheard);
+        advice::on_route(&valid.name, gateway, route, findings);
+    }
+    advice::on_plain_http(&valid, findings);
+    advice::on_service(&valid, findings);
     if let Some(ingress) = &valid.ingress {
         if let Some(other) = &fetched.host_taken_by {
             findings.advise(
@@ -146,9 +155,10 @@ fn validate_into(
                 format!("Ingress {other} has the host {} already. {}", ingress.host, Reason::HostConflict.remedy()),
             );
         }
-        exposure::advise_on_ingress(ingress, fetched.ingress_classes.as_deref(), findings);
+        advice::on_class(ingress, fetched.ingress_classes.as_deref(), findings);
+        advice::on_web_sockets(ingress, &valid.name, findings);
         if let Some(tls) = &ingress.tls {
-            exposure::advise_on_tls(tls, fetched.tls_secret, &valid.namespace, findings);
+            advice::on_tls(tls, fetched.tls_secret, &valid.namespace, findings);
         }
     }
     Some(valid)

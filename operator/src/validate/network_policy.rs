@@ -12,6 +12,8 @@ use crate::crd::{EgressSpec, NetworkPolicySpec};
 use crate::reason::Reason;
 use crate::validated::{Egress, Gateway, Host, Policy};
 
+/// The shortest prefix of a range of SSH that is not called permissive; the admission policy in config/ holds to the same.
+const NARROW_ENOUGH: u8 = 8;
 const DEFAULT_INGRESS_NAMESPACE: &str = "ingress-nginx";
 
 /// What the policy depends on beside its own part of the spec.
@@ -111,6 +113,16 @@ fn ssh_cidrs(spec: &NetworkPolicySpec, around: &Around<'_>, findings: &mut Findi
     if let Some(given) = &spec.ssh_egress_cidr {
         let given = cidrs(Some(std::slice::from_ref(given)), "networkPolicy.sshEgressCidr", findings)?;
         refuse_excluded_host(&given, host, around, findings)?;
+        if let Some(wide) = given.iter().find(|range| range.prefix_len() < NARROW_ENOUGH) {
+            findings.advise(
+                Reason::PermissiveEgress,
+                Some("networkPolicy.sshEgressCidr"),
+                format!(
+                    "networkPolicy.sshEgressCidr {wide} allows SSH to a large part of all addresses. Set it to the address behind \
+                     {field}, such as 192.168.1.100/32."
+                ),
+            );
+        }
         return Some(given);
     }
     match host {

@@ -179,6 +179,18 @@ fn key(
                     ),
                 );
             };
+            if bytes.expose().contains(&b'\r') {
+                // Ours reads it; OpenSSH, which other images call, takes it for no key at all.
+                return findings.stop(
+                    Reason::SSHKeyInvalid,
+                    Some("ssh.existingKeySecret"),
+                    format!(
+                        "The private key in Secret {secret_name}, entry {entry}, has the line ends of Windows, which OpenSSH does not \
+                         read. Put it there without them: tr -d '\\r' < FILE > KEY; kubectl create secret generic {secret_name} -n \
+                         {namespace} --from-file={entry}=KEY --dry-run=client -o yaml | kubectl replace -f -"
+                    ),
+                );
+            }
             match parse_private_key(bytes.expose()) {
                 Ok(key) => {
                     KeyState::Present { public_line: public_line(&key, &format!("catalyst-{namespace}-{name}")) }

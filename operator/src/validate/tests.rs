@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::observed::{AppSecret, Child, IngressClass, Referenced, SecretText, SshKeySecret};
+use crate::observed::{AppSecret, Child, IngressClass, Referenced, RouteView, SecretText, SshKeySecret};
 use crate::validated::{AppSecretState, HostKeys, KeyState, MissingSecret};
 
 pub(super) const PUBLIC_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN+kPrZSVGPvYiFiL2rGwf3hN4/sJQ0RI6tOjqjDic8c";
@@ -316,7 +316,7 @@ fn a_missing_ingress_class_is_told_but_keeps_nothing_from_being_built() {
     let valid = valid(with("ingress.host", json!("a.example.com")), &fetched);
     let told: Vec<(Reason, bool)> =
         valid.advice.iter().map(|finding| (finding.reason, finding.message.contains("traefik"))).collect();
-    assert_eq!(told, [(Reason::IngressClassMissing, true)]);
+    assert_eq!(told, [(Reason::PlainHttp, false), (Reason::IngressClassMissing, true)]);
     assert!(valid.ingress.is_some());
 }
 
@@ -385,9 +385,115 @@ fn the_policy_follows_the_way_in_and_the_first_hop() {
     let jump = valid(jumping.clone(), &complete()).ssh.jump.unwrap();
     assert_eq!(jump.to_string(), "vagrant@10.20.0.7:22");
     jumping["networkPolicy"] = json!({"sshEgressCidr": "192.168.1.0/24"});
-    let (reason, _, message) = stopped(jumping, &complete());
+    let (reason, _, message) = stopped(jumping.clone(), &complete());
     assert_eq!(reason, Reason::EgressCidrExcludesHost);
     assert!(message.contains("the jump host's address 10.20.0.7"), "{message}");
+
+    // The addresses of the VM behind it, seen before there was a jump host, are none of the policy's business.
+    jumping["ssh"]["jump"]["host"] = json!("bastion.example.com");
+    jumping["networkPolicy"] = json!({"sshEgressCidr": "10.20.0.7/32"});
+    valid(jumping, &Fetched { host_addresses: vec!["192.168.1.100".parse().unwrap()], ..complete() });
+}
+
+/// The advice on a spec, as reason and message.
+fn advice(spec: Value, fetched: &Fetched) -> Vec<(Reason, String)> {
+    valid(spec, fetched).advice.into_iter().map(|finding| (finding.reason, finding.message)).collect()
+}
+
+/// An Ingress with TLS and these annotations.
+fn annotated(annotations: Value) -> Value {
+    with("ingress", json!({"host": "a.b", "tls": {"secretName": "s"}, "annotations": annotations}))
+}
+
+#[test]
+fn annotations_that_break_web_sockets_are_warned_of() {
+    for (key, value) in [
+        ("nginx.ingress.kubernetes.io/proxy-read-timeout", "10"),
+        ("nginx.ingress.kubernetes.io/proxy-send-timeout", "59s"),
+        ("nginx.org/proxy-read-timeout", "20s"),
+        ("nginx.ingress.kubernetes.io/proxy-http-version", "1.0"),
+        ("nginx.ingress.kubernetes.io/connection-proxy-header", "keep-alive"),
+        ("nginx.org/websocket-services", "other"),
+    ] {
+        let told = advice(annotated(json!({key: value})), &complete());
+        let [(Reason::WebSocketsAtRisk, message)] = told.as_slice() else { panic!("{key}: {told:?}") };
+        assert!(message.contains(key) && message.contains(value) && message.contains("Remove it"), "{message}");
+    }
+    for (key, value) in [
+        ("nginx.ingress.kubernetes.io/proxy-read-timeout", "7200"),
+        ("nginx.org/proxy-read-timeout", "2h"),
+        ("nginx.ingress.kubernetes.io/proxy-read-timeout", "no time"),
+        ("nginx.org/websocket-services", "other, catalyst"),
+        ("example.com/proxy-read-timeout", "1"),
+    ] {
+        assert_eq!(advice(annotated(json!({key: value})), &complete()), [], "{key}: {value}");
+    }
+}
+
+#[test]
+fn plain_http_is_warned_of_and_an_issuer_that_makes_no_certificate_is_named() {
+    let told = |spec: Value| advice(spec, &complete());
+    let [(Reason::PlainHttp, message)] = &told(with("ingress.host", json!("a.b")))[..] else { panic!("no warning") };
+    assert!(message.contains("http://a.b") && message.contains("Set ingress.tls"), "{message}");
+    let mut issued = with("ingress.host", json!("a.b"));
+    issued["ingress"]["annotations"] = json!({"cert-manager.io/cluster-issuer": "letsencrypt"});
+    let [(Reason::PlainHttp, message)] = &told(issued.clone())[..] else { panic!("no warning") };
+    assert!(message.contains("set ingress.tls.issuer to {name: letsencrypt, kind: ClusterIssuer}"), "{message}");
+    issued["publicUrl"] = json!("https://a.b");
+    assert_eq!(told(issued), []);
+    assert_eq!(told(with("ingress.host", json!("catalyst.localhost"))), []);
+    assert_eq!(told(least()), []);
+}
+
+#[test]
+fn what_gateways_say_of_the_route_is_told() {
+    let routed = || with("gateway", json!({"parentRefs": [{"name": "public"}], "hostnames": ["a.b"]}));
+    let told = |route| advice(routed(), &Fetched { route, gateway_api: Some(true), ..complete() });
+    assert_eq!(told(Some(RouteView::Accepted)), []);
+    let unheard = told(Some(RouteView::Unheard));
+    assert_eq!(told(None), unheard, "it is only made now");
+    assert_eq!(unheard[0].0, Reason::RouteNotAccepted);
+    assert!(unheard[0].1.contains("whether Gateway public exists"), "{unheard:?}");
+    let refused = told(Some(RouteView::Refused("Gateway public: NoMatchingListenerHostname: no.".to_owned())));
+    assert!(
+        refused[0].1.contains("is not accepted: Gateway public: NoMatchingListenerHostname: no. Correct"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_service_that_the_policy_shuts_off_is_warned_of() {
+    let typed = |kind: &str| with("service.type", json!(kind));
+    assert_eq!(advice(typed("ClusterIP"), &complete()), []);
+    for kind in ["NodePort", "LoadBalancer"] {
+        let told = advice(typed(kind), &complete());
+        let [(Reason::ServiceShutOff, message)] = told.as_slice() else { panic!("{told:?}") };
+        assert!(message.contains(kind) && message.contains("networkPolicy.ingressCidrs"), "{message}");
+        for policy in [json!({"enabled": false}), json!({"ingressCidrs": ["192.168.0.0/16"]})] {
+            let mut open = typed(kind);
+            open["networkPolicy"] = policy;
+            assert_eq!(advice(open, &complete()), []);
+        }
+    }
+}
+
+#[test]
+fn a_range_for_ssh_that_is_nearly_everything_is_warned_of_however_it_came_about() {
+    for (range, wide) in [("0.0.0.0/0", true), ("192.0.0.0/7", true), ("192.0.0.0/8", false)] {
+        let told = advice(with("networkPolicy.sshEgressCidr", json!(range)), &complete());
+        let reasons: Vec<Reason> = told.iter().map(|(reason, _)| *reason).collect();
+        assert_eq!(reasons == [Reason::PermissiveEgress], wide, "{range}: {told:?}");
+    }
+}
+
+#[test]
+fn a_key_with_the_line_ends_of_windows_is_refused_with_the_command_that_mends_it() {
+    let key = catalyst_ssh::generate_ed25519("test").unwrap().private_openssh.replace('\n', "\r\n");
+    let fetched = Fetched { ssh_key: ssh_key(Ownership::Foreign(None), "id_ed25519", &key), ..complete() };
+    let (reason, _, message) = stopped(with("ssh.existingKeySecret", json!("mine")), &fetched);
+    assert_eq!(reason, Reason::SSHKeyInvalid);
+    assert!(message.contains("line ends of Windows") && message.contains(r"tr -d '\r' < FILE"), "{message}");
+    assert!(message.contains("kubectl create secret generic mine -n team --from-file=id_ed25519=KEY"), "{message}");
 }
 
 #[test]

@@ -17,8 +17,8 @@ pub(super) fn refused(deployment: &DeploymentView) -> Option<Verdict> {
 
 /// The kubelet's own words alternate between the failure and the wait after it; they stay out of a message that would be
 /// written anew each time.
-pub(super) fn image(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdict> {
-    let (reason, _) = pod.waiting.as_ref()?;
+pub(super) fn image(instance: &ValidatedInstance, missing_secrets: &[String], pod: &PodView) -> Option<Verdict> {
+    let (reason, words) = pod.waiting.as_ref()?;
     let message = match reason.as_str() {
         "ErrImageNeverPull" => format!(
             "The image {} is not on the node of pod {}, and image.pullPolicy is Never. Load it onto the nodes, or set \
@@ -27,15 +27,85 @@ pub(super) fn image(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdi
         ),
         "InvalidImageName" => format!("{} is no image name. Correct image.repository or image.tag.", pod.image),
         "ImagePullBackOff" | "ErrImagePull" | "RegistryUnavailable" => format!(
-            "The image {} cannot be pulled. {} The registry's answer: kubectl describe pod -n {} {}",
+            "The image {} cannot be pulled{} The registry's answer: kubectl describe pod -n {} {}",
             pod.image,
-            Reason::ImagePullFailed.remedy(),
+            why_not_pulled(instance, missing_secrets, words),
             instance.namespace,
             pod.name
         ),
         _ => return None,
     };
     Some(Verdict::new(Reason::ImagePullFailed, message))
+}
+
+/// Words of registries and of containerd, in the order in which they count (a registry that hides what it has says both "not
+/// exist" and "authorization"), and what they mean.
+const PULL_FAILURES: &[(&[&str], &str)] = &[
+    (
+        &[
+            "401",
+            "403 ",
+            "unauthorized",
+            "authorization",
+            "authentication",
+            "access denied",
+            "insufficient_scope",
+            "forbidden",
+        ],
+        "the registry does not give it to the cluster without a sign-in, or there is no such repository. Correct image.repository, or \
+         name a Secret with a sign-in in image.pullSecrets.",
+    ),
+    (
+        &["toomanyrequests", "429"],
+        "the registry limits how often it is asked. Wait, or sign in with image.pullSecrets.",
+    ),
+    (
+        &["no match for platform", "exec format"],
+        "it has no build for the architecture of the node. Correct image.tag, or choose nodes with nodeSelector.",
+    ),
+    (
+        &["no such host", "server misbehaving", "name resolution"],
+        "the node cannot resolve the registry's name. Correct image.repository, or the node's DNS.",
+    ),
+    (
+        &["x509", "certificate", "http response to https"],
+        "the node does not trust the registry, or that serves no TLS. Correct image.repository, or the trust of the node's containerd.",
+    ),
+    (
+        &[
+            "connection refused",
+            "i/o timeout",
+            "timed out",
+            "no route to host",
+            "unreachable",
+            "handshake timeout",
+            "deadline exceeded",
+        ],
+        "the node does not reach the registry. Correct image.repository, or the way from the node to it.",
+    ),
+    (&["no space left"], "the node's disk is full. Free space there, or choose another with nodeSelector."),
+    (
+        &["not found", "notfound", "manifest unknown"],
+        "the registry has no such image or tag. Correct image.repository or image.tag.",
+    ),
+];
+
+/// What the kubelet's words come to, and what to do; the words themselves carry addresses and identifiers that change.
+fn why_not_pulled(instance: &ValidatedInstance, missing_secrets: &[String], words: &str) -> String {
+    if !missing_secrets.is_empty() {
+        return format!(
+            ": Secret {}, which image.pullSecrets names, does not exist. Create it (kubectl create secret docker-registry -n {} NAME \
+             --docker-server=… --docker-username=… --docker-password=…), or correct image.pullSecrets.",
+            missing_secrets.join(", "),
+            instance.namespace
+        );
+    }
+    let words = words.to_ascii_lowercase();
+    let known = PULL_FAILURES.iter().find(|(signs, _)| signs.iter().any(|sign| words.contains(sign)));
+    match known {
+        Some((_, means)) => format!(": {means}"),
+        None => format!(". {}", Reason::ImagePullFailed.remedy()),
+    }
 }
 
 pub(super) fn crash(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdict> {
@@ -76,15 +146,26 @@ pub(super) fn crashed(pod: &PodView) -> bool {
 
 /// The same for each restart: what counts up would be written each time.
 pub(super) fn crashing(instance: &ValidatedInstance, pod: &PodView) -> Verdict {
-    let last = pod.last_words.as_deref().unwrap_or("nothing");
+    let words = pod.last_words.as_deref().map(ended);
+    let told = match (pod.out_of_memory, words) {
+        (true, words) => format!(
+            "is ended again and again because it takes more memory than resources.limits.memory{} allows (OOMKilled). Raise \
+             resources.limits.memory.{}",
+            instance.resources.limits.get("memory").map(|limit| format!(" ({limit})")).unwrap_or_default(),
+            words.map(|words| format!(" Its last words: {words}")).unwrap_or_default()
+        ),
+        (false, Some(words)) => format!("ends again and again{}; its last words: {words}", exit_code(pod)),
+        (false, None) => format!("ends again and again{}, without a word.", exit_code(pod)),
+    };
     let message = format!(
-        "The container of pod {} ends again and again; its last words: {} See kubectl logs -n {} {} --previous",
-        pod.name,
-        ended(last),
-        instance.namespace,
-        pod.name
+        "The container of pod {} {told} See kubectl logs -n {} {} --previous",
+        pod.name, instance.namespace, pod.name
     );
     Verdict::new(Reason::PodCrashing, message)
+}
+
+fn exit_code(pod: &PodView) -> String {
+    pod.last_exit.map(|code| format!(" with exit code {code}")).unwrap_or_default()
 }
 
 pub(super) fn unschedulable(pod: &PodView) -> Option<Verdict> {
@@ -93,7 +174,35 @@ pub(super) fn unschedulable(pod: &PodView) -> Option<Verdict> {
     Some(Verdict::new(Reason::PodUnschedulable, message))
 }
 
+/// A pod that its node ended or did not take counts until something has become of the one that takes its place.
+pub(super) fn failed(pods: &[&PodView]) -> Option<Verdict> {
+    let nothing_yet = |pod: &&&PodView| pod.failed.is_none() && pod.phase == "Pending" && pod.waiting.is_none();
+    let (reason, words) = pods.iter().rev().find(|pod| !nothing_yet(pod))?.failed.as_ref()?;
+    let told = if words.is_empty() { String::new() } else { format!(" ({})", words.trim_end_matches('.')) };
+    let message = format!(
+        "A node ended a pod, or did not take it: {reason}{told}. Another takes its place; if it goes on, mend what the node says, or keep \
+         the pods off it with nodeSelector."
+    );
+    Some(Verdict::new(Reason::PodFailed, message))
+}
+
+/// A container that its node has not come to starting: a volume that cannot be mounted or a network that cannot be set up is
+/// told in the pod's events only.
+fn starting(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdict> {
+    let (reason, _) = pod.waiting.as_ref()?;
+    matches!(reason.as_str(), "ContainerCreating" | "PodInitializing").then(|| {
+        let message = format!(
+            "The node prepares pod {} (volumes, network). If it stays so, the pod's events say what holds it up: kubectl describe pod -n {} {}",
+            pod.name, instance.namespace, pod.name
+        );
+        Verdict::new(Reason::PodStarting, message)
+    })
+}
+
 pub(super) fn waiting(instance: &ValidatedInstance, deployment: &DeploymentView, pods: &[&PodView]) -> Verdict {
+    if let Some(verdict) = pods.iter().rev().find_map(|pod| starting(instance, pod)) {
+        return verdict;
+    }
     let running = pods.iter().rev().find(|pod| pod.phase == "Running" && pod.waiting.is_none());
     match running {
         Some(pod) if deployment.updated >= deployment.wanted => Verdict::new(
@@ -104,6 +213,19 @@ pub(super) fn waiting(instance: &ValidatedInstance, deployment: &DeploymentView,
                 instance.namespace,
                 pod.name,
                 crate::container::HTTP_PORT
+            ),
+        ),
+        _ if deployment.stuck => Verdict::new(
+            Reason::RolloutStuck,
+            format!(
+                "{} of {} pods are ready, and nothing has moved for longer than the Deployment's progressDeadlineSeconds. What holds it up: kubectl describe -n {} deployment {} \
+                 and kubectl describe pod -n {} -l {}. If neither says anything, look whether the cluster's scheduler and controllers run.",
+                deployment.ready.min(deployment.wanted),
+                deployment.wanted,
+                instance.namespace,
+                instance.name,
+                instance.namespace,
+                instance.name.selector()
             ),
         ),
         _ => Verdict::new(

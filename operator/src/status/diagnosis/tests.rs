@@ -207,6 +207,102 @@ fn a_crash_loop_is_told_in_the_same_words_while_the_container_runs_for_a_moment_
 }
 
 #[test]
+fn a_container_that_takes_too_much_memory_is_told_with_its_limit_and_one_that_dies_silently_with_its_code() {
+    let loops = |pod: PodView| {
+        let verdict = unready(PodView { waiting: Some(("CrashLoopBackOff".into(), String::new())), ..pod }, None);
+        assert_eq!(verdict.reason, Reason::PodCrashing);
+        verdict.message
+    };
+    let killed =
+        PodView { out_of_memory: true, last_exit: Some(137), last_words: Some("a request".into()), ..running() };
+    let message = loops(killed);
+    assert!(
+        message.contains("more memory than resources.limits.memory (512Mi) allows (OOMKilled). Raise"),
+        "{message}"
+    );
+    assert!(message.contains("Its last words: a request. See kubectl logs"), "{message}");
+    let message = loops(PodView { last_exit: Some(139), ..running() });
+    assert!(message.contains("ends again and again with exit code 139, without a word."), "{message}");
+    let message = loops(PodView { last_exit: Some(1), last_words: Some("no secret".into()), ..running() });
+    assert!(message.contains("with exit code 1; its last words: no secret."), "{message}");
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_says_why_in_words_that_stay_the_same() {
+    let pulls = |reason: &str, words: &str| {
+        let verdict = unready(PodView { waiting: Some((reason.into(), words.into())), ..running() }, None);
+        assert_eq!(verdict.reason, Reason::ImagePullFailed);
+        verdict.message
+    };
+    let containerd =
+        "failed to pull and unpack image \"docker.io/a/b:1\": failed to resolve reference \"docker.io/a/b:1\": ";
+    for (words, means) in [
+        ("docker.io/a/b:1: not found", "has no such image or tag. Correct image.repository or image.tag."),
+        ("pull access denied, repository does not exist or may require authorization", "without a sign-in"),
+        (
+            "failed to authorize: unexpected status: 401 Unauthorized",
+            "name a Secret with a sign-in in image.pullSecrets",
+        ),
+        ("dial tcp: lookup registry.exampel.com on 10.96.0.10:53: no such host", "cannot resolve the registry's name"),
+        ("dial tcp 10.0.0.9:443: connect: connection refused", "does not reach the registry"),
+        (
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            "does not trust the registry",
+        ),
+        ("unexpected status code 429 Too Many Requests: toomanyrequests", "limits how often"),
+        ("no match for platform in manifest", "the architecture of the node"),
+        ("write /var/lib/containerd/x: no space left on device", "disk is full"),
+    ] {
+        let first = pulls("ErrImagePull", &format!("{containerd}{words}"));
+        assert!(first.contains(means), "{words}: {first}");
+        let then =
+            pulls("ImagePullBackOff", &format!("Back-off pulling image \"a/b:1\": ErrImagePull: {containerd}{words}"));
+        assert_eq!(then, first);
+    }
+    assert!(pulls("ErrImagePull", "?").contains("Check image.repository, image.tag and image.pullSecrets."));
+    let pod = PodView { waiting: Some(("ErrImagePull".into(), "401".into())), ..running() };
+    let missing_pull_secrets = vec!["regcred".to_owned()];
+    let fetched =
+        Fetched { deployment: Some(deployment(0)), pods: vec![pod], missing_pull_secrets, ..Fetched::default() };
+    let message = diagnose(&instance(), &fetched, &Circumstances::default()).message;
+    assert!(message.contains("Secret regcred, which image.pullSecrets names, does not exist. Create it"), "{message}");
+}
+
+#[test]
+fn a_pod_that_is_never_started_or_ended_by_its_node_and_a_rollout_that_stands_still_are_told() {
+    let pending = || PodView { phase: "Pending".into(), ..running() };
+    let creating = PodView { waiting: Some(("ContainerCreating".into(), String::new())), ..pending() };
+    let verdict = unready(creating.clone(), None);
+    assert_eq!(verdict.reason, Reason::PodStarting);
+    assert!(verdict.message.ends_with("kubectl describe pod -n n c-1"), "{verdict:?}");
+    assert!(Reason::PodStarting.patience().is_some(), "silent for ever");
+
+    let evicted =
+        PodView { failed: Some(("Evicted".into(), "low on memory.".into())), phase: "Failed".into(), ..running() };
+    let verdict = unready(evicted.clone(), None);
+    assert_eq!(verdict.reason, Reason::PodFailed);
+    assert!(verdict.message.contains("Evicted (low on memory)"), "{verdict:?}");
+    // Another takes its place, of which nothing is known yet; and then it is.
+    let fetched = |pods| Fetched { deployment: Some(deployment(0)), pods, ..Fetched::default() };
+    let told = diagnose(&instance(), &fetched(vec![evicted.clone(), pending()]), &Circumstances::default());
+    assert_eq!(told, verdict);
+    let verdict = diagnose(&instance(), &fetched(vec![evicted, creating]), &Circumstances::default());
+    assert_eq!(verdict.reason, Reason::PodStarting);
+
+    let stuck = |pods, stuck| {
+        let deployment = Some(DeploymentView { stuck, ..deployment(0) });
+        let fetched = Fetched { deployment, pods, ..Fetched::default() };
+        diagnose(&instance(), &fetched, &Circumstances::default())
+    };
+    assert_eq!(stuck(vec![pending()], false).reason, Reason::RolloutInProgress);
+    let verdict = stuck(vec![pending()], true);
+    assert_eq!(verdict.reason, Reason::RolloutStuck);
+    assert!(verdict.message.contains("kubectl describe -n n deployment c"), "{verdict:?}");
+    let crash = PodView { waiting: Some(("CrashLoopBackOff".into(), String::new())), ..running() };
+    assert_eq!(stuck(vec![crash], true).reason, Reason::PodCrashing, "the cause is known better");
+}
+
+#[test]
 fn a_deployment_that_somebody_scaled_to_zero_is_not_called_available() {
     let scaled = DeploymentView { wanted: 0, replicas: 0, updated: 0, ..deployment(0) };
     let fetched = Fetched { deployment: Some(scaled), ..Fetched::default() };
