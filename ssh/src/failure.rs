@@ -92,12 +92,20 @@ pub struct Failure {
     pub reason: Reason,
     /// What happened and what to do, for the user.
     pub message: String,
+    /// Whether the server closed the connection before it began, as sshd does with too many that have not signed in yet:
+    /// the next may be taken.
+    pub turned_away: bool,
 }
 
 impl Failure {
     /// A failure with a message in our own words.
     pub fn new(reason: Reason, message: impl Into<String>) -> Failure {
-        Failure { reason, message: message.into() }
+        Failure { reason, message: message.into(), turned_away: false }
+    }
+
+    /// A connection that was closed before it began.
+    pub(crate) fn turned_away(message: impl Into<String>) -> Failure {
+        Failure { turned_away: true, ..Failure::new(Reason::ConnectionLost, message) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A few SSH connections to one VM, shared by many commands.
 //!
 //! Invariants: no connection carries more channels than its capacity (counted here, under sshd's MaxSessions); one dial
-//! at a time per lane; bulk transfers never share a connection with interactive work, which they would delay; a
+//! at a time per lane, and three in all; bulk transfers never share a connection with interactive work, which they would delay; a
 //! connection that shows any sign of death gets no new channel.
 
 mod core;
@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use russh::Channel;
 use russh::client::Msg;
-use tokio::time::{Instant, timeout_at};
+use russh::keys::PublicKey;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use self::core::Core;
 pub use self::core::Lane;
@@ -30,6 +31,8 @@ pub use lease::Sftp;
 
 /// Connections that may break under one channel: the second is fresh, so a third would break too.
 const BROKEN_CONNECTIONS: usize = 2;
+/// The pause before a terminal's connection that was turned away is tried again.
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// Makes the connector for each dial, so that a changed key or known_hosts file counts from the next connection on.
 pub type ConnectorSource = Arc<dyn Fn() -> Result<Connector, Failure> + Send + Sync>;
@@ -45,6 +48,8 @@ pub struct PoolLimits {
     pub bulk_connections: usize,
     /// How long a command waits for a free channel.
     pub wait: Duration,
+    /// How long a server that turns connections away is asked again before that counts as a failure.
+    pub turned_away: Duration,
     /// How long a connection without channels is kept if it is not its lane's last.
     pub idle: Duration,
     /// The pause after a failed dial; doubled for each further one.
@@ -60,6 +65,7 @@ impl Default for PoolLimits {
             interactive_connections: 8,
             bulk_connections: 2,
             wait: Duration::from_secs(30),
+            turned_away: Duration::from_secs(5),
             idle: Duration::from_secs(60),
             backoff_first: Duration::from_millis(250),
             backoff_last: Duration::from_secs(5),
@@ -141,7 +147,13 @@ impl Pool {
             }
             state.accepted.clone()
         };
-        let connection = (self.source)()?.connect_after(accepted, Purpose::Terminal).await?;
+        let until = Instant::now() + self.limits.turned_away;
+        let connection = loop {
+            match self.connect(accepted.clone(), Purpose::Terminal).await {
+                Err(failure) if failure.turned_away && Instant::now() + AGAIN < until => sleep(AGAIN).await,
+                outcome => break outcome?,
+            }
+        };
         self.core.lock().accepted = connection.host_key().cloned();
         Ok(connection)
     }
@@ -195,6 +207,7 @@ impl Pool {
 
     async fn acquire(self: &Arc<Self>, lane: Lane, deadline: Instant) -> Result<Lease, Failure> {
         let failed_before = self.core.lock().lane(lane).stats().failed;
+        let patient_until = Instant::now() + self.limits.turned_away;
         loop {
             let changed = self.core.changed.notified();
             tokio::pin!(changed);
@@ -209,6 +222,10 @@ impl Pool {
                     return Ok(Lease { core: self.core.clone(), lane, id, connection });
                 }
                 let now = Instant::now();
+                let patience = lane_state.turned_away().map(|failure| (patient_until, failure.clone()));
+                if let Some((_, failure)) = patience.clone().filter(|(until, _)| *until <= now) {
+                    return Err(failure);
+                }
                 let wake = match lane_state.may_dial(self.connection_limit(lane), failed_before, now) {
                     Dial::Now => {
                         let pool = self.clone();
@@ -219,6 +236,7 @@ impl Pool {
                     Dial::No => deadline,
                     Dial::Failed(failure) => return Err(failure),
                 };
+                let wake = patience.map_or(wake, |(until, _)| wake.min(until));
                 lane_state.room_after(now).map_or(wake, |room| wake.min(room))
             };
             if timeout_at(wake, changed).await.is_err() && wake >= deadline {
@@ -236,10 +254,7 @@ impl Pool {
     /// Runs in a task of its own, so that a caller that goes away does not break the dial that others wait for.
     async fn dial(self: Arc<Self>, lane: Lane) {
         let accepted = self.core.lock().accepted.clone();
-        let dialed = match (self.source)() {
-            Ok(connector) => connector.connect_after(accepted, Purpose::Shared).await,
-            Err(failure) => Err(failure),
-        };
+        let dialed = self.connect(accepted, Purpose::Shared).await;
         let mut late = None;
         {
             let mut state = self.core.lock();
@@ -259,6 +274,12 @@ impl Pool {
         if let Some(connection) = late {
             connection.close().await;
         }
+    }
+
+    /// A new connection, when not too many are under way.
+    async fn connect(&self, accepted: Option<PublicKey>, purpose: Purpose) -> Result<Connection, Failure> {
+        let _turn = self.core.dials.acquire().await;
+        (self.source)()?.connect_after(accepted, purpose).await
     }
 
     fn connection_limit(&self, lane: Lane) -> usize {

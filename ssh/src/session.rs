@@ -162,13 +162,10 @@ impl Facts {
             Opening::Foreign => return not_ssh(endpoint),
             Opening::TurnedAway => return turned_away(endpoint),
             Opening::Silent => {
-                return Failure::new(
-                    Reason::ConnectionLost,
-                    format!(
-                        "{endpoint} accepts the connection and closes it at once: see that the SSH server runs behind that \
-                         port (a load balancer without a backend or an overloaded sshd does this)."
-                    ),
-                );
+                return Failure::turned_away(format!(
+                    "{endpoint} accepts the connection and closes it at once: see that the SSH server runs behind that port (a \
+                     load balancer without a backend or an overloaded sshd does this)."
+                ));
             }
             Opening::Ssh => {}
         }
@@ -268,11 +265,8 @@ fn not_ssh(endpoint: &Endpoint) -> Failure {
 }
 
 fn turned_away(endpoint: &Endpoint) -> Failure {
-    Failure::new(
-        Reason::ConnectionLost,
-        format!(
-            "The SSH server of {endpoint} takes no more connections for now: raise MaxStartups (or ease PerSourcePenalties) in \
-             its sshd_config if this stays."
-        ),
-    )
+    Failure::turned_away(format!(
+        "The SSH server of {endpoint} takes no more connections for now: raise MaxStartups (or ease PerSourcePenalties) in \
+         its sshd_config if this stays."
+    ))
 }

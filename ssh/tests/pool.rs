@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use catalyst_ssh::{Connector, HostKeyCheck, KnownHosts, Lane, Output, Pool, PoolLimits, Reason};
 use futures::future::join_all;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 
 const LIMIT: usize = 1 << 20;
 
@@ -178,6 +180,59 @@ async fn a_server_that_is_away_fails_fast_with_the_cause_and_is_found_when_it_is
         assert!(back.elapsed() < Duration::from_secs(10), "{:?}", pool.stats());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// A server in front of `sshd` that closes the first `turned_away` connections at once, as sshd does beyond MaxStartups.
+async fn turning_away(sshd: &TestSshd, turned_away: usize) -> Arc<Pool> {
+    let (behind, listener) = (sshd.endpoint(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        for _ in 0..turned_away {
+            listener.accept().await.unwrap().0.write_all(b"Exceeded MaxStartups\r\n").await.unwrap();
+        }
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = TcpStream::connect((behind.host.as_str(), behind.port)).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    let mut connector = sshd.connector();
+    connector.endpoint.port = port;
+    connector.host_keys = HostKeyCheck::AcceptNew(Arc::new(KnownHosts::empty()));
+    Pool::new(Arc::new(move || Ok(connector.clone())), PoolLimits::default())
+}
+
+#[tokio::test]
+async fn whoever_is_turned_away_for_a_moment_waits_and_is_served() {
+    let sshd = sshd().await;
+    let pool = turning_away(&sshd, 3).await;
+    let outputs = join_all((0..20).map(|_| run(&pool, "echo ok"))).await;
+    assert!(outputs.iter().all(|output| output == b"ok\n"));
+    let pool = turning_away(&sshd, 3).await;
+    let terminals = join_all((0..4).map(|_| pool.connect_for_terminal())).await;
+    assert!(terminals.iter().all(Result::is_ok), "{terminals:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_turns_everybody_away_is_told_after_a_while() {
+    let sshd = sshd().await;
+    let pool = turning_away(&sshd, usize::MAX).await;
+    let begun = Instant::now();
+    let failure = pool.exec(Lane::Interactive, "true").await.unwrap_err();
+    assert!(failure.turned_away && failure.message.contains("MaxStartups"), "{failure}");
+    assert!((4..12).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_burst_on_a_cold_pool_meets_no_refusal_of_an_sshd_that_takes_few() {
+    let sshd =
+        TestSshd::start(TestSshdOptions { max_startups: "2:100:3".to_owned(), ..TestSshdOptions::default() }).await;
+    let pool = pool(&sshd);
+    let (commands, terminals) = futures::join!(
+        join_all((0..20).map(|_| run(&pool, "sleep 0.3; echo ok"))),
+        join_all((0..6).map(|_| pool.connect_for_terminal())),
+    );
+    assert!(commands.iter().all(|output| output == b"ok\n"));
+    assert!(terminals.iter().all(Result::is_ok), "{terminals:?}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use russh::keys::PublicKey;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::lane::LaneState;
 
@@ -16,6 +16,9 @@ pub enum Lane {
     /// Much data; takes no connection from interactive work.
     Bulk,
 }
+
+/// sshd turns connections away at random from its tenth on that has not signed in (MaxStartups), whoever they are from.
+const DIALS: usize = 3;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -39,13 +42,15 @@ impl State {
 pub(super) struct Core {
     state: Mutex<State>,
     pub(super) changed: Notify,
+    /// Dials that may be under way at once, terminals' included.
+    pub(super) dials: Semaphore,
     /// How long a connection without channels is kept if it is not its lane's last.
     pub(super) idle: Duration,
 }
 
 impl Core {
     pub(super) fn new(idle: Duration) -> Core {
-        Core { state: Mutex::new(State::default()), changed: Notify::new(), idle }
+        Core { state: Mutex::new(State::default()), changed: Notify::new(), dials: Semaphore::new(DIALS), idle }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -15,6 +15,9 @@ const CHANNELS_FOR_LIFE: u64 = 4096;
 /// closed still end).
 const REFUSAL_COUNTS: Duration = Duration::from_secs(3);
 
+/// The longest pause before a server is asked again that had no place for a moment.
+const TURNED_AWAY_PAUSE: Duration = Duration::from_millis(500);
+
 /// One lane's share of [`super::PoolStats`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneStats {
@@ -89,7 +92,7 @@ impl LaneState {
         let backing_off = self.not_before.filter(|until| *until > now);
         if alive == 0
             && !self.dialing
-            && let Some(failure) = &self.failure
+            && let Some(failure) = self.failure.as_ref().filter(|failure| !failure.turned_away)
             && (self.failed > failed_before || backing_off.is_some())
         {
             return Dial::Failed(failure.clone());
@@ -102,6 +105,12 @@ impl LaneState {
                 Dial::Now
             }
         }
+    }
+
+    /// Why the last dial got no connection, if it was turned away: whoever waits goes on waiting, but not for ever.
+    pub(super) fn turned_away(&self) -> Option<&Failure> {
+        let none = self.connections.iter().all(|member| member.retired);
+        self.failure.as_ref().filter(|failure| none && failure.turned_away)
     }
 
     /// When a refusal stops to count, so that there may be room again though nothing was released.
@@ -131,6 +140,7 @@ impl LaneState {
             }
             Err(failure) => {
                 self.failed += 1;
+                let last = if failure.turned_away { last.min(TURNED_AWAY_PAUSE) } else { last };
                 self.not_before = Some(Instant::now() + backoff(self.failures_in_a_row, first, last));
                 self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
                 self.failure = Some(failure);
@@ -236,6 +246,17 @@ mod tests {
         assert!(matches!(lane.may_dial(8, 0, now), Dial::No));
         lane.dialed(Err(refused()), FIRST, LAST);
         assert!(matches!(lane.may_dial(8, 0, now), Dial::Failed(failure) if failure == refused()));
+    }
+
+    #[tokio::test]
+    async fn one_that_was_turned_away_is_no_failure_yet_and_dials_again_soon() {
+        let mut lane = LaneState::default();
+        assert!(matches!(lane.may_dial(8, 0, Instant::now()), Dial::Now));
+        lane.dialed(Err(Failure::turned_away("full")), FIRST, LAST);
+        let now = Instant::now();
+        assert!(matches!(lane.may_dial(8, 0, now), Dial::Later(until) if until <= now + TURNED_AWAY_PAUSE));
+        assert!(matches!(lane.may_dial(8, 0, now + TURNED_AWAY_PAUSE), Dial::Now));
+        assert!(lane.turned_away().is_some());
     }
 
     #[tokio::test]
