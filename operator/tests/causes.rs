@@ -8,6 +8,8 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod pods;
+mod rights;
 mod rotation;
 mod world;
 
@@ -122,7 +124,8 @@ async fn ready_pods_make_it_available_with_its_url_and_a_pod_that_fails_takes_it
     classes.patch("nginx", &PatchParams::apply("test"), &Patch::Apply(&class)).await.unwrap();
     world.apply("x", spec).await;
     let rejected = world.reason("x", "SSHAuthRejected").await;
-    let others = ["ExposureReady=True Available", "NetworkPolicyReady=True Available"];
+    // This operator sees the Ingresses of one namespace.
+    let others = ["ExposureReady=Unknown LookForbidden", "NetworkPolicyReady=True Available"];
     let expected =
         ["SecretsReady=True Available", "SSHReady=False SSHAuthRejected", "WorkloadReady=False RolloutInProgress"];
     assert_eq!(parts(&rejected), [&expected[..], &others[..]].concat());
@@ -401,6 +404,25 @@ async fn a_spec_that_only_code_can_refuse_is_told_in_status_and_changes_nothing(
     assert!(world.api::<Secret>().get_opt("x-secrets").await.unwrap().is_none());
     world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
     world.exists::<Deployment>("x").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_seen_of_the_vm_says_nothing_of_a_jump_host_that_comes_later() {
+    let sshd = sshd().await;
+    let world = World::with_operator("jump").await;
+    let mut spec = at(&sshd);
+    spec["ssh"]["host"] = json!("localhost");
+    spec["ssh"]["knownHosts"] = json!(sshd.known_hosts_text().replace("127.0.0.1", "localhost"));
+    world.apply("x", spec.clone()).await;
+    world.reason("x", "SSHAuthRejected").await;
+    spec["ssh"]["jump"] = json!({"host": "bastion.example.com"});
+    spec["networkPolicy"] = json!({"sshEgressCidr": "10.20.0.7/32"});
+    world.apply("x", spec.clone()).await;
+    world.reason("x", "RolloutInProgress").await;
+    // Without the jump host the range is wrong, and the VM is looked at anew.
+    spec["ssh"]["jump"] = json!(null);
+    world.apply("x", spec).await;
+    world.reason("x", "EgressCidrExcludesHost").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

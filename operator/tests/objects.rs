@@ -231,6 +231,15 @@ async fn what_is_no_longer_wanted_goes_and_what_is_not_ours_stays() {
     world.exists::<NetworkPolicy>("x-policy").await;
 }
 
+/// Plays the controller of the Gateway `public` for the route of `x`.
+async fn gateway_says(world: &World, accepted: &str, reason: &str, message: &str) {
+    let generation = world.api::<HTTPRoute>().get("x").await.unwrap().metadata.generation;
+    let condition = json!({"type": "Accepted", "status": accepted, "reason": reason, "message": message,
+        "observedGeneration": generation});
+    let status = json!({"status": {"parents": [{"parentRef": {"name": "public"}, "conditions": [condition]}]}});
+    world.api::<HTTPRoute>().patch_status("x", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_waits_for_its_kind_and_another_way_in_takes_its_place() {
     let world = World::with_operator("gateway").await;
@@ -245,6 +254,16 @@ async fn a_route_waits_for_its_kind_and_another_way_in_takes_its_place() {
     // Seen without a restart, and watched from then on.
     install_http_routes(&world.admin).await;
     world.exists::<HTTPRoute>("x").await;
+    let instance = world.reason("x", "RouteNotAccepted").await;
+    assert!(ready(&instance).unwrap().message.contains("whether Gateway public exists"), "{instance:?}");
+    gateway_says(&world, "False", "NotAllowedByListeners", "of another namespace").await;
+    until("the Gateway's words are told", || async {
+        let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
+        let words = "Gateway public: NotAllowedByListeners: of another namespace";
+        ready(&instance)?.message.contains(words).then_some(())
+    })
+    .await;
+    gateway_says(&world, "True", "Accepted", "").await;
     world.reason("x", "Available").await;
     world.settled().await;
     world.api::<HTTPRoute>().delete("x", &DeleteParams::default()).await.unwrap();

@@ -67,6 +67,27 @@ async fn a_vm_that_is_not_there_is_a_reason_in_status_and_no_crash_loop() -> Res
 }
 
 #[tokio::test]
+async fn a_snippet_that_the_ingress_controller_refuses_is_told_by_the_field_that_asks_for_it() -> Result<()> {
+    let stage = stage().await;
+    let key = "nginx.ingress.kubernetes.io/configuration-snippet";
+    for (namespace, ingress, remedy) in [
+        ("snippet-field", json!({"configurationSnippet": true}), "Remove ingress.configurationSnippet:".to_owned()),
+        (
+            "snippet-annotation",
+            json!({"annotations": {key: "add_header X-A b;"}}),
+            format!("Remove {key} from ingress.annotations:"),
+        ),
+    ] {
+        let instance = Instance::apply(stage, namespace, json!({"ingress": ingress})).await?;
+        let reason = Some("ConfigurationSnippetRejected");
+        let (message, _) = instance.await_condition("Stalled", "True", reason, Duration::from_secs(60)).await?;
+        ensure!(message.contains(&remedy), "{namespace}: {message}");
+        instance.delete().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_browser_is_told_what_is_wrong() -> Result<()> {
     let instance = Instance::ready(stage().await, "told", json!({})).await?;
     let browser = Browser::start().await?;

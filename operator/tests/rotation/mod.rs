@@ -1,10 +1,10 @@
 //! Replacing the generated SSH key on request: carried out when the VM accepts the new one, or refused in words.
 
 use catalyst_operator::crd::{CatalystInstance, CatalystInstanceStatus};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     ResourceExt,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -50,6 +50,13 @@ async fn a_new_ssh_key_takes_the_old_ones_place_only_when_the_vm_accepts_it() {
     assert!(secret("x-ssh-key-next").await.unwrap().is_none());
     let new = secret("x-ssh-key").await.unwrap().unwrap().data;
     assert_ne!(new, old);
+    // Their nodes mount it at once, and whoever takes the old line away is told to leave them the time.
+    let pods = world.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
+    assert!(pods.iter().all(|pod| pod.annotations().contains_key("catalyst.dev/ssh-key")), "the pods were not touched");
+    until("the end is told", || async {
+        world.events("SSHKeyRotated").await.iter().any(|note| note.contains("In two minutes")).then_some(())
+    })
+    .await;
 
     // Taken back, it leaves everything as it was.
     world.edit::<CatalystInstance>("x", ask(json!("2"))).await;
