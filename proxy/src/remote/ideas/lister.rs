@@ -126,8 +126,8 @@ async fn exchange(mut exec: Exec, fresh: bool, place: Place) -> Result<(Exec, By
         let head = if fresh { after_marker(&answer).map_err(Attempt::Failed)? } else { 0 };
         let listed = answer.get(head..tail + found).unwrap_or_default();
         return match status {
-            // xargs says 123 when one file could not be read: its name without a text tells.
-            "0" | "123" => Ok((exec, Bytes::copy_from_slice(listed))),
+            // head says 1 and xargs 123 when one file could not be read: its name without a text tells.
+            "0" | "1" | "123" => Ok((exec, Bytes::copy_from_slice(listed))),
             MISSING => Ok((exec, Bytes::new())),
             "4" => Err(Attempt::Failed(IdeasError::refused(
                 "list the ideas",
