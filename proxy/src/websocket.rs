@@ -33,7 +33,8 @@ use outgoing::Outgoing;
 const MESSAGE_LIMIT: usize = 12 * 1024 * 1024;
 /// What is still read in order to be refused by an answer; beyond it the socket ends.
 const READ_LIMIT: usize = 64 * 1024 * 1024;
-const READ_BUFFER: usize = 4 * 1024;
+/// Held by every socket, most of which are idle; a large message takes more reads.
+const READ_BUFFER: usize = 1024;
 const WRITE_BUFFER: usize = 8 * 1024;
 /// Ideas with work under way on one socket.
 const IDEAS_AT_ONCE: usize = 128;
@@ -77,7 +78,8 @@ pub async fn upgrade(
         .max_message_size(READ_LIMIT)
         .max_frame_size(READ_LIMIT)
         .on_upgrade(async move |socket| {
-            tracker.track_future(serve(app, session, socket)).await;
+            // In a task of its own: that of the upgrade is larger, and ends here.
+            tracker.spawn(serve(app, session, socket));
         })
 }
 
@@ -119,15 +121,16 @@ impl Reader {
                     heard = Instant::now();
                     match message {
                         None | Some(Ok(Message::Close(_))) => return None,
-                        Some(Ok(Message::Text(text))) => self.text(text.as_str()).await,
-                        Some(Ok(Message::Binary(_))) => self.outgoing.notice("", INVALID).await,
+                        // Boxed, as what is rare in here: an idle socket is as large as the largest of its branches.
+                        Some(Ok(Message::Text(text))) => Box::pin(self.text(text.as_str())).await,
+                        Some(Ok(Message::Binary(_))) => Box::pin(self.outgoing.notice("", INVALID)).await,
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                         Some(Err(error)) => {
                             tracing::debug!(cause = %error, "WebSocket broke");
                             if !is_too_big(&error) {
                                 return None;
                             }
-                            self.outgoing.notice("", INVALID).await;
+                            Box::pin(self.outgoing.notice("", INVALID)).await;
                             // Closing with bytes unread resets the connection: let the answer arrive first.
                             tokio::time::sleep(LEAVE_WITHIN).await;
                             return Some(close(TOO_BIG, "the message is too big"));
@@ -150,7 +153,7 @@ impl Reader {
                     self.workers.retain(|_, worker| !worker.is_done());
                 }
                 () = draining.cancelled(), if leave_at.is_none() => {
-                    self.outgoing.text(DRAINING.to_owned()).await;
+                    Box::pin(self.outgoing.text(DRAINING.to_owned())).await;
                     leave_at = Some(tokio::time::Instant::now() + LEAVE_WITHIN);
                 }
                 () = leaving => return Some(close(RESTARTING, "the server restarts")),
