@@ -13,20 +13,55 @@ use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
 
-/// Whether this operator could serve: it leads with its caches filled, or stands by and has seen the Lease.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+/// Whether this operator works, or could at once: its caches are filled, and it has taken or seen the Lease if it needs one.
+#[derive(Clone, Debug)]
+pub struct Readiness(Arc<Conditions>);
+
+#[derive(Debug)]
+struct Conditions {
+    caches: AtomicBool,
+    lease: AtomicBool,
+}
+
+/// Of an operator that needs no Lease.
+impl Default for Readiness {
+    fn default() -> Self {
+        Self::new(true)
+    }
+}
 
 impl Readiness {
-    /// Sets it.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+    /// Of an operator that needs the Lease.
+    #[must_use]
+    pub fn with_lease() -> Self {
+        Self::new(false)
     }
 
-    /// Reads it.
+    fn new(lease: bool) -> Self {
+        Self(Arc::new(Conditions { caches: AtomicBool::new(false), lease: AtomicBool::new(lease) }))
+    }
+
+    /// What is watched has been listed.
+    pub fn caches_filled(&self) {
+        self.0.caches.store(true, Ordering::Relaxed);
+    }
+
+    /// The Lease has been taken, or read while another holds it.
+    pub fn lease_seen(&self) {
+        self.0.lease.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all is there.
     #[must_use]
     pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.awaited().is_empty()
+    }
+
+    /// What is not there yet.
+    fn awaited(&self) -> Vec<&'static str> {
+        let there = |condition: &AtomicBool| condition.load(Ordering::Relaxed);
+        let conditions = [(there(&self.0.caches), "the caches"), (there(&self.0.lease), "the Lease")];
+        conditions.into_iter().filter(|(there, _)| !there).map(|(_, name)| name).collect()
     }
 }
 
@@ -54,11 +89,10 @@ pub async fn serve(
     axum::serve(listener, routes).with_graceful_shutdown(stop).await
 }
 
-async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
-    if shared.readiness.get() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the caches and the Lease\n")
+async fn ready(State(shared): State<Shared>) -> (StatusCode, String) {
+    match shared.readiness.awaited().as_slice() {
+        [] => (StatusCode::OK, "ok\n".to_owned()),
+        awaited => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", awaited.join(" and "))),
     }
 }
 
@@ -87,17 +121,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_follows_its_switch_liveness_does_not_and_the_server_stops_when_told() {
+    async fn ready_is_who_has_both_caches_and_lease_alive_is_everyone_and_the_server_stops_when_told() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let readiness = Readiness::default();
+        let readiness = Readiness::with_lease();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(serve(listener, Arc::default(), readiness.clone(), async {
             let _ = stopped.await;
         }));
-        assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 503"));
+        assert!(ask(address, "/readyz").await.ends_with("waiting for the caches and the Lease\n"));
+        readiness.lease_seen();
+        let unready = ask(address, "/readyz").await;
+        assert!(unready.starts_with("HTTP/1.1 503") && unready.ends_with("waiting for the caches\n"), "{unready}");
         assert!(ask(address, "/livez").await.starts_with("HTTP/1.1 200"));
-        readiness.set(true);
+        readiness.caches_filled();
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         let metrics = ask(address, "/metrics").await;
         assert!(metrics.contains("openmetrics-text") && metrics.contains("# EOF"), "{metrics}");

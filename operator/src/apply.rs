@@ -347,7 +347,7 @@ impl Applier {
 }
 
 /// An API server that does not answer is one that could not be used: the pass ends, and is made again.
-async fn bounded<T>(write: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+pub(crate) async fn bounded<T>(write: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
     match tokio::time::timeout(WRITE_DEADLINE, write).await {
         Ok(answer) => answer,
         Err(_) => {

@@ -2,7 +2,7 @@
 
 mod offline;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -83,7 +83,7 @@ pub struct RunArgs {
 
     /// Namespaces to watch, comma-separated; all when empty.
     #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
-    pub watch_namespaces: Vec<String>,
+    watch_namespaces: Vec<String>,
 
     /// Image of the proxy for instances that name none; the proxy of this release when unset.
     #[arg(long, env = "PROXY_IMAGE")]
@@ -97,8 +97,9 @@ pub struct RunArgs {
     #[arg(long, env = "SSH_CHECKS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub ssh_checks: u16,
 
-    /// Networks in which the operator itself never opens SSH connections, comma-separated CIDRs: those of pods. Loopback and
-    /// link-local addresses are always refused, and so are the ranges of Services, which the cluster tells.
+    /// Networks in which the operator itself never opens SSH connections, comma-separated CIDRs: those of pods, where the
+    /// network's plugin takes them from elsewhere than the nodes. Loopback and link-local addresses are always refused, and so
+    /// are the ranges of Services and those of the nodes' pods, which the cluster tells.
     #[arg(long, env = "CLUSTER_CIDRS", value_delimiter = ',')]
     pub cluster_cidrs: Vec<ipnet::IpNet>,
 
@@ -132,6 +133,13 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// The namespaces to watch, each once; empty: all.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<String> {
+        let named = self.watch_namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+        named.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect()
+    }
+
     /// How long a Lease is valid without renewal.
     #[must_use]
     pub fn lease_duration(&self) -> Duration {
@@ -159,11 +167,12 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_are_a_comma_separated_list() {
-        let Command::Run(run) = Args::parse_from(["catalyst-operator", "--watch-namespaces", "a,b"]).into_command()
-        else {
-            panic!("not run")
-        };
-        assert_eq!(run.watch_namespaces, ["a", "b"]);
+    fn namespaces_are_a_comma_separated_list_of_names_each_of_which_counts_once() {
+        for (list, namespaces) in [("a,b", vec!["a", "b"]), (" b , a,,b,", vec!["a", "b"]), ("", vec![]), (" ", vec![])]
+        {
+            let parsed = Args::parse_from(["catalyst-operator", "--watch-namespaces", list]).into_command();
+            let Command::Run(run) = parsed else { panic!("not run") };
+            assert_eq!(run.namespaces(), namespaces, "{list:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Runs reconciles: what triggers them, how many at a time, and when a failed one is tried again.
 //!
 //! Invariants: one instance is never reconciled twice at the same time; instances wait for nobody's failure but their own.
+//! None runs before this operator leads.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -45,6 +46,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
 /// A pass that takes longer is given up and tried again.
 const PASS_DEADLINE: Duration = Duration::from_secs(120);
+/// What a pass may still do when the operator is told to stop; then it is cut off, which it survives as it does a kill.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// An instance at rest is looked at this often all the same: a watch may have missed something. Reads only.
 const AT_REST: Duration = Duration::from_secs(3600);
 /// Ended SSH looks that wait to be taken up.
@@ -73,6 +76,9 @@ struct Shared {
     /// Instances that something asks to look at, and that wait for their pass.
     waiting: Mutex<HashSet<Target>>,
     metrics: Arc<Metrics>,
+    /// Cancelled when this operator leads.
+    leading: CancellationToken,
+    stop: CancellationToken,
 }
 
 /// What is remembered of an instance between passes.
@@ -82,12 +88,27 @@ struct Memory {
     phase: Option<Phase>,
 }
 
-/// Runs until `stop` is cancelled and the passes under way have ended. Sets `readiness` when all caches are filled.
+/// Leads from the start, and runs until `stop` is cancelled; see [`stand_by`].
 pub async fn run(
     client: Client,
     settings: Settings,
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    stop: CancellationToken,
+) {
+    let leading = CancellationToken::new();
+    leading.cancel();
+    stand_by(client, settings, metrics, readiness, leading, stop).await;
+}
+
+/// Fills the caches and says so to `readiness`, works from when `leading` is cancelled, and ends soon after `stop` is: the
+/// passes under way have a moment to end by themselves, and none runs any more when this returns.
+pub async fn stand_by(
+    client: Client,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    leading: CancellationToken,
     stop: CancellationToken,
 ) {
     let (ended, looks) = mpsc::channel(LOOKS_WAITING);
@@ -108,6 +129,8 @@ pub async fn run(
         memories: Mutex::default(),
         waiting: Mutex::default(),
         metrics,
+        leading,
+        stop: stop.clone(),
     });
     let namespaces: Vec<Option<String>> =
         if settings.namespaces.is_empty() { vec![None] } else { settings.namespaces.into_iter().map(Some).collect() };
@@ -140,7 +163,7 @@ pub async fn run(
     let ready = async {
         let waits = caches.iter().map(reflector::Store::wait_until_ready);
         if futures::future::try_join_all(waits).await.is_ok() {
-            readiness.set(true);
+            readiness.caches_filled();
             filled.cancel();
             tracing::info!("caches filled");
         }
@@ -173,17 +196,35 @@ async fn route(mut looks: mpsc::Receiver<Target>, loops: Vec<(Option<String>, mp
 
 type Passed = Result<Action, Failed>;
 
-/// One pass, on a task of its own, so that a slow one keeps no other from being polled.
+/// One pass, on a task of its own, so that a slow one keeps no other from being polled. All that it logs has the same id.
 fn pass(instance: Arc<Watched>, shared: Arc<Shared>) -> futures::future::BoxFuture<'static, Passed> {
     let target = Target { namespace: instance.namespace().unwrap_or_default(), name: instance.name_any() };
-    let span = tracing::info_span!("pass", namespace = %target.namespace, instance = %target.name);
-    let task = tokio::spawn(async move { shared.pass(target).await }.instrument(span));
     Box::pin(async move {
-        match AbortOnDropHandle::new(task).await {
+        if !shared.may_begin().await {
+            return Ok(Action::await_change());
+        }
+        let id = format!("{:08x}", rand::random::<u32>());
+        let span = tracing::info_span!("pass", namespace = %target.namespace, instance = %target.name, id);
+        let running = Arc::clone(&shared);
+        let task = tokio::spawn(async move { running.pass(target).await }.instrument(span.clone()));
+        let mut task = AbortOnDropHandle::new(task);
+        let ended = tokio::select! {
+            ended = &mut task => ended,
+            () = shared.last_moment() => {
+                task.abort();
+                task.await
+            }
+        };
+        let passed = match ended {
             Ok(passed) => passed,
+            Err(cut_off) if cut_off.is_cancelled() => Ok(Action::await_change()),
             // A panic is a bug; it must not take the other instances with it.
             Err(error) => Err(Failed { wait: LONGEST_RETRY, message: format!("the pass ended abnormally: {error}") }),
+        };
+        if let Err(failed) = &passed {
+            span.in_scope(|| tracing::warn!(wait_ms = failed.wait.as_millis(), error = %failed, "the pass failed"));
         }
+        passed
     })
 }
 
@@ -207,6 +248,20 @@ fn retry(_: Arc<Watched>, failed: &Failed, _: Arc<Shared>) -> Action {
 }
 
 impl Shared {
+    /// Waits for this operator's turn. Told to stop, it begins nothing.
+    async fn may_begin(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = self.leading.cancelled() => true,
+        }
+    }
+
+    async fn last_moment(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(LAST_MOMENT).await;
+    }
+
     async fn pass(&self, target: Target) -> Passed {
         let Ok(_slot) = self.slots.acquire().await else { return Ok(Action::await_change()) };
         self.waits(|waiting| waiting.remove(&target));
@@ -237,7 +292,8 @@ impl Shared {
         // As for the memories.
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut waiting);
-        self.metrics.waiting(waiting.len());
+        // A standby is behind with nothing.
+        self.metrics.waiting(if self.leading.is_cancelled() { waiting.len() } else { 0 });
     }
 
     fn ended(&self, target: &Target, outcome: Outcome) -> Action {
@@ -275,7 +331,7 @@ impl Shared {
         Failed { wait, message: error.to_string() }
     }
 
-    /// Logs what went wrong; forgets an instance that the cache does not know any more.
+    /// Logs what went wrong beside the passes; forgets an instance that the cache does not know any more.
     fn note(&self, error: Option<controller::Error<Failed, kube::runtime::watcher::Error>>) {
         match error {
             None => {}
@@ -283,9 +339,8 @@ impl Shared {
                 let namespace = gone.namespace.clone().unwrap_or_default();
                 self.forget(&Target { namespace, name: gone.name.clone() });
             }
-            Some(controller::Error::ReconcilerFailed(failed, instance)) => {
-                tracing::warn!(%instance, wait_ms = failed.wait.as_millis(), error = %failed, "the pass failed");
-            }
+            // Logged by itself.
+            Some(controller::Error::ReconcilerFailed(..)) => {}
             Some(controller::Error::QueueError(error)) => tracing::warn!(%error, "a watch was interrupted"),
             Some(controller::Error::RunnerError(error)) => tracing::error!(%error, "the controller cannot run"),
         }

@@ -7,6 +7,7 @@ use kube::{
 };
 
 use crate::{
+    apply::bounded,
     crd::CatalystInstance,
     reason::{Reason, Severity},
 };
@@ -28,7 +29,8 @@ impl Announcer {
         Self { recorder: Recorder::new(client, reporter) }
     }
 
-    /// Tells an event. That it cannot be told keeps nothing from going on, so it is only logged.
+    /// Tells an event. That it cannot be told, or not within the time of any write, keeps nothing from going on, so it is only
+    /// logged.
     pub async fn tell(&self, instance: &CatalystInstance, reason: Reason, note: &str) {
         self.tell_of(instance, None, reason, note).await;
     }
@@ -49,7 +51,7 @@ impl Announcer {
             action: "Reconcile".to_owned(),
             secondary: object,
         };
-        if let Err(error) = self.recorder.publish(&event, &instance.object_ref(&())).await {
+        if let Err(error) = bounded(self.recorder.publish(&event, &instance.object_ref(&()))).await {
             tracing::warn!(%error, %reason, "an event could not be told");
         }
     }

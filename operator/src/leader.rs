@@ -1,6 +1,7 @@
 //! Leader election by a Lease. Invariant: an operator that may write has renewed its Lease less than two thirds of the
-//! Lease's duration ago, measured on its own monotonic clock; another takes the Lease only after a whole duration
-//! without any sign on *its* clock, so that wrong clocks on nodes do no harm.
+//! Lease's duration ago, measured on its own monotonic clock; another takes the Lease only after four fifths without any
+//! sign on *its* clock, so that wrong clocks on nodes do no harm. Two thirds and four fifths leave the loser time to notice,
+//! and let the next one lead before the whole duration is over.
 
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct Election {
     api: Api<Lease>,
     settings: LeaseSettings,
     seen: Option<Seen>,
+    /// When the attempt began that last took or renewed the Lease: another may have seen that no earlier.
+    renewed: Instant,
 }
 
 /// The last change of the Lease that this candidate saw, and when on its own clock.
@@ -41,6 +44,15 @@ pub struct Election {
 struct Seen {
     resource_version: Option<String>,
     at: Instant,
+    /// Without another change for this long, it is free.
+    valid: Duration,
+}
+
+impl Seen {
+    /// For how long its holder may still be alive.
+    fn left(&self) -> Duration {
+        self.valid.saturating_sub(self.at.elapsed())
+    }
 }
 
 /// Why one attempt did not end with the Lease held.
@@ -60,7 +72,7 @@ impl Election {
     /// A candidate for the Lease.
     #[must_use]
     pub fn new(client: Client, settings: LeaseSettings) -> Self {
-        Self { api: Api::namespaced(client, &settings.namespace), settings, seen: None }
+        Self { api: Api::namespaced(client, &settings.namespace), settings, seen: None, renewed: Instant::now() }
     }
 
     /// Waits until this operator holds the Lease. `standing_by` is called once, as soon as the Lease has been read or
@@ -73,6 +85,7 @@ impl Election {
             }
         };
         loop {
+            let mut wait = self.settings.duration / 10;
             match self.attempt().await {
                 Ok(()) => {
                     info!(lease = %self.settings.name, identity = %self.settings.identity, "leading");
@@ -82,30 +95,26 @@ impl Election {
                 Err(Attempt::Held) => {
                     debug!(lease = %self.settings.name, "standing by");
                     standing_by();
+                    wait = wait.min(self.seen.as_ref().map_or(wait, Seen::left));
                 }
                 Err(error) => warn!(%error, lease = %self.settings.name, "the Lease cannot be read or taken"),
             }
-            sleep(self.settings.duration / 10).await;
+            sleep(wait).await;
         }
     }
 
     /// Renews the Lease and returns only when it is lost: taken by another, or not renewed in time.
     pub async fn keep(&mut self) {
-        let mut renewed = Instant::now();
         loop {
-            sleep(self.settings.duration / 3).await;
-            let deadline = renewed + self.settings.duration * 2 / 3;
+            sleep_until(self.renewed + self.settings.duration / 3).await;
+            let deadline = self.renewed + self.settings.duration * 2 / 3;
             loop {
-                let started = Instant::now();
                 let attempt = tokio::select! {
                     attempt = self.attempt() => attempt,
                     () = sleep_until(deadline) => Err(Attempt::TimedOut),
                 };
                 match attempt {
-                    Ok(()) => {
-                        renewed = started;
-                        break;
-                    }
+                    Ok(()) => break,
                     Err(Attempt::Held) => return warn!(lease = %self.settings.name, "another operator took the Lease"),
                     Err(error) => warn!(%error, lease = %self.settings.name, "the Lease could not be renewed"),
                 }
@@ -139,7 +148,10 @@ impl Election {
 
     /// Takes or renews the Lease once. The resource version makes two simultaneous takers exclude each other.
     async fn attempt(&mut self) -> Result<(), Attempt> {
-        timeout(self.settings.duration / 3, self.attempt_unbounded()).await.map_err(|_| Attempt::TimedOut)?
+        let began = Instant::now();
+        timeout(self.settings.duration / 3, self.attempt_unbounded()).await.map_err(|_| Attempt::TimedOut)??;
+        self.renewed = began;
+        Ok(())
     }
 
     async fn attempt_unbounded(&mut self) -> Result<(), Attempt> {
@@ -159,21 +171,20 @@ impl Election {
         won(self.api.replace(&name, &PostParams::default(), &lease).await)
     }
 
-    /// Whether the Lease is ours, free, or without a sign of its holder for its whole duration.
+    /// Whether the Lease is ours, free, or without a sign of its holder for four fifths of its duration.
     fn may_take(&mut self, lease: &Lease) -> bool {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.unwrap_or_default();
         if holder.is_empty() || holder == self.settings.identity {
             return true;
         }
-        let version = &lease.metadata.resource_version;
+        let version = lease.metadata.resource_version.clone();
         match &self.seen {
-            Some(seen) if seen.resource_version == *version => {
-                let valid = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
-                seen.at.elapsed() > valid.unwrap_or(self.settings.duration)
-            }
+            Some(seen) if seen.resource_version == version => seen.left().is_zero(),
             _ => {
-                self.seen = Some(Seen { resource_version: version.clone(), at: Instant::now() });
+                let told = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+                let valid = told.map_or(self.settings.duration, Duration::from_secs) * 4 / 5;
+                self.seen = Some(Seen { resource_version: version, at: Instant::now(), valid });
                 false
             }
         }

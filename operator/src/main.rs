@@ -22,13 +22,15 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long one SSH look at a VM may take.
 const LOOK_DEADLINE: Duration = Duration::from_secs(8);
+/// A connection on which nothing comes for longer is dead. The API server ends each watch before.
+const SILENCE: Duration = Duration::from_secs(310);
 /// The proxy of this release, where none is named.
 const RELEASE_PROXY: &str = concat!("catalyst-proxy:", env!("CARGO_PKG_VERSION"));
 
@@ -51,10 +53,10 @@ fn main() -> ExitCode {
 fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     telemetry::start(args.log_format, &args.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(args))?;
+    let outcome = runtime.block_on(run(args));
     // A name look-up of the resolver cannot be cancelled; it must not hold the process up.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(ExitCode::SUCCESS)
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 /// The commands that print and end.
@@ -125,7 +127,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let stop = stop_on_signal()?;
     let metrics = Arc::new(Metrics::default());
-    let readiness = Readiness::default();
+    let readiness = if args.leader_election { Readiness::with_lease() } else { Readiness::default() };
     let listener = TcpListener::bind(args.admin_address)
         .await
         .with_context(|| format!("cannot listen on {} (ADMIN_ADDRESS)", args.admin_address))?;
@@ -134,15 +136,17 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     let server = admin::serve(listener, Arc::clone(&metrics), readiness.clone(), served.clone().cancelled_owned());
     let server = tokio::spawn(server);
 
-    let client =
-        kube::Client::try_default().await.context("no way to the API server: no service account, no kubeconfig")?;
+    let mut config =
+        kube::Config::infer().await.context("no way to the API server: no service account, no kubeconfig")?;
+    config.read_timeout = Some(SILENCE);
+    let client = kube::Client::try_from(config).context("no client of the API server")?;
     let outcome = lead(client, args, metrics, readiness, stop).await;
     served.cancel();
     server.await.context("the health server ended abnormally")??;
     outcome
 }
 
-/// Waits for the Lease, works while it holds, and gives it back.
+/// Fills the caches, waits for the Lease, works while it holds, and gives it back.
 async fn lead(
     client: kube::Client,
     args: RunArgs,
@@ -150,21 +154,22 @@ async fn lead(
     readiness: Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut refused = args.cluster_cidrs.clone();
+    let addresses = AddressPolicy::refusing(args.cluster_cidrs.clone());
     tokio::select! {
-        services = networks::of_services(&client) => refused.extend(services),
+        networks = networks::of_cluster(&client) => addresses.learn(networks),
         () = stop.cancelled() => return Ok(()),
     }
+    let _followed = AbortOnDropHandle::new(tokio::spawn(networks::follow(client.clone(), addresses.clone())));
     let identity = args.identity.clone().unwrap_or_else(|| format!("catalyst-operator-{:08x}", rand::random::<u32>()));
     let settings = Settings {
-        namespaces: args.watch_namespaces.iter().filter(|namespace| !namespace.is_empty()).cloned().collect(),
+        namespaces: args.namespaces(),
         concurrency: args.concurrency,
         identity: identity.clone(),
         defaults: defaults(args.proxy_image.clone()),
         prober: ProberSettings {
             concurrent: usize::from(args.ssh_checks),
             deadline: LOOK_DEADLINE,
-            addresses: AddressPolicy::refusing(refused),
+            addresses,
         },
     };
     if !args.leader_election {
@@ -179,16 +184,17 @@ async fn lead(
         duration: args.lease_duration(),
     };
     let mut election = Election::new(client.clone(), lease);
-    tokio::select! {
-        // A standby is Ready: it can take over. Its caches are filled when it does.
-        () = election.acquire(|| readiness.set(true)) => {}
-        () = stop.cancelled() => return Ok(()),
-    }
-    metrics.leads(true);
-    let work = controller::run(client, settings, Arc::clone(&metrics), readiness, stop);
+    let leading = CancellationToken::new();
+    let work = controller::stand_by(client, settings, Arc::clone(&metrics), readiness.clone(), leading.clone(), stop);
+    let reign = async {
+        election.acquire(|| readiness.lease_seen()).await;
+        metrics.leads(true);
+        leading.cancel();
+        election.keep().await;
+    };
     let outcome = tokio::select! {
         () = work => Ok(()),
-        () = election.keep() => Err(anyhow::anyhow!("the Lease is lost: ending, so that two never write")),
+        () = reign => Err(anyhow::anyhow!("the Lease is lost: ending, so that two never write")),
     };
     metrics.leads(false);
     if outcome.is_ok() {

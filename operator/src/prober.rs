@@ -2,13 +2,13 @@
 //!
 //! A reconcile asks and gets the latest answer or none yet; the attempt runs beside it and calls for another reconcile when
 //! it has ended. Addresses that are no VM's (loopback, link-local, the cluster's own) are never connected to, so that a
-//! resource cannot make the operator scan what only it can reach.
+//! resource cannot make the operator scan what only it can reach: a name is resolved once, and what is judged is connected to.
 
 mod address;
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -67,7 +67,7 @@ impl Question {
 pub struct Look {
     /// What the attempt showed; `None`: none was made, because every address is refused.
     pub observation: Option<SshObservation>,
-    /// What the host resolved to.
+    /// What the host resolved to, sorted.
     pub addresses: Vec<IpAddr>,
     /// The address that is refused, if one is.
     pub forbidden: Option<IpAddr>,
@@ -261,32 +261,35 @@ impl Entry {
 async fn look(question: &Question, settings: &ProberSettings) -> Look {
     let endpoint = &question.endpoint;
     let failed = |failure: Failure| Some(observation(None, Err(failure)));
-    let addresses = match address::resolve(&endpoint.host, endpoint.port, settings.deadline).await {
-        Ok(addresses) => addresses,
+    let found = match address::resolve(&endpoint.host, endpoint.port, settings.deadline).await {
+        Ok(found) => found,
         Err(failure) => return Look { observation: failed(failure), addresses: Vec::new(), forbidden: None },
     };
+    let at: Vec<SocketAddr> = found.iter().map(|address| SocketAddr::new(*address, endpoint.port)).collect();
+    let mut addresses = found;
+    addresses.sort_unstable();
     let forbidden = addresses.iter().copied().find(|address| settings.addresses.refuses(*address));
     if forbidden.is_some() {
         return Look { observation: None, addresses, forbidden };
     }
-    let seen = attempt(question, settings.deadline).await;
+    let seen = attempt(question, &at, settings.deadline).await;
     let shown = seen.host_key.as_ref().and_then(shown);
     Look { observation: Some(observation(shown, seen.outcome)), addresses, forbidden }
 }
 
-async fn attempt(question: &Question, deadline: Duration) -> Observation {
+async fn attempt(question: &Question, at: &[SocketAddr], deadline: Duration) -> Observation {
     let key = question.key.as_deref();
     let known = match KnownHosts::parse(&question.known_hosts) {
         Ok(known) => known,
         Err(error) => return Observation { host_key: None, outcome: Err(error.into()) },
     };
-    let first = catalyst_ssh::probe(&question.endpoint, &known, key, deadline).await;
+    let first = catalyst_ssh::probe(&question.endpoint, at, &known, key, deadline).await;
     let unknown = matches!(&first.outcome, Err(failure) if failure.reason == SshReason::HostKeyUnknown);
     let (true, true, Some(host_key)) = (question.first_contact, unknown, first.host_key.as_ref()) else { return first };
     // First contact: the key just seen will be the record. Going on with it tells at once whether the sign-in works.
     let line = catalyst_ssh::known_hosts_line(&question.endpoint.host, question.endpoint.port, host_key);
     match KnownHosts::parse(&line) {
-        Ok(known) => catalyst_ssh::probe(&question.endpoint, &known, key, deadline).await,
+        Ok(known) => catalyst_ssh::probe(&question.endpoint, at, &known, key, deadline).await,
         Err(_) => first,
     }
 }

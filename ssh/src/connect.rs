@@ -1,5 +1,6 @@
 //! To a signed-in connection: dial (or go through the jump host), handshake with host key check, sign in.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +106,7 @@ impl Connector {
     pub(crate) fn attempt(&self, accepted: Option<PublicKey>, purpose: Purpose) -> Attempt<'_> {
         Attempt {
             endpoint: &self.endpoint,
+            addresses: None,
             jump: self.jump.as_ref().map(|endpoint| Jump { endpoint, credentials: self.credentials() }),
             check: &self.host_keys,
             deadlines: &self.deadlines,
@@ -121,6 +123,8 @@ impl Connector {
 /// The steps before sign-in, which a probe without a key takes alone.
 pub(crate) struct Attempt<'a> {
     pub(crate) endpoint: &'a Endpoint,
+    /// Where the endpoint is; without them its name is resolved.
+    pub(crate) addresses: Option<&'a [SocketAddr]>,
     pub(crate) jump: Option<Jump<'a>>,
     pub(crate) check: &'a HostKeyCheck,
     pub(crate) deadlines: &'a Deadlines,
@@ -144,7 +148,7 @@ pub(crate) struct Handshaken {
 impl Attempt<'_> {
     pub(crate) async fn handshake_into(self, facts: &Arc<Facts>) -> Result<Handshaken, Failure> {
         let (wire, gate) = match &self.jump {
-            None => (Wire::Tcp(self.dial(self.endpoint, facts).await?), facts.gate.clone()),
+            None => (Wire::Tcp(self.dial(self.endpoint, self.addresses, facts).await?), facts.gate.clone()),
             // What pauses is the reading from the network, at the bottom.
             Some(jump) => (Wire::Jump(Box::new(self.through(jump, facts).await?)), Arc::default()),
         };
@@ -153,15 +157,23 @@ impl Attempt<'_> {
         self.shake_hands(self.endpoint, self.check, self.accepted.clone(), socket, hold, facts).await
     }
 
-    async fn dial(&self, endpoint: &Endpoint, facts: &Facts) -> Result<tokio::net::TcpStream, Failure> {
-        let addresses = dial::resolve(endpoint, self.deadlines.resolve).await?;
+    async fn dial(
+        &self,
+        endpoint: &Endpoint,
+        addresses: Option<&[SocketAddr]>,
+        facts: &Facts,
+    ) -> Result<tokio::net::TcpStream, Failure> {
+        let addresses = match addresses {
+            Some(addresses) => addresses.to_vec(),
+            None => dial::resolve(endpoint, self.deadlines.resolve).await?,
+        };
         facts.reach(Stage::Connecting);
         dial::connect(endpoint, addresses, self.deadlines.connect).await
     }
 
     /// A channel to the VM's sshd over a session with the jump host.
     async fn through(&self, jump: &Jump<'_>, facts: &Facts) -> Result<ChannelBytes, Failure> {
-        let stream = self.dial(jump.endpoint, facts).await?;
+        let stream = self.dial(jump.endpoint, None, facts).await?;
         let jump_facts = Arc::new(Facts::above(facts.gate.clone()));
         let (socket, hold) = Socket::new(Wire::Tcp(stream), facts.gate.clone(), jump_facts.words.clone());
         let (HostKeyCheck::Strict(known_hosts) | HostKeyCheck::AcceptNew(known_hosts)) = self.check;

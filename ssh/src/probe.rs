@@ -1,5 +1,6 @@
 //! One bounded attempt, for health and for status: which key the host shows, and how far one gets.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +24,13 @@ pub struct Observation {
     pub outcome: Result<(), Failure>,
 }
 
-/// Tries the way to the VM once with a fresh connection, within `deadline`, and leaves nothing open.
+/// Tries the way to the VM once with a fresh connection, within `deadline`, and leaves nothing open. Only these addresses are
+/// connected to: the endpoint's name, which may mean others by now, is what the host key is looked up by and is not resolved.
 ///
 /// Nothing is executed. An untrusted host is never signed in to.
 pub async fn probe(
     endpoint: &Endpoint,
+    addresses: &[SocketAddr],
     host_keys: &KnownHosts,
     key: Option<&PrivateKey>,
     deadline: Duration,
@@ -36,6 +39,7 @@ pub async fn probe(
     let deadlines = each(deadline);
     let attempt = Attempt {
         endpoint,
+        addresses: Some(addresses),
         jump: None,
         check: &check,
         deadlines: &deadlines,

@@ -2,37 +2,46 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use catalyst_ssh::{Failure, Reason as SshReason};
 use ipnet::IpNet;
 
-/// Addresses that are refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Addresses that are refused. Clones share what is learnt.
+#[derive(Clone, Debug)]
 pub struct AddressPolicy {
     own_machine: bool,
     networks: Vec<IpNet>,
+    learnt: Arc<RwLock<Vec<IpNet>>>,
 }
 
 impl AddressPolicy {
     /// Refuses loopback, link-local, multicast and unspecified addresses, and these networks (pods, Services).
     #[must_use]
     pub fn refusing(networks: Vec<IpNet>) -> Self {
-        Self { own_machine: true, networks }
+        Self { own_machine: true, networks, learnt: Arc::default() }
     }
 
     /// Refuses these networks only. For tests, whose VM is this machine.
     #[must_use]
     pub fn allowing_own_machine(networks: Vec<IpNet>) -> Self {
-        Self { own_machine: false, networks }
+        Self { own_machine: false, networks, learnt: Arc::default() }
+    }
+
+    /// From now on refuses these networks, which the cluster told, in place of those that it told before.
+    pub fn learn(&self, networks: Vec<IpNet>) {
+        *self.learnt.write().unwrap_or_else(PoisonError::into_inner) = networks;
     }
 
     /// Whether an address is refused. An IPv4 address in IPv6's clothes is judged as IPv4.
     #[must_use]
     pub fn refuses(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        (self.own_machine && never_a_vm(address)) || self.networks.iter().any(|network| network.contains(&address))
+        let learnt = self.learnt.read().unwrap_or_else(PoisonError::into_inner);
+        (self.own_machine && never_a_vm(address))
+            || self.networks.iter().chain(learnt.iter()).any(|network| network.contains(&address))
     }
 }
 
@@ -64,7 +73,7 @@ fn embedded(address: Ipv6Addr) -> Option<std::net::Ipv4Addr> {
     }
 }
 
-/// The addresses of a host name or literal, at least one.
+/// The addresses of a host name or literal, at least one, in the order in which they are to be tried.
 pub(super) async fn resolve(host: &str, port: u16, deadline: Duration) -> Result<Vec<IpAddr>, Failure> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
@@ -79,9 +88,12 @@ pub(super) async fn resolve(host: &str, port: u16, deadline: Duration) -> Result
         Err(_) => Err(unresolved(&format!("was not resolved within {} s", deadline.as_secs()))),
         Ok(Err(_)) => Err(unresolved("does not resolve")),
         Ok(Ok(found)) => {
-            let mut addresses: Vec<IpAddr> = found.map(|address| address.ip().to_canonical()).collect();
-            addresses.sort_unstable();
-            addresses.dedup();
+            let mut addresses = Vec::new();
+            for address in found.map(|address| address.ip().to_canonical()) {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
             if addresses.is_empty() { Err(unresolved("has no address")) } else { Ok(addresses) }
         }
     }
@@ -116,6 +128,16 @@ mod tests {
         for fine in ["192.168.1.100", "10.0.0.5", "198.18.3.3", "fd00::5", "2001:db8::1", "::ffff:192.168.1.1"] {
             assert!(!policy.refuses(fine.parse().unwrap()), "{fine} was refused");
         }
+    }
+
+    #[test]
+    fn what_the_cluster_told_last_is_refused_with_what_the_settings_name() {
+        let policy = AddressPolicy::refusing(vec!["10.96.0.0/16".parse().unwrap()]);
+        let shared = policy.clone();
+        policy.learn(vec!["10.244.0.0/24".parse().unwrap()]);
+        policy.learn(vec!["10.244.1.0/24".parse().unwrap()]);
+        let refused = |address: &str| shared.refuses(address.parse().unwrap());
+        assert_eq!([refused("10.96.0.1"), refused("10.244.0.1"), refused("10.244.1.1")], [true, false, true]);
     }
 
     #[tokio::test]

@@ -8,13 +8,14 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
     body::Body,
     http::{Method, Request, Response},
 };
-use futures::future::BoxFuture;
+use futures::{StreamExt, future::BoxFuture, stream};
 use kube::{Client, Config, client::ClientBuilder, config::Kubeconfig};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,21 @@ pub enum Fault {
     Swallow,
     /// The server is made to say this instead of carrying it out: code and reason.
     Refuse(u16, &'static str),
+    /// It is carried out, and its answer comes late.
+    Late(Duration),
+    /// Of the answer of a watch only so many pieces come, and then this.
+    Watch(usize, End),
+}
+
+/// How a watch ends.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// As the server ends it from time to time.
+    Closed,
+    /// In the middle of the stream.
+    Torn,
+    /// The server says that what was seen is too long ago.
+    Expired,
 }
 
 /// Says what happens to a request.
@@ -96,6 +112,40 @@ pub fn refuse_first(kinds: &'static [(u16, &'static str)]) -> Decide {
     })
 }
 
+/// Ends the first watches of each kind: each in one of these ways after one piece, in turn.
+pub fn end_watches(ends: &'static [End]) -> Decide {
+    let seen = Mutex::new(std::collections::HashMap::<String, usize>::new());
+    Arc::new(move |request| {
+        if !request.uri().query().is_some_and(|query| query.contains("watch=")) {
+            return Fault::Pass;
+        }
+        let mut seen = seen.lock().unwrap();
+        let turn = seen.entry(request.uri().path().to_owned()).or_default();
+        *turn += 1;
+        ends.get(*turn - 1).map_or(Fault::Pass, |end| Fault::Watch(1, *end))
+    })
+}
+
+/// The first pieces of an answer, and an end.
+fn cut<B>(answer: Response<B>, pieces: usize, end: End) -> Response<Body>
+where
+    B: axum::body::HttpBody<Data = axum::body::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (head, body) = answer.into_parts();
+    let pieces = Body::new(body).into_data_stream().take(pieces).map(|piece| piece.map_err(BoxError::from));
+    let last: Option<Result<axum::body::Bytes, BoxError>> = match end {
+        End::Closed => None,
+        End::Torn => Some(Err("the test tears the stream".into())),
+        End::Expired => {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "too old resource version", "reason": "Expired", "code": 410});
+            Some(Ok(format!("{}\n", json!({"type": "ERROR", "object": status})).into()))
+        }
+    };
+    Response::from_parts(head, Body::from_stream(pieces.chain(stream::iter(last))))
+}
+
 struct Faulty<S> {
     inner: S,
     decide: Decide,
@@ -130,6 +180,17 @@ where
                 })
             }
             Fault::Swallow => Box::pin(std::future::pending()),
+            Fault::Late(by) => {
+                let answer = self.inner.call(request);
+                Box::pin(async move {
+                    tokio::time::sleep(by).await;
+                    Ok(answer.await?.map(Body::new))
+                })
+            }
+            Fault::Watch(pieces, end) => {
+                let answer = self.inner.call(request);
+                Box::pin(async move { Ok(cut(answer.await?, pieces, end)) })
+            }
             Fault::Refuse(code, reason) => {
                 let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
                     "reason": reason, "message": format!("the test says {code}")});

@@ -5,12 +5,13 @@
 mod credentials;
 mod jump;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use catalyst_ssh::{
-    Connector, Deadlines, HostKeyCheck, KnownHosts, Output, Reason, generate_ed25519, known_hosts_line,
+    Connector, Deadlines, Endpoint, HostKeyCheck, KnownHosts, Output, Reason, generate_ed25519, known_hosts_line,
     parse_private_key, probe,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -284,23 +285,41 @@ async fn a_server_without_room_for_a_session_refuses_the_channel() {
     assert_eq!(failure.reason, Reason::ChannelRefused, "{failure}");
 }
 
+fn address(endpoint: &Endpoint) -> SocketAddr {
+    SocketAddr::new(endpoint.host.parse().unwrap(), endpoint.port)
+}
+
+#[tokio::test]
+async fn a_probe_connects_to_the_addresses_that_it_is_given_whatever_the_name_means_by_now() {
+    let sshd = TestSshd::start(TestSshdOptions::default()).await;
+    let at = [address(&sshd.endpoint())];
+    let endpoint = Endpoint { host: "no-such-host.invalid".into(), ..sshd.endpoint() };
+    let deadline = Duration::from_secs(10);
+    let unknown = probe(&endpoint, &at, &KnownHosts::empty(), None, deadline).await;
+    assert_eq!(unknown.outcome.unwrap_err().reason, Reason::HostKeyUnknown);
+    let line = known_hosts_line(&endpoint.host, endpoint.port, &unknown.host_key.unwrap());
+    let known = KnownHosts::parse(&line).unwrap();
+    assert_eq!(probe(&endpoint, &at, &known, Some(&sshd.key()), deadline).await.outcome, Ok(()));
+}
+
 #[tokio::test]
 async fn a_probe_tells_the_host_key_and_how_far_it_came() {
     let sshd = TestSshd::start(TestSshdOptions::default()).await;
     let (endpoint, known, deadline) = (sshd.endpoint(), sshd.known_hosts(), Duration::from_secs(10));
-    let good = probe(&endpoint, &known, Some(&sshd.key()), deadline).await;
+    let at = [address(&endpoint)];
+    let good = probe(&endpoint, &at, &known, Some(&sshd.key()), deadline).await;
     assert_eq!(good.outcome, Ok(()));
-    let keyless = probe(&endpoint, &known, None, deadline).await;
+    let keyless = probe(&endpoint, &at, &known, None, deadline).await;
     assert_eq!(keyless.outcome, Ok(()));
-    let rejected = probe(&endpoint, &known, Some(&other_key()), deadline).await;
+    let rejected = probe(&endpoint, &at, &known, Some(&other_key()), deadline).await;
     assert_eq!(rejected.outcome.unwrap_err().reason, Reason::AuthRejected);
-    let unknown = probe(&endpoint, &KnownHosts::empty(), Some(&sshd.key()), deadline).await;
+    let unknown = probe(&endpoint, &at, &KnownHosts::empty(), Some(&sshd.key()), deadline).await;
     assert_eq!(unknown.outcome.unwrap_err().reason, Reason::HostKeyUnknown);
     assert!(good.host_key.is_some());
     assert_eq!(unknown.host_key, good.host_key, "an untrusted key is shown too");
     sshd.freeze();
     let begun = Instant::now();
-    let frozen = probe(&endpoint, &known, Some(&sshd.key()), Duration::from_secs(1)).await;
+    let frozen = probe(&endpoint, &at, &known, Some(&sshd.key()), Duration::from_secs(1)).await;
     assert_eq!(frozen.outcome.unwrap_err().reason, Reason::TimedOut);
     assert_eq!(frozen.host_key, None);
     assert!(begun.elapsed() < Duration::from_secs(2));
