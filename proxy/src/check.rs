@@ -14,7 +14,7 @@ use crate::remote::Remote;
 const STEP: Duration = Duration::from_secs(10);
 
 /// What the VM must have, by one script: each line `name<TAB>ok|warn|fail<TAB>text`.
-const LOOK: &str = include_str!("check.sh");
+const LOOK: &str = concat!(include_str!("remote/vm/claude.sh"), include_str!("check.sh"));
 
 /// Prints a line a step.
 struct Report<'a, W: Write> {

@@ -1,17 +1,29 @@
 # Looks at what the VM has; writes nothing but a file of its own in the ideas folder. $1: that folder, $2: the claude command.
 say() { printf '%s\t%s\t%s\n' "$1" "$2" "$3"; }
 has() { command -v "$1" >/dev/null 2>&1; }
+# What a program prints within 10 s; whatever it started ends with it.
+bounded() {
+  setsid "$@" </dev/null 2>/dev/null &
+  asked=$!
+  (sleep 10; kill -KILL "-$asked") </dev/null >/dev/null 2>&1 &
+  bound=$!
+  wait $asked 2>/dev/null
+  kill $bound 2>/dev/null
+}
 
 say shell ok "sh runs as $(id -un 2>/dev/null || echo '?') on $(uname -sr 2>/dev/null)"
 missing=
-for program in setsid tail head mkfifo cat mv mkdir wc find xargs sha256sum; do
+for program in setsid tail head mkfifo cat mv mkdir wc find xargs sha256sum grep sed dd cut ln rm tr date sleep; do
   has "$program" || missing="$missing $program"
 done
+printf 'a\000b\000' | grep -qzFx b 2>/dev/null || missing="$missing grep -z"
 if [ -z "$missing" ]; then
   say programs ok "setsid, tail, find and what else runs and ideas need are there"
 else
   say programs fail "missing:$missing. Install util-linux, coreutils and findutils on the VM (or busybox with these)."
 fi
+if tail --version 2>/dev/null | grep -q GNU; then say tail ok "GNU tail follows logs at once"
+else say tail warn "tail is not GNU's: logs are looked at ten times a second instead."; fi
 if [ -d "$HOME" ] && [ -w "$HOME" ]; then
   say home ok "$HOME can be written"
 else
@@ -39,14 +51,14 @@ case $free in
   *) if [ "$free" -lt 200 ]; then say disk fail "only $free MiB are free. Make room on the VM."; else say disk ok "$free MiB are free"; fi ;;
 esac
 
-if has "$2"; then
-  version=$("$2" --version </dev/null 2>/dev/null | head -n 1)
+if find_claude "$2"; then
+  version=$(bounded "$claude" --version | head -n 1)
   if [ -n "$version" ]; then
-    say claude ok "$version ($(command -v "$2"))"
+    say claude ok "$version ($claude)"
   else
-    say claude fail "$2 is there, but '$2 --version' says nothing. Run it on the VM to see why."
+    say claude fail "$claude is there, but '$claude --version' says nothing within 10 s. Run it on the VM to see why."
   fi
 else
-  say claude fail "$2 is not on the PATH that commands over SSH see ($PATH). Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CLAUDE_COMMAND to its full path."
+  say claude fail "$2 is not on the PATH over SSH, in the usual places, or known to a login shell. Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CLAUDE_COMMAND to its full path. PATH: $PATH"
 fi
 exit 0

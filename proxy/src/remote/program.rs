@@ -13,6 +13,7 @@ const PROGRAM: &str = concat!(
     include_str!("vm/supervisor.sh"),
     include_str!("vm/delivery.sh"),
     include_str!("vm/start.sh"),
+    include_str!("vm/claude.sh"),
     include_str!("vm/courier.sh"),
     include_str!("vm/history.sh"),
     include_str!("vm/commands.sh"),

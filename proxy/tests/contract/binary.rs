@@ -1,7 +1,7 @@
 //! The binary itself: how it refuses to start, ends, checks the way to the VM, and answers to the names of tools.
 
 use std::net::TcpListener;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -84,6 +84,21 @@ async fn check_goes_the_whole_way_and_says_where_it_ends() {
     sshd.stop();
     let (code, text) = said(leading_to(&sshd).arg("check")).await;
     assert!(code == Some(1) && text.contains("FAIL tcp") && text.contains("refused"), "{text}");
+}
+
+#[tokio::test]
+async fn check_finds_claude_where_runs_find_it_and_does_not_wait_for_one_that_hangs() {
+    let sshd = vm().await;
+    let bin = sshd.home().join(".local/bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    for (name, script) in [("own-claude", "echo 9.9.9"), ("stuck-claude", "sleep 600")] {
+        std::fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let (code, text) = said(leading_to(&sshd).arg("check").env("CLAUDE_COMMAND", "own-claude")).await;
+    assert!(code == Some(0) && text.contains("ok   claude") && text.contains(".local/bin/own-claude"), "{text}");
+    let (code, text) = said(leading_to(&sshd).arg("check").env("CLAUDE_COMMAND", "stuck-claude")).await;
+    assert!(code == Some(1) && text.contains("says nothing within 10 s"), "{text}");
 }
 
 #[tokio::test]
