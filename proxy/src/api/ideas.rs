@@ -81,14 +81,9 @@ pub async fn change(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let expected = match headers.get(header::IF_MATCH).map(HeaderValue::to_str) {
-        None => None,
-        Some(Ok("*")) => None,
-        Some(Ok(tag)) => Some(tag),
-        Some(Err(_)) => return Err(ApiError::BadRequest("If-Match must be an ETag that this server gave".to_owned())),
-    };
+    let expected = expected_tags(&headers)?;
     let change = read_change(&body)?;
-    match app.ideas.edit(&id, &change, expected).await? {
+    match app.ideas.edit(&id, &change, expected.as_deref()).await? {
         Edit::Done(now) => {
             audit::act(&who, "change", &now.idea.slug);
             let tag = now.tag();
@@ -123,6 +118,21 @@ pub async fn delete(
     }
     audit::act(&who, "delete", trashed.as_str());
     Ok(data(json!({"trash": trashed.as_str()})))
+}
+
+/// The tags of `If-Match`; none if any will do. A proxy that compresses (nginx) makes tags weak, which is `W/` before them:
+/// ours are of what the idea says and not of the bytes that were sent, so that they mean the same.
+fn expected_tags(headers: &HeaderMap) -> Result<Option<Vec<&str>>, ApiError> {
+    let mut tags = Vec::new();
+    for value in headers.get_all(header::IF_MATCH) {
+        let value = value
+            .to_str()
+            .map_err(|_| ApiError::BadRequest("If-Match must be an ETag that this server gave".to_owned()))?;
+        // There is no comma in ours.
+        tags.extend(value.split(',').map(|tag| tag.trim()).map(|tag| tag.strip_prefix("W/").unwrap_or(tag)));
+    }
+    let any = tags.is_empty() || tags.contains(&"*");
+    Ok((!any).then_some(tags))
 }
 
 fn read_change(body: &Body) -> Result<Change, ApiError> {

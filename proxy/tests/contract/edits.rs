@@ -48,6 +48,20 @@ async fn who_edits_what_another_has_changed_is_told_what_it_is_now_and_overwrite
 }
 
 #[tokio::test]
+async fn a_tag_that_was_made_weak_on_its_way_or_stands_in_a_list_still_counts() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Behind nginx").await;
+    for (before, after) in [("W/", ""), ("\"other\", W/", ""), ("", " , \"other\"")] {
+        let tag = format!("{before}{}{after}", tag_of(&server, &slug).await);
+        let (status, ..) = edit(&server, &slug, Some(&tag), &json!({"content": tag})).await;
+        assert_eq!(status, 200, "{tag}");
+        let (status, ..) = edit(&server, &slug, Some(&tag), &json!({"content": "Too late."})).await;
+        assert_eq!(status, 412, "{tag}");
+    }
+}
+
+#[tokio::test]
 async fn what_runs_set_is_no_conflict_for_a_person_who_edits() {
     let sshd = vm().await;
     let server = Server::start(&settings(&sshd)).await;

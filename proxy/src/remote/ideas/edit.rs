@@ -22,17 +22,17 @@ pub enum Edit {
 }
 
 impl Ideas {
-    /// Changes an idea; `updatedAt` is set, the folder keeps its name. With `expected`, a tag as
-    /// [`WithContent::tag`] gives it, only if nobody else changed title or text since.
+    /// Changes an idea; `updatedAt` is set, the folder keeps its name. With `expected`, tags as
+    /// [`WithContent::tag`] gives them, only if one of them is that of title and text as they are.
     ///
     /// # Errors
     /// [`IdeasError::NotFound`], or when the VM cannot be asked or refuses to write.
-    pub async fn edit(&self, id_or_slug: &str, change: &Change, expected: Option<&str>) -> Result<Edit, IdeasError> {
+    pub async fn edit(&self, id_or_slug: &str, change: &Change, expected: Option<&[&str]>) -> Result<Edit, IdeasError> {
         for _ in 0..TRIES {
             let (idea, meta) = self.get_with_meta(id_or_slug).await?;
             let text = self.content(&folder(&idea)?).await?;
             let before = WithContent::new(idea, text.as_deref());
-            if expected.is_some_and(|expected| expected != before.tag()) {
+            if expected.is_some_and(|expected| !expected.contains(&before.tag().as_str())) {
                 return Ok(Edit::Conflict(before));
             }
             let written = self.replace(&before.idea, change, &meta, Some(text.as_deref())).await?;
