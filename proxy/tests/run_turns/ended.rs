@@ -25,6 +25,22 @@ async fn an_idle_process_is_ended_and_the_next_message_starts_another() {
 }
 
 #[tokio::test]
+async fn a_process_whose_last_answer_was_long_is_idle_too_and_not_silent() {
+    let mut stage = Stage::new().await;
+    stage.settings.idle = Duration::from_secs(1);
+    stage.settings.silence = Duration::from_secs(3);
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "long 300000", None).await.unwrap();
+    let frames = until(&mut viewer, is_exit).await;
+    assert!(
+        matches!(&frames.last().unwrap().event, Event::Exit { code: 0, reason } if reason == "idle"),
+        "{:#?}",
+        bodies(&frames)
+    );
+}
+
+#[tokio::test]
 async fn a_silent_process_is_ended_but_not_while_it_waits_for_an_answer() {
     let mut stage = Stage::new().await;
     stage.settings.silence = Duration::from_secs(2);

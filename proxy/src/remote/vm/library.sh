@@ -1,5 +1,5 @@
 # The part of a run that lives on the VM. One file is delivered there: library.sh, supervisor.sh,
-# delivery.sh, start.sh and commands.sh together.
+# delivery.sh, start.sh, courier.sh, history.sh and commands.sh together.
 #
 # Plain POSIX sh: dash, bash and busybox sh all run it. Arguments are paths and identifiers of the proxy's own; what a
 # user typed comes on standard input and stays in files.
@@ -123,10 +123,15 @@ end_session() {
   done
 }
 
-# The type of the last line in log $1 that says whether a turn runs.
+# The type of the last line in log $1 that says whether a turn runs. It may be so long that it begins further ahead.
 last_type() {
-  tail -c 262144 "$1" 2>/dev/null |
-    grep -Eo '^\{"type":"(result|assistant|user|stream_event|catalyst_turn|catalyst_exit)"' | tail -n 1 | cut -d'"' -f4
+  said=$(tail -c 262144 "$1" 2>/dev/null | types | tail -n 1)
+  [ -n "$said" ] || said=$(types <"$1" 2>/dev/null | tail -n 1)
+  printf '%s\n' "$said" | cut -d'"' -f4
+}
+
+types() {
+  grep -aEo '^\{"type":"(result|assistant|user|stream_event|catalyst_turn|catalyst_exit)"'
 }
 
 # Whether a turn runs, going by log $1.
