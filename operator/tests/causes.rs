@@ -85,6 +85,7 @@ async fn the_host_key_is_recorded_once_and_a_changed_one_waits_for_a_persons_wor
     let message = ready(&instance).unwrap().message.clone();
     let fingerprint = message.split("catalyst.dev/trust-host-key=").nth(1).expect("the command").trim().to_owned();
     assert!(fingerprint.starts_with("SHA256:"), "{message}");
+    assert_eq!(instance.status.clone().unwrap().changed_host_key.as_ref(), Some(&fingerprint));
 
     // The ConfigMap's deletion re-trusts nothing.
     world.api::<ConfigMap>().delete("x-known-hosts", &DeleteParams::default()).await.unwrap();

@@ -11,11 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSche
 use serde_json::{Map, Value, json};
 
 use self::convert::{at, converted, unset, value_kind};
-use crate::{
-    crd::CatalystInstance,
-    names::InstanceName,
-    offline,
-};
+use crate::{crd::CatalystInstance, names::InstanceName, offline};
 
 /// The name of an instance where neither the flag nor the values give one: that of the chart.
 const DEFAULT_NAME: &str = "catalyst";
