@@ -10,8 +10,20 @@ const LONGEST: usize = 100;
 
 /// Somebody did something with an idea, named as the client named it, or with what lies in the trash.
 pub fn act(who: &Session, act: &'static str, on: &str) {
-    let on: String = on.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    let on = shown(on);
     tracing::info!(target: "audit", act, session = who.id, user = who.user.as_deref(), on, "{act}");
+}
+
+/// Somebody answered a request for permission: which one, and how, without what was written.
+pub fn answer(who: &Session, on: &str, request: &str, decision: &'static str) {
+    let (on, request) = (shown(on), shown(request));
+    tracing::info!(
+        target: "audit", act = "answer", session = who.id, user = who.user.as_deref(), on, request, decision, "answer"
+    );
+}
+
+fn shown(sent: &str) -> String {
+    sent.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
 
 /// Somebody signed in with the secret, or failed to.

@@ -29,10 +29,10 @@ use crate::origin;
 use crate::protocol::{self, About, Command, DRAINING, INVALID, Notice};
 use outgoing::Outgoing;
 
-/// The largest message: a prompt with much pasted text.
-const MESSAGE_LIMIT: usize = 12 * 1024 * 1024;
-/// What is still read in order to be refused by an answer; beyond it the socket ends.
-const READ_LIMIT: usize = 64 * 1024 * 1024;
+/// The largest frame: a prompt of the largest size with its escapes. Beyond it the socket ends, with a word why.
+const READ_LIMIT: usize = 16 * 1024 * 1024;
+const TOO_LARGE: &str = "The message is too large for this connection: it may have 16.7 MB. Put what is long into a file of \
+                         the project, and name that.";
 /// Held by every socket, most of which are idle; a large message takes more reads.
 const READ_BUFFER: usize = 1024;
 const WRITE_BUFFER: usize = 8 * 1024;
@@ -130,7 +130,7 @@ impl Reader {
                             if !is_too_big(&error) {
                                 return None;
                             }
-                            Box::pin(self.outgoing.notice("", INVALID)).await;
+                            Box::pin(self.outgoing.notice("", TOO_LARGE)).await;
                             // Closing with bytes unread resets the connection: let the answer arrive first.
                             tokio::time::sleep(LEAVE_WITHIN).await;
                             return Some(close(TOO_BIG, "the message is too big"));
@@ -163,9 +163,6 @@ impl Reader {
 
     async fn text(&mut self, text: &str) {
         self.app.metrics.frames_in(1, text.len() as u64);
-        if text.len() > MESSAGE_LIMIT {
-            return self.outgoing.notice("", INVALID).await;
-        }
         match protocol::decode(text) {
             Err(_) => self.outgoing.notice("", INVALID).await,
             Ok(request) => self.hand_over(request.idea_id, request.command).await,
@@ -175,8 +172,12 @@ impl Reader {
     async fn hand_over(&mut self, idea_id: String, command: Command) {
         let mut command = command;
         let about = command.about();
-        if let Some(act) = command.audited() {
-            audit::act(&self.session, act, &idea_id);
+        match (&command, command.audited()) {
+            (Command::Answer { request_id, answer }, _) => {
+                audit::answer(&self.session, &idea_id, request_id, answer.said());
+            }
+            (_, Some(act)) => audit::act(&self.session, act, &idea_id),
+            (_, None) => {}
         }
         if let Some(worker) = self.workers.get(&idea_id) {
             match worker.commands.try_send(command) {
