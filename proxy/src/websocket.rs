@@ -226,3 +226,17 @@ impl Outgoing {
         self.text(Notice::error(error, about).encode(idea_id)).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_an_idle_socket_is_small() {
+        assert!(size(serve) <= 2048, "{} bytes", size(serve));
+    }
+}
