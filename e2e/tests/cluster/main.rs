@@ -6,6 +6,7 @@
     reason = "helpers of tests are tests, though clippy only knows functions marked so"
 )]
 
+mod adopt;
 mod bad_input;
 mod conversation;
 mod faults;
