@@ -65,6 +65,33 @@ async fn a_client_that_only_chats_gets_its_turn_in_the_order_it_expects() {
 }
 
 #[tokio::test]
+async fn every_frame_of_a_turn_has_the_members_that_the_existing_client_reads() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Tools").await;
+    let mut socket = server.socket().await;
+    socket.send(json!({"type": "build", "ideaId": slug, "instructions": "tool"})).await;
+    let mut turn = socket.until("claude:result").await;
+    for frame in &mut turn {
+        let members = frame.as_object_mut().unwrap();
+        assert!(members.remove("run").unwrap().is_number() && members.remove("seq").unwrap().is_string());
+        assert_eq!(members.remove("ideaId"), Some(json!(slug)));
+        members.remove("messageId");
+    }
+    turn.sort_by_key(|frame| frame["type"] != "claude:user");
+    let session = "5e551017-0000-4000-8000-000000000001";
+    let expected = [
+        json!({"type": "claude:user", "text": "tool", "mode": "build", "buildMode": "acceptEdits"}),
+        json!({"type": "claude:system", "sessionId": session, "model": "stand-in"}),
+        json!({"type": "claude:tool_use", "toolUseId": "toolu_1", "name": "Bash", "input": {"command": "ls -l", "n": [1, null]}}),
+        json!({"type": "claude:tool_result", "toolUseId": "toolu_1", "content": "total 0\n"}),
+        json!({"type": "claude:text", "text": "seen"}),
+        json!({"type": "claude:result", "result": "seen", "sessionId": session, "costUsd": 0.01, "durationMs": 5, "turns": 1}),
+    ];
+    assert_eq!(turn, expected);
+}
+
+#[tokio::test]
 async fn a_client_that_comes_later_and_only_chats_does_not_get_the_past() {
     let sshd = vm().await;
     let server = Server::start(&settings(&sshd)).await;
@@ -234,6 +261,9 @@ async fn a_claude_that_dies_or_is_not_there_is_told_and_the_server_stays() {
     socket.send(json!({"type": "chat", "ideaId": slug, "message": "die"})).await;
     let error = socket.until("claude:error").await.pop().unwrap();
     assert!(error["error"].as_str().unwrap().contains("wrong"), "{error}");
+    let result = socket.next().await.unwrap();
+    assert_eq!((&result["type"], &result["error"]), (&json!("claude:result"), &error["error"]));
+    assert_eq!((&result["result"], result.get("interrupted")), (&error["error"], None), "{result}");
 
     settings.claude_command = "no-such-claude".to_owned();
     let server = Server::start(&settings).await;
