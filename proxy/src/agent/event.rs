@@ -123,7 +123,7 @@ pub enum Event {
     Exit {
         /// Its exit status (128 and the signal if it was killed).
         code: i32,
-        /// Why: `ended`, `idle`, `switched`, `revoked`, `stopped`, `silent`, `overtime`, `lost`, `rebooted`, `missing`.
+        /// Why: `ended`, `idle`, `switched`, `revoked`, `stopped`, `silent`, `overtime`, `full`, `lost`, `rebooted`, `missing`.
         reason: String,
     },
     /// A line of a type that is not known here, as Claude wrote it.
@@ -171,6 +171,11 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The one that is called so.
+    pub fn named(word: &str) -> Option<Mode> {
+        [Mode::Chat, Mode::Build].into_iter().find(|mode| mode.as_str() == word)
+    }
+
     /// As logs, scripts and browsers call it.
     pub fn as_str(self) -> &'static str {
         match self {

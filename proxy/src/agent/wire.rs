@@ -154,7 +154,7 @@ fn known_permissions<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
 /// A mode of a version to come is no reason to lose the message.
 fn known_mode<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Mode>, D::Error> {
     let word = Option::<String>::deserialize(deserializer)?;
-    Ok([Mode::Chat, Mode::Build].into_iter().find(|mode| word.as_deref() == Some(mode.as_str())))
+    Ok(word.and_then(|word| Mode::named(&word)))
 }
 
 /// The line that ends a log.

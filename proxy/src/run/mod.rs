@@ -92,7 +92,7 @@ pub trait RunObserver: Send + Sync {
 }
 
 /// Longest message, in bytes.
-pub const MESSAGE_LIMIT: usize = 8 * 1024 * 1024;
+pub const MESSAGE_LIMIT: usize = 10 * 1024 * 1024;
 
 /// Where a subscription begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +179,12 @@ impl Runs {
             return Err(RunError::BadMessage("The message is empty.".to_owned()));
         }
         if text.len() > MESSAGE_LIMIT {
-            return Err(RunError::BadMessage(format!("The message is longer than {} MiB.", MESSAGE_LIMIT >> 20)));
+            return Err(RunError::BadMessage(format!(
+                "The message is longer than what is taken: it has {:.1} MB, and {:.1} MB are the most. Put what is long into \
+                 a file of the project, and name that.",
+                text.len() as f64 / 1e6,
+                MESSAGE_LIMIT as f64 / 1e6
+            )));
         }
         let generated = uuid::Uuid::new_v4().to_string();
         let message_id = message_id.unwrap_or(&generated);

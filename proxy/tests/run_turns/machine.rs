@@ -1,11 +1,13 @@
 //! What the VM may be like: shells that talk, a logind that ends a user's processes, a full disk.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
 
 use catalyst_proxy::agent::Event;
 use catalyst_proxy::run::{Mode, RunError};
 
-use crate::stage::{Stage, bodies, text, until_results};
+use crate::stage::{Stage, bodies, is_exit, text, until, until_results};
 
 /// A program of the VM's, before all others of that name.
 fn program(stage: &Stage, name: &str, script: &str) {
@@ -62,6 +64,62 @@ async fn where_no_scope_can_be_had_the_run_says_so_and_starts() {
     let said = bodies(&frames).join("\n");
     assert!(said.contains("catalyst_note") && said.contains("loginctl enable-linger"), "{said}");
     assert_eq!(text(&frames), "you said: hello");
+}
+
+/// A small disk of its own under the ideas; gone with this.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn under(ideas: PathBuf) -> SmallDisk {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "small"]).arg(&ideas).status();
+        assert!(mounted.unwrap().success());
+        std::fs::create_dir(ideas.join("an-idea")).unwrap();
+        SmallDisk(ideas)
+    }
+
+    /// Fills it to the last byte.
+    fn fill(&self) -> PathBuf {
+        let filling = self.0.join("filling");
+        let full = std::fs::write(&filling, vec![0; 4 << 20]).unwrap_err();
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        filling
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_in_the_midst_of_a_run_costs_no_message_silently() {
+    for shell in ["dash", "bash", "busybox"] {
+        // One that the log still takes when the room kept for its end is used, and one that it does not take at all.
+        for length in [5_000, 40_000] {
+            let stage = Stage::with_shell(shell, &[]).await;
+            let disk = SmallDisk::under(stage.sshd.home().join("ideas"));
+            let runs = stage.replica();
+            let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+            runs.send(&stage.idea, Mode::Chat, "one", None).await.unwrap();
+            until_results(&mut viewer, 1).await;
+            let filling = disk.fill();
+            let message = "w".repeat(length);
+            assert_eq!(runs.send(&stage.idea, Mode::Chat, &message, Some("m-2")).await.unwrap().run, 1, "{shell}");
+            let frames = until(&mut viewer, is_exit).await;
+            let said = bodies(&frames).join("\n");
+            assert!(said.contains("The VM's disk is full"), "{shell} {length}: {said}");
+            assert!(matches!(&frames.last().unwrap().event, Event::Exit { reason, .. } if reason == "full"), "{said}");
+            let shown = frames.iter().any(|frame| matches!(&frame.event, Event::User { text, .. } if *text == message));
+            assert_eq!(shown, length == 5_000, "{shell}: {said}");
+            assert!(!said.contains("you said"), "{shell}: Claude was given what the log does not say: {said}");
+            std::fs::remove_file(filling).unwrap();
+            assert_eq!(runs.send(&stage.idea, Mode::Chat, &message, Some("m-2")).await.unwrap().run, 2, "{shell}");
+            let frames = until_results(&mut viewer, 1).await;
+            assert_eq!(text(&frames), format!("you said: {}", &message[..text(&frames).len() - 10]), "{shell}");
+            runs.end(&stage.idea).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

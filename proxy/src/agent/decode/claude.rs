@@ -125,20 +125,7 @@ pub(super) fn user(state: &mut State, envelope: &Envelope<'_>, out: &mut Out<'_>
 
 pub(super) fn result(state: &mut State, bytes: &[u8], out: &mut Out<'_>) {
     let Ok(line) = serde_json::from_slice::<ResultLine<'_>>(bytes) else { return };
-    state.close(|_| true, out);
-    let total = line.total_cost_usd.unwrap_or(state.cost);
-    let cost_usd = (total - state.cost).max(0.0);
-    state.cost = total;
-    state.streaming = 0;
-    let interrupted = std::mem::take(&mut state.interrupted);
-    if !std::mem::replace(&mut state.begun, false) {
-        // Some slash commands are answered without the message coming back.
-        state.pending = state.pending.saturating_sub(1);
-    }
-    if interrupted {
-        state.pending = 0;
-    }
-    state.turn_open = state.pending > 0;
+    let (cost_usd, interrupted) = turn_over(state, line.total_cost_usd, out);
     let (result, error) = outcome::of_result(&line, interrupted);
     if let (Some(error), false) = (&error, interrupted) {
         out.push(Event::Error { error: error.clone() });
@@ -152,6 +139,25 @@ pub(super) fn result(state: &mut State, bytes: &[u8], out: &mut Out<'_>) {
         turns: line.num_turns,
         interrupted,
     }));
+}
+
+/// A turn is over, when its process had cost `total`: what it cost, and whether the user ended it.
+pub(super) fn turn_over(state: &mut State, total: Option<f64>, out: &mut Out<'_>) -> (f64, bool) {
+    state.close(|_| true, out);
+    let total = total.unwrap_or(state.cost);
+    let cost_usd = (total - state.cost).max(0.0);
+    state.cost = total;
+    state.streaming = 0;
+    let interrupted = std::mem::take(&mut state.interrupted);
+    if !std::mem::replace(&mut state.begun, false) {
+        // Some slash commands are answered without the message coming back, and a long one comes back unread.
+        state.pending = state.pending.saturating_sub(1);
+    }
+    if interrupted {
+        state.pending = 0;
+    }
+    state.turn_open = state.pending > 0;
+    (cost_usd, interrupted)
 }
 
 pub(super) fn control_request(state: &mut State, envelope: &Envelope<'_>, out: &mut Out<'_>) {

@@ -4,9 +4,12 @@ use serde_json::value::RawValue;
 
 use super::out::Out;
 use super::state::State;
-use crate::agent::event::{Event, TurnResult};
+use super::{claude, supervisor};
+use crate::agent::event::{Event, Mode, TurnResult};
+use crate::agent::input::Permissions;
 use crate::agent::lines::Line;
 use crate::agent::outcome;
+use crate::agent::wire::TurnLine;
 
 /// A line that is too long to be kept still counts for what it is.
 pub(super) fn line(state: &mut State, line: &Line<'_>, out: &mut Out<'_>) {
@@ -18,13 +21,21 @@ pub(super) fn line(state: &mut State, line: &Line<'_>, out: &mut Out<'_>) {
     let kind = head.starts_with("{\"type\":\"").then(|| member("type")).flatten().unwrap_or_default();
     match kind.as_str() {
         "catalyst_turn" => {
-            state.pending = state.pending.saturating_add(1);
-            state.turn_open = true;
+            let turn = TurnLine {
+                id: member("id"),
+                mode: member("mode").and_then(|word| Mode::named(&word)),
+                permissions: member("permissions").and_then(|word| Permissions::named(&word)),
+                text: format!("{}…\n\n({} in all)", beginning(&head), size(line.end - line.start)),
+            };
+            supervisor::taken(state, turn, out);
+        }
+        "user" => {
+            if let Some(id) = member("tool_use_id") {
+                state.close(|open| open.tool_use_id == id, out);
+            }
         }
         "result" => {
-            state.close(|_| true, out);
-            state.turn_open = false;
-            state.streaming = 0;
+            let (_, interrupted) = claude::turn_over(state, None, out);
             out.push(Event::Result(TurnResult {
                 result: outcome::TOO_LONG.to_owned(),
                 error: None,
@@ -32,7 +43,7 @@ pub(super) fn line(state: &mut State, line: &Line<'_>, out: &mut Out<'_>) {
                 cost_usd: 0.0,
                 duration_ms: 0,
                 turns: 0,
-                interrupted: false,
+                interrupted,
             }));
         }
         "control_request" if head.contains("\"can_use_tool\"") => {
@@ -46,4 +57,19 @@ pub(super) fn line(state: &mut State, line: &Line<'_>, out: &mut Out<'_>) {
     }
     let kind = kind.chars().take(64).collect();
     out.push(Event::Large { kind, start: line.start, length: line.end - line.start });
+}
+
+/// What a line's beginning has of its text.
+fn beginning(head: &str) -> String {
+    const NAME: &str = "\"text\":\"";
+    let text = head.find(NAME).and_then(|at| head.get(at + NAME.len()..)).unwrap_or_default();
+    // It may be cut within a character or an escape; the longest is a pair of surrogates.
+    let text = text.trim_end_matches('\u{fffd}');
+    let cuts = text.char_indices().rev().map(|(at, _)| at).take(12);
+    let whole = |cut: usize| serde_json::from_str(&format!("\"{}\"", text.get(..cut)?)).ok();
+    std::iter::once(text.len()).chain(cuts).find_map(whole).unwrap_or_default()
+}
+
+fn size(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }

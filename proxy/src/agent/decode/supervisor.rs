@@ -8,6 +8,11 @@ use crate::agent::wire::{ExitLine, TurnLine};
 
 pub(super) fn turn(state: &mut State, bytes: &[u8], out: &mut Out<'_>) {
     let Ok(turn) = serde_json::from_slice::<TurnLine>(bytes) else { return };
+    taken(state, turn, out);
+}
+
+/// A message is handed over.
+pub(super) fn taken(state: &mut State, turn: TurnLine, out: &mut Out<'_>) {
     state.pending = state.pending.saturating_add(1);
     state.turn_open = true;
     let TurnLine { id, mode, permissions, text } = turn;
@@ -17,7 +22,8 @@ pub(super) fn turn(state: &mut State, bytes: &[u8], out: &mut Out<'_>) {
 pub(super) fn exit(state: &mut State, bytes: &[u8], out: &mut Out<'_>) {
     let Ok(line) = serde_json::from_slice::<ExitLine>(bytes) else { return };
     state.close(|_| true, out);
-    if std::mem::replace(&mut state.turn_open, false) {
+    // Without room, the log need not say that there was a message.
+    if std::mem::replace(&mut state.turn_open, false) || line.reason == "full" {
         let (result, error) = outcome::of_exit(&line);
         let interrupted = error.is_none();
         if let Some(error) = &error {

@@ -89,25 +89,39 @@ end_input() {
 # Once, however often it is told of: an answer may be brought by two people at the same moment.
 hand_over() {
   [ -e "brief/$1" ] || [ -e "spool/$1" ] || return 0
+  full=
   if take "$1"; then
     # No process more than it needs: somebody waits.
     if read_brief "brief/$1"; then
       await_line_end
       # With its newline in one write.
-      printf '%s' "$said$newline" >>"$log"
-      printf '%s\n' "$turn" >&4
+      if printf '%s' "$said$newline" >>"$log"; then printf '%s\n' "$turn" >&4; else no_room "$1"; fi
     else
       if [ -f "turns/$1" ]; then
         await_line_end
-        dd if="turns/$1" bs="$(wc -c <"turns/$1" | tr -d ' ')" 2>/dev/null >>"$log"
+        dd if="turns/$1" bs="$(wc -c <"turns/$1" | tr -d ' ')" 2>/dev/null >>"$log" || no_room "$1"
       fi
-      cat "spool/$1" >&4
+      # Claude gets nothing that the log does not say.
+      [ -n "$full" ] || cat "spool/$1" >&4
     fi
   elif [ -s "done/$1" ]; then
     # Withdrawn: the files are its sender's.
     return 0
   fi
   rm -f "brief/$1" "spool/$1" "turns/$1"
+}
+
+# The log takes no more, so that neither message $1 nor what Claude says would be in it: ends the run. The room that was
+# kept for the last line is used for the message, too, if it is short. It may be sent again.
+no_room() {
+  full=1
+  rm -f "$logs/.reserve"
+  [ -z "$(tail -c 1 "$log")" ] || echo >>"$log"
+  said=
+  read_brief "brief/$1" || [ "$(wc -c <"turns/$1")" -gt 8192 ] || IFS= read -r said <"turns/$1"
+  [ -z "$said" ] || [ ${#said} -gt 8192 ] || printf '%s' "$said$newline" >>"$log"
+  rm -rf "${run%/runs/*}/messages/$1"
+  end_turn full
 }
 
 # Makes message $1 ours, unless it is or was withdrawn. Only one can make a file that is not there.
