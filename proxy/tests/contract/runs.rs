@@ -92,6 +92,30 @@ async fn every_frame_of_a_turn_has_the_members_that_the_existing_client_reads() 
 }
 
 #[tokio::test]
+async fn a_message_of_two_megabytes_is_answered_and_one_of_ten_is_shown_and_a_larger_one_is_refused_by_its_size() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Much text").await;
+    let mut socket = server.socket().await;
+    let long = |bytes: usize| format!("say \u{e9}{}", "x".repeat(bytes));
+    socket.send(json!({"type": "chat", "ideaId": slug, "message": long(2_000_000)})).await;
+    let turn = socket.until("claude:result").await;
+    let shown = turn.iter().find(|frame| frame["type"] == "claude:user").unwrap()["text"].as_str().unwrap();
+    assert!(shown.starts_with("say \u{e9}xxx") && shown.contains("2.0 MB"), "{}", &shown[shown.len() - 50..]);
+    assert!(text(&turn).starts_with("you said: say "), "{}", text(&turn));
+    let message = json!({"type": "chat", "ideaId": slug, "message": long(10_000_000), "messageId": "m-10"});
+    socket.send(message).await;
+    let shown = socket.until("claude:user").await.pop().unwrap();
+    assert_eq!(shown["messageId"], "m-10");
+    let message = json!({"type": "chat", "ideaId": slug, "message": long(11_000_000), "messageId": "m-11"});
+    socket.send(message).await;
+    let refused = socket.until("claude:error").await.pop().unwrap();
+    let sentence = refused["error"].as_str().unwrap();
+    assert!(sentence.contains("11.0 MB") && sentence.contains("10.5 MB"), "{sentence}");
+    assert_eq!(refused["messageId"], "m-11");
+}
+
+#[tokio::test]
 async fn a_client_that_comes_later_and_only_chats_does_not_get_the_past() {
     let sshd = vm().await;
     let server = Server::start(&settings(&sshd)).await;
