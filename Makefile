@@ -47,9 +47,10 @@ e2e: images test-tools ## the cluster and browser tests, on a lab of their own t
 	export CATALYST_LAB_BINARY=$(CURDIR)/$(LAB) # a test of one package builds no program of another
 	cargo test --locked --workspace --features catalyst-e2e/cluster --test cluster -- --test-threads=1
 
-bench: release ## measure the proxy against OpenSSH (on loopback, with a real sshd); prints a table
+bench: release ## measure the proxy against OpenSSH, and the operator against a plain client (real sshd, real API server); prints tables
 	$(STATIC) cargo build --locked --release --target $(TARGET) --bin bench-agent --bin bench-operator --bin bench-proxy
 	target/$(TARGET)/release/bench-proxy
+	target/$(TARGET)/release/bench-operator
 
 lint: lint-tools style ## rustfmt, clippy (warnings are errors), licences and banned crates, web checks, shell scripts
 	cargo clippy --locked --workspace --all-targets -- -D warnings

@@ -31,7 +31,9 @@ use crate::{
     live::{Kinded, Live},
     metrics::Metrics,
     names::InstanceName,
+    triggers::POD,
     validated::Finding,
+    versions::Versions,
     words::words,
 };
 
@@ -104,13 +106,14 @@ pub struct Applied {
 pub struct Applier {
     client: Client,
     metrics: Arc<Metrics>,
+    versions: Versions,
 }
 
 impl Applier {
-    /// An applier that counts its writes.
+    /// An applier that counts its writes, and notes what they led to.
     #[must_use]
-    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics }
+    pub fn new(client: Client, metrics: Arc<Metrics>, versions: Versions) -> Self {
+        Self { client, metrics, versions }
     }
 
     /// Applies everything that is desired and prunes the rest. The policy comes before the pods that it confines, the
@@ -171,7 +174,10 @@ impl Applier {
         self.metrics.wrote(K::KIND, "create");
         let params = kube::api::PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         match bounded(api.create(&params, object)).await {
-            Ok(created) => Ok(Some(created)),
+            Ok(created) => {
+                self.versions.wrote(K::KIND, created.meta());
+                Ok(Some(created))
+            }
             Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => Ok(None),
             Err(error) => Err(ApplyError::new(K::KIND, &object.name_any(), error)),
         }
@@ -222,9 +228,10 @@ impl Applier {
             Err(error) => return tracing::info!(error = words(&error), "the pods see what they mount within a minute"),
         };
         for pod in pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
-            self.metrics.wrote("Pod", "touch");
-            if let Err(error) = bounded(api.patch_metadata(&pod.name_any(), &params, &Patch::Merge(&patch))).await {
-                tracing::info!(error = words(&error), "a pod sees what it mounts within a minute");
+            self.metrics.wrote(POD, "touch");
+            match bounded(api.patch_metadata(&pod.name_any(), &params, &Patch::Merge(&patch))).await {
+                Ok(touched) => self.versions.wrote(POD, &touched.metadata),
+                Err(error) => tracing::info!(error = words(&error), "a pod sees what it mounts within a minute"),
             }
         }
     }
@@ -289,7 +296,8 @@ impl Applier {
                 self.metrics.wrote(K::KIND, "overwrite");
                 let overwrite =
                     PatchParams { field_manager: Some(REPAIR_MANAGER.to_owned()), ..PatchParams::default() };
-                if bounded(api.patch_metadata(&name, &overwrite, &patch)).await.is_ok() {
+                if let Ok(overwritten) = bounded(api.patch_metadata(&name, &overwrite, &patch)).await {
+                    self.versions.wrote(K::KIND, &overwritten.metadata);
                     self.metrics.wrote(K::KIND, "apply");
                     answer = bounded(api.patch_metadata(&name, &params, &Patch::Apply(&desired))).await;
                 }
@@ -301,6 +309,7 @@ impl Applier {
         match answer {
             Ok(answer) => {
                 tracing::info!(kind = K::KIND, object = %name, ?act, "applied");
+                self.versions.wrote(K::KIND, &answer.metadata);
                 let spec_changed = found.is_none_or(|found| found.generation != answer.metadata.generation);
                 applied.changes.push(Change { act, kind: K::KIND, name, spec_changed, rollout });
                 Ok(())

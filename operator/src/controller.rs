@@ -1,10 +1,10 @@
 //! Runs reconciles: what triggers them, how many at a time, and when a failed one is tried again.
 //!
-//! Invariants: one instance is never reconciled twice at the same time; instances wait for nobody's failure but their own.
-//! None runs before this operator leads.
+//! Invariants: one instance is never reconciled twice at the same time; instances wait for nobody's failure but their own. A pass
+//! runs when it is due or when there is news; what our own writes echo is none. None runs before this operator leads.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -36,8 +36,10 @@ use crate::{
     prober::{Prober, ProberSettings},
     publish::Publisher,
     reconcile::{Outcome, ReconcileError, Steps},
-    triggers::{Scope, SecretUses, Watched, instances, surroundings},
+    triggers::{Cause, Scope, SecretUses, Trigger, Watched, instances, surroundings},
     validated::Defaults,
+    versions::Versions,
+    watches::RefusedWatches,
 };
 
 /// Wait after the first failure of an instance.
@@ -50,6 +52,8 @@ const PASS_DEADLINE: Duration = Duration::from_secs(120);
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// An instance at rest is looked at this often all the same: a watch may have missed something. Reads only.
 const AT_REST: Duration = Duration::from_secs(3600);
+/// Versions of one instance's objects that are kept until its pass.
+const TOLD_APART: usize = 32;
 /// Ended SSH looks that wait to be taken up.
 const LOOKS_WAITING: usize = 1024;
 
@@ -74,11 +78,20 @@ struct Shared {
     slots: Semaphore,
     memories: Mutex<HashMap<Target, Memory>>,
     /// Instances that something asks to look at, and that wait for their pass.
-    waiting: Mutex<HashSet<Target>>,
+    waiting: Mutex<HashMap<Target, Causes>>,
+    versions: Versions,
     metrics: Arc<Metrics>,
     /// Cancelled when this operator leads.
     leading: CancellationToken,
     stop: CancellationToken,
+}
+
+/// What asks to look at one instance.
+#[derive(Debug, Default)]
+struct Causes {
+    news: bool,
+    /// Versions of its objects. Whether we wrote them may be known only when the pass under way has ended.
+    versions: Vec<u64>,
 }
 
 /// What is remembered of an instance between passes.
@@ -86,6 +99,8 @@ struct Memory {
     uid: String,
     backoff: Backoff,
     phase: Option<Phase>,
+    /// When it is to be looked at though nothing happens; `None`: at the next occasion.
+    due: Option<Instant>,
 }
 
 /// Leads from the start, and runs until `stop` is cancelled; see [`stand_by`].
@@ -114,20 +129,25 @@ pub async fn stand_by(
     let (ended, looks) = mpsc::channel(LOOKS_WAITING);
     let uses = SecretUses::default();
     let claims = HostClaims::of(&settings.namespaces);
+    let refused = RefusedWatches::default();
+    let versions = Versions::new(settings.namespaces.len().max(1));
     let shared = Arc::new(Shared {
         steps: Steps {
             fetcher: Fetcher::new(client.clone()),
-            applier: Applier::new(client.clone(), Arc::clone(&metrics)),
-            publisher: Publisher::new(client.clone(), Arc::clone(&metrics)),
+            cached: Fetcher::cached(client.clone(), versions.clone()),
+            applier: Applier::new(client.clone(), Arc::clone(&metrics), versions.clone()),
+            publisher: Publisher::new(client.clone(), Arc::clone(&metrics), versions.clone()),
             prober: Prober::new(settings.prober, Arc::clone(&metrics), ended),
             announcer: Announcer::new(client.clone(), &settings.identity),
             uses: uses.clone(),
             claims: claims.clone(),
+            refused: refused.clone(),
             defaults: settings.defaults,
         },
         slots: Semaphore::new(usize::from(settings.concurrency)),
         memories: Mutex::default(),
         waiting: Mutex::default(),
+        versions: versions.clone(),
         metrics,
         leading,
         stop: stop.clone(),
@@ -138,19 +158,19 @@ pub async fn stand_by(
     let mut ended_in = Vec::new();
     let mut loops = Vec::new();
     for namespace in namespaces {
-        let scope = Scope { client: client.clone(), namespace };
+        let scope = Scope { client: client.clone(), namespace, versions: versions.clone(), refused: refused.clone() };
         let (reader, writer) = reflector::store();
         caches.push(reader.clone());
         let (ended, looks) = mpsc::channel(LOOKS_WAITING);
         ended_in.push((scope.namespace.clone(), ended));
         let looks = stream::unfold(looks, |mut looks| async { looks.recv().await.map(|target| (target, looks)) });
-        let looks = looks.map(|target: Target| Ok(ObjectRef::new(&target.name).within(&target.namespace)));
+        let looks = looks.map(|target: Target| Ok(Trigger::news(&target.namespace, &target.name)));
         let queue = stream::select(
             instances(&scope, writer),
             stream::select(surroundings(&scope, &uses, &claims, &reader), looks),
         );
         let noting = Arc::clone(&shared);
-        let queue = queue.inspect_ok(move |instance| noting.asked_for(instance));
+        let queue = queue.try_filter_map(move |trigger| futures::future::ready(Ok(noting.asked_for(trigger))));
         let queue = queue.take_until(stop.clone().cancelled_owned());
         let config = controller::Config::default().concurrency(settings.concurrency);
         let passes = applier(pass, retry, Arc::clone(&shared), reader, queue, config);
@@ -264,10 +284,14 @@ impl Shared {
 
     async fn pass(&self, target: Target) -> Passed {
         let Ok(_slot) = self.slots.acquire().await else { return Ok(Action::await_change()) };
-        self.waits(|waiting| waiting.remove(&target));
+        let causes = self.waits(|waiting| waiting.remove(&target));
+        let in_doubt = match self.begins(&target, causes.unwrap_or_default()) {
+            Begin::NotYet(left) => return Ok(Action::requeue(left)),
+            Begin::Now { in_doubt } => in_doubt,
+        };
         let _running = self.metrics.reconcile_begins();
         let begun = Instant::now();
-        let outcome = match tokio::time::timeout(PASS_DEADLINE, self.steps.reconcile(&target)).await {
+        let outcome = match tokio::time::timeout(PASS_DEADLINE, self.steps.reconcile(&target, in_doubt)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ReconcileError::TimedOut(PASS_DEADLINE)),
         };
@@ -283,17 +307,46 @@ impl Shared {
         }
     }
 
-    fn asked_for(&self, instance: &ObjectRef<Watched>) {
-        let namespace = instance.namespace.clone().unwrap_or_default();
-        self.waits(|waiting| waiting.insert(Target { namespace, name: instance.name.clone() }));
+    /// Notes why an instance is to be looked at; `None` where that is known to be an echo.
+    fn asked_for(&self, trigger: Trigger) -> Option<ObjectRef<Watched>> {
+        let Trigger { instance, cause } = trigger;
+        if matches!(cause, Cause::Version(version) if self.versions.is_echo(version)) {
+            return None;
+        }
+        let target = Target { namespace: instance.namespace.clone().unwrap_or_default(), name: instance.name.clone() };
+        self.waits(|waiting| {
+            let causes = waiting.entry(target).or_default();
+            match cause {
+                Cause::News => causes.news = true,
+                // A standby waits long: from some point on it is all the same.
+                Cause::Version(_) if causes.versions.len() >= TOLD_APART => causes.news = true,
+                Cause::Version(version) => causes.versions.push(version),
+            }
+        });
+        Some(instance)
     }
 
-    fn waits(&self, change: impl FnOnce(&mut HashSet<Target>) -> bool) {
+    /// Whether the pass is made now. None of this instance's is under way, so the answers to all of its writes are there.
+    fn begins(&self, target: &Target, causes: Causes) -> Begin {
+        let news = causes.news || causes.versions.iter().any(|version| !self.versions.is_echo(*version));
+        let mut memories = self.memories();
+        let Some(memory) = memories.get_mut(target) else { return Begin::Now { in_doubt: false } };
+        let left = memory.due.map(|due| due.saturating_duration_since(Instant::now())).unwrap_or_default();
+        if !news && !left.is_zero() {
+            return Begin::NotYet(left);
+        }
+        // A pass that ends abnormally leaves it so, and is made again.
+        memory.due = None;
+        Begin::Now { in_doubt: memory.backoff.failures() > 0 }
+    }
+
+    fn waits<T>(&self, change: impl FnOnce(&mut HashMap<Target, Causes>) -> T) -> T {
         // As for the memories.
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut waiting);
+        let changed = change(&mut waiting);
         // A standby is behind with nothing.
         self.metrics.waiting(if self.leading.is_cancelled() { waiting.len() } else { 0 });
+        changed
     }
 
     fn ended(&self, target: &Target, outcome: Outcome) -> Action {
@@ -303,6 +356,7 @@ impl Shared {
                 Action::await_change()
             }
             Outcome::Done { uid, phase, again } => {
+                let again = again.unwrap_or_else(|| AT_REST.mul_f64(rand::rng().random_range(0.8..1.2)));
                 let before = {
                     let mut memories = self.memories();
                     let memory = memories.entry(target.clone()).or_insert_with(|| Memory::new(&uid));
@@ -311,10 +365,11 @@ impl Shared {
                         memory.uid = uid;
                     }
                     memory.backoff.reset();
+                    memory.due = Instant::now().checked_add(again);
                     memory.phase.replace(phase)
                 };
                 self.metrics.phase_changed(before, Some(phase));
-                Action::requeue(again.unwrap_or_else(|| AT_REST.mul_f64(rand::rng().random_range(0.8..1.2))))
+                Action::requeue(again)
             }
         }
     }
@@ -328,6 +383,9 @@ impl Shared {
         let report = self.steps.report_failure(target, &error, failures);
         // What keeps the pass from ending well may keep this from ending at all.
         let _ = tokio::time::timeout(crate::fetch::READ_DEADLINE, report).await;
+        if let Some(memory) = self.memories().get_mut(target) {
+            memory.due = Instant::now().checked_add(wait);
+        }
         Failed { wait, message: error.to_string() }
     }
 
@@ -365,6 +423,15 @@ impl Shared {
 
 impl Memory {
     fn new(uid: &str) -> Self {
-        Self { uid: uid.to_owned(), backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY), phase: None }
+        Self { uid: uid.to_owned(), backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY), phase: None, due: None }
     }
+}
+
+/// Whether a pass that was asked for is made.
+#[derive(Debug, PartialEq)]
+enum Begin {
+    /// It is; in doubt, what was read last time may be what it failed by.
+    Now { in_doubt: bool },
+    /// There is nothing new; it is due after this long.
+    NotYet(Duration),
 }

@@ -1,7 +1,8 @@
 //! Reads what an instance refers to and what is observed of it. Writes nothing.
 //!
 //! Children are read as metadata only (but what tells why pods are replaced, and what Gateways say of a route), Secrets by name and only those that the instance uses, pods only while they are not
-//! ready. Every read is bounded by [`READ_DEADLINE`].
+//! ready. Every read is bounded by [`READ_DEADLINE`]. Where versions are followed, what can be had from the API server's cache is, and is
+//! never older than what is known.
 
 mod view;
 
@@ -9,11 +10,12 @@ use std::{future::Future, time::Duration};
 
 use crate::{
     build::HTTPRoute,
-    container::{CATALYST_SECRET, COOKIE_SECRET},
-    crd::CatalystInstance,
+    crd::{CatalystInstance, KIND},
     live::{Kinded, Live},
     names::{InstanceName, References},
-    observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SecretText, SshKeySecret},
+    observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SshKeySecret},
+    triggers::POD,
+    versions::Versions,
     words::words,
 };
 use k8s_openapi::api::{
@@ -24,9 +26,11 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client,
-    api::{DynamicObject, ListParams, LogParams, ObjectMeta},
-    core::ApiResource,
+    api::{DynamicObject, GetParams, ListParams, LogParams, ObjectMeta},
+    core::{ApiResource, params::VersionMatch},
 };
+
+pub(crate) use self::view::{app_secret as app_secret_in, ssh_key as ssh_key_in};
 
 /// No single read takes longer.
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
@@ -75,13 +79,21 @@ pub enum Read {
 #[derive(Clone)]
 pub struct Fetcher {
     client: Client,
+    /// `None`: the latest is read.
+    versions: Option<Versions>,
 }
 
 impl Fetcher {
-    /// A reader with this client.
+    /// A reader of the latest.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, versions: None }
+    }
+
+    /// A reader of what is not older than what is known.
+    #[must_use]
+    pub fn cached(client: Client, versions: Versions) -> Self {
+        Self { client, versions: Some(versions) }
     }
 
     /// The instance itself; `None` when it is gone.
@@ -91,7 +103,11 @@ impl Fetcher {
     pub async fn instance(&self, namespace: &str, name: &str) -> Result<Option<Read>, FetchError> {
         let resource = ApiResource::erase::<CatalystInstance>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let Some(object) = bounded("the CatalystInstance", api.get_opt(name)).await? else { return Ok(None) };
+        let read = |params: GetParams| {
+            let api = api.clone();
+            async move { api.get_with(name, &params).await }
+        };
+        let Some(object) = self.not_older(KIND, "the CatalystInstance", read).await? else { return Ok(None) };
         let DynamicObject { types, metadata, data } = object;
         let mut whole = data;
         if let Some(members) = whole.as_object_mut() {
@@ -156,7 +172,7 @@ impl Fetcher {
             live.insert::<Deployment>(deployment.metadata);
         }
         let (route, budget, gateway_api) = futures::try_join!(
-            self.route(namespace, name.as_str()),
+            self.route(namespace, name.as_str(), instance.spec.gateway.is_some()),
             self.metadata::<PodDisruptionBudget>(namespace, name.as_str()),
             self.gateway_api(instance.spec.gateway.is_some()),
         )?;
@@ -206,16 +222,8 @@ impl Fetcher {
         name: &str,
         owner: &str,
     ) -> Result<Referenced<AppSecret>, FetchError> {
-        Ok(match self.get::<Secret>(namespace, name).await? {
-            None => Referenced::Missing,
-            Some(secret) => {
-                let entry = |key: &str| {
-                    secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| SecretText::new(bytes.0.clone()))
-                };
-                let value = AppSecret { catalyst_secret: entry(CATALYST_SECRET), cookie_secret: entry(COOKIE_SECRET) };
-                Referenced::Found { owner: view::owner(&secret.metadata, owner), value }
-            }
-        })
+        let secret = self.get::<Secret>(namespace, name).await?;
+        Ok(secret.map_or(Referenced::Missing, |secret| view::app_secret(secret, owner)))
     }
 
     /// The Secret with the SSH key.
@@ -228,15 +236,8 @@ impl Fetcher {
         name: &str,
         owner: &str,
     ) -> Result<Referenced<SshKeySecret>, FetchError> {
-        Ok(match self.get::<Secret>(namespace, name).await? {
-            None => Referenced::Missing,
-            Some(secret) => {
-                let owner = view::owner(&secret.metadata, owner);
-                let entries = secret.data.unwrap_or_default();
-                let entries = entries.into_iter().map(|(key, bytes)| (key, SecretText::new(bytes.0))).collect();
-                Referenced::Found { owner, value: SshKeySecret { entries } }
-            }
-        })
+        let secret = self.get::<Secret>(namespace, name).await?;
+        Ok(secret.map_or(Referenced::Missing, |secret| view::ssh_key(secret, owner)))
     }
 
     /// Only whether it is there: the private key in it is none of ours.
@@ -261,11 +262,20 @@ impl Fetcher {
         Ok(missing)
     }
 
-    /// The route, whatever somebody else made of it: what we set is read by nobody.
-    async fn route(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>, FetchError> {
+    /// The route, whatever somebody else made of it: what we set is read by nobody. Where none is wanted and the kind is not
+    /// watched, none is looked for: when the watch comes, it tells.
+    async fn route(&self, namespace: &str, name: &str, wanted: bool) -> Result<Option<DynamicObject>, FetchError> {
+        let watched = |versions: &Versions| versions.is_watched(HTTPRoute::KIND);
+        if !wanted && !self.versions.as_ref().is_none_or(watched) {
+            return Ok(None);
+        }
         let resource = ApiResource::erase::<HTTPRoute>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        bounded(&format!("{} {name}", HTTPRoute::KIND), api.get_opt(name)).await
+        let read = |params: GetParams| {
+            let api = api.clone();
+            async move { api.get_with(name, &params).await }
+        };
+        self.not_older(HTTPRoute::KIND, &format!("{} {name}", HTTPRoute::KIND), read).await
     }
 
     /// Whether the cluster knows HTTPRoutes.
@@ -282,17 +292,34 @@ impl Fetcher {
             return Ok(None);
         }
         let api: Api<ApiIngressClass> = Api::all(self.client.clone());
-        match bounded("the IngressClasses", api.list(&ListParams::default())).await {
+        // They are not watched. A class that seems to be missing is looked for again anyway.
+        let params = if self.versions.is_some() { ListParams::default().match_any() } else { ListParams::default() };
+        match bounded("the IngressClasses", api.list(&params)).await {
             Ok(classes) => Ok(Some(Ok(classes.items.into_iter().map(view::ingress_class).collect()))),
             Err(FetchError::Api { source, .. }) if is_forbidden(&source) => Ok(Some(Err(words(&source)))),
             Err(error) => Err(error),
         }
     }
 
+    /// Oldest first.
+    async fn listed_pods(&self, namespace: &str, name: &InstanceName) -> Result<Vec<Pod>, FetchError> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let read = |params: GetParams| {
+            let mut list = ListParams::default().labels(&name.selector());
+            if let Some(version) = &params.resource_version {
+                list = list.at(version).matching(VersionMatch::NotOlderThan);
+            }
+            let api = api.clone();
+            async move { api.list(&list).await }
+        };
+        let mut pods = self.not_older(POD, "the pods", read).await?.map(|list| list.items).unwrap_or_default();
+        pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
+        Ok(pods)
+    }
+
     async fn pods(&self, namespace: &str, name: &InstanceName) -> Result<Vec<crate::observed::PodView>, FetchError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let mut pods = bounded("the pods", api.list(&ListParams::default().labels(&name.selector()))).await?.items;
-        pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
+        let pods = self.listed_pods(namespace, name).await?;
         let mut views: Vec<_> = pods.iter().map(view::pod).collect();
         // One log a pass: that of the newest pod that runs and is not ready.
         if let Some(view) = views.iter_mut().rev().find(|pod| !pod.ready && !pod.terminating && pod.phase == "Running")
@@ -309,8 +336,7 @@ impl Fetcher {
     /// What the newest ready pod last logged against the ideas folder.
     async fn word_on_ideas_path(&self, namespace: &str, name: &InstanceName) -> Result<Option<String>, FetchError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let mut pods = bounded("the pods", api.list(&ListParams::default().labels(&name.selector()))).await?.items;
-        pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
+        let pods = self.listed_pods(namespace, name).await?;
         let Some(pod) = pods.iter().map(view::pod).rfind(|pod| pod.ready && !pod.terminating) else { return Ok(None) };
         let params = LogParams { tail_lines: Some(NEWS_LINES), limit_bytes: Some(262_144), ..LogParams::default() };
         let log = bounded("a pod's log", api.logs(&pod.name, &params)).await;
@@ -319,14 +345,45 @@ impl Fetcher {
 
     async fn get<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<K>, FetchError> {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        bounded(&format!("{} {name}", K::KIND), api.get_opt(name)).await
+        let read = |params: GetParams| {
+            let api = api.clone();
+            async move { api.get_with(name, &params).await }
+        };
+        self.not_older(K::KIND, &format!("{} {name}", K::KIND), read).await
     }
 
     async fn metadata<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, FetchError> {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        match bounded(&format!("{} {name}", K::KIND), api.get_metadata(name)).await {
-            Ok(partial) => Ok(Some(partial.metadata)),
-            // Of a kind that the cluster does not know there is nothing either, which is said in another way.
+        let read = |params: GetParams| {
+            let api = api.clone();
+            async move { api.get_metadata_with(name, &params).await }
+        };
+        // Of a kind that the cluster does not know there is nothing either, which is said in another way.
+        let found = self.not_older(K::KIND, &format!("{} {name}", K::KIND), read).await?;
+        Ok(found.map(|partial| partial.metadata))
+    }
+
+    /// Reads what is not older than what is known of the kind, or else the latest; `None`: there is no such thing.
+    async fn not_older<T, F: Future<Output = Result<T, kube::Error>>>(
+        &self,
+        kind: &str,
+        what: &str,
+        read: impl Fn(GetParams) -> F,
+    ) -> Result<Option<T>, FetchError> {
+        // On the heap: a pass makes a dozen reads at once, and each is a deep stack of futures.
+        let read = |params| Box::pin(bounded(what, read(params)));
+        let floor = self.versions.as_ref().and_then(|versions| Some((versions, versions.floor(kind)?)));
+        let params = floor.as_ref().map_or_else(GetParams::default, |(_, version)| GetParams::at(version));
+        let mut answer = read(params).await;
+        let not_reached = matches!(&answer, Err(FetchError::Api { source, .. }) if is_not_reached(source));
+        if let Some((versions, _)) = floor
+            && not_reached
+        {
+            versions.doubt(kind);
+            answer = read(GetParams::default()).await;
+        }
+        match answer {
+            Ok(value) => Ok(Some(value)),
             Err(FetchError::Api { source, .. }) if is_absent(&source) => Ok(None),
             Err(error) => Err(error),
         }
@@ -351,6 +408,11 @@ async fn bounded<T>(what: &str, read: impl Future<Output = Result<T, kube::Error
         Ok(Err(source)) => Err(FetchError::Api { what: what.to_owned(), source: Box::new(source) }),
         Err(_) => Err(FetchError::TimedOut { what: what.to_owned() }),
     }
+}
+
+/// Whether the API server's cache did not come to the version that was asked for within the time that the server gives it.
+fn is_not_reached(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 504)
 }
 
 fn is_absent(error: &kube::Error) -> bool {

@@ -72,6 +72,13 @@ impl HostClaims {
         self.set(&ingress.namespace().unwrap_or_default(), &ingress.name_any(), Vec::new(), None)
     }
 
+    /// Whether somebody else claims a host of this Ingress too.
+    #[must_use]
+    pub fn is_contested(&self, ingress: &Ingress) -> bool {
+        let known = self.known();
+        hosts(ingress).iter().any(|host| known.claims.get(host).is_some_and(|claims| claims.len() > 1))
+    }
+
     /// Notes the host that an instance wants now.
     pub fn want(&self, instance: &Target, host: Option<&str>) {
         let mut known = self.known();

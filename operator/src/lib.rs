@@ -37,4 +37,6 @@ pub mod triggers;
 pub mod trust;
 pub mod validate;
 pub mod validated;
+pub mod versions;
+pub mod watches;
 pub mod words;

@@ -10,9 +10,10 @@ use kube::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    apply::MANAGER,
-    crd::{CatalystInstance, CatalystInstanceStatus},
+    apply::{MANAGER, bounded},
+    crd::{CatalystInstance, CatalystInstanceStatus, KIND},
     metrics::Metrics,
+    versions::Versions,
 };
 
 /// Writes statuses. One for the process.
@@ -20,6 +21,7 @@ use crate::{
 pub struct Publisher {
     client: Client,
     metrics: Arc<Metrics>,
+    versions: Versions,
 }
 
 /// Why a status could not be written.
@@ -34,10 +36,29 @@ pub enum PublishError {
 }
 
 impl Publisher {
-    /// A publisher that counts its writes.
+    /// A publisher that counts its writes, and notes what they led to.
     #[must_use]
-    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics }
+    pub fn new(client: Client, metrics: Arc<Metrics>, versions: Versions) -> Self {
+        Self { client, metrics, versions }
+    }
+
+    /// Gives an instance that had no status when it was read this one, unless it has changed since: so it never takes the place
+    /// of a later word.
+    ///
+    /// # Errors
+    /// It could not be written. An instance that has changed, or is gone, is no error.
+    pub async fn publish_first(
+        &self,
+        instance: &ObjectMeta,
+        status: &CatalystInstanceStatus,
+    ) -> Result<(), PublishError> {
+        let unchanged = json!({"uid": instance.uid, "resourceVersion": instance.resource_version});
+        let patch = json!({"metadata": unchanged, "status": serde_json::to_value(status)?});
+        match self.patch(instance, &patch).await {
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(error) => Err(PublishError::Api(Box::new(error))),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Makes the status of this very instance (by UID) `after`, where it is `before`. Tells whether anything was written.
@@ -57,17 +78,23 @@ impl Publisher {
         let status = difference(&old, &serde_json::to_value(after)?);
         // The UID holds the patch to the instance that was looked at, not one of the same name that came after it.
         let patch = json!({"metadata": {"uid": instance.uid}, "status": status});
+        match self.patch(instance, &patch).await {
+            Ok(()) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(PublishError::Api(Box::new(error))),
+        }
+    }
+
+    async fn patch(&self, instance: &ObjectMeta, patch: &Value) -> Result<(), kube::Error> {
         let resource = ApiResource::erase::<CatalystInstance>(&());
         let namespace = instance.namespace.as_deref().unwrap_or_default();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        self.metrics.wrote("CatalystInstance", "status");
+        self.metrics.wrote(KIND, "status");
         let name = instance.name.as_deref().unwrap_or_default();
-        match api.patch_status(name, &params, &Patch::Merge(&patch)).await {
-            Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-            Err(error) => Err(PublishError::Api(Box::new(error))),
-        }
+        let written = bounded(api.patch_status(name, &params, &Patch::Merge(patch))).await?;
+        self.versions.wrote(KIND, &written.metadata);
+        Ok(())
     }
 }
 

@@ -27,13 +27,16 @@ use crate::{
     triggers::SecretUses,
     validate::validate,
     validated::{Defaults, Finding},
+    watches::RefusedWatches,
     words::missing_right,
 };
 
 /// What a pass works with. One for the process.
 pub struct Steps {
-    /// Reads.
+    /// Reads the latest.
     pub fetcher: Fetcher,
+    /// Reads what is not older than what is known.
+    pub cached: Fetcher,
     /// Writes objects.
     pub applier: Applier,
     /// Writes statuses.
@@ -46,6 +49,8 @@ pub struct Steps {
     pub uses: SecretUses,
     /// Which Ingress claims which host.
     pub claims: HostClaims,
+    /// Which watches are refused.
+    pub refused: RefusedWatches,
     /// What the operator's release brings.
     pub defaults: Defaults,
 }
@@ -133,12 +138,13 @@ impl From<ReconcileError> for Stop {
 }
 
 impl Steps {
-    /// One pass.
+    /// One pass. `in_doubt`: the one before failed, so only the latest is good enough.
     ///
     /// # Errors
     /// The API server could not be used; what was done so far stays, and the next pass goes on from there.
-    pub async fn reconcile(&self, target: &Target) -> Result<Outcome, ReconcileError> {
-        let mut instance = match self.fetcher.instance(&target.namespace, &target.name).await? {
+    pub async fn reconcile(&self, target: &Target, in_doubt: bool) -> Result<Outcome, ReconcileError> {
+        let reads = if in_doubt { &self.fetcher } else { &self.cached };
+        let mut instance = match reads.instance(&target.namespace, &target.name).await? {
             None => return Ok(Outcome::Gone),
             Some(Read::Malformed { metadata, status, problem }) => {
                 return self.report_malformed(*metadata, status.as_deref(), &problem).await;
@@ -151,10 +157,11 @@ impl Steps {
         // Before anything is read: a Secret that is created after the read triggers another pass.
         self.uses.note(&instance);
         if paused(&instance) {
-            return self.report_paused(&instance, target).await;
+            return self.report_paused(&instance, reads, target).await;
         }
-        self.acknowledge(&mut instance).await?;
-        match self.converge(&mut instance, target).await {
+        let first_word = self.acknowledge(instance.metadata.clone(), instance.status.is_some());
+        let converged = meanwhile(first_word, Box::pin(self.converge(&mut instance, reads, target))).await;
+        match converged {
             Ok(outcome) => Ok(outcome),
             Err(Stop::Findings(findings)) => self.report_findings(&instance, target, &findings).await,
             Err(Stop::Failed(error)) => Err(error),
@@ -162,8 +169,13 @@ impl Steps {
     }
 
     /// Trust, rotation and generating each change what is validated, so it is validated anew after them.
-    async fn converge(&self, instance: &mut CatalystInstance, target: &Target) -> Result<Outcome, Stop> {
-        let (mut fetched, live) = self.fetch(instance, target).await?;
+    async fn converge(
+        &self,
+        instance: &mut CatalystInstance,
+        reads: &Fetcher,
+        target: &Target,
+    ) -> Result<Outcome, Stop> {
+        let (mut fetched, live) = self.fetch(instance, reads, target).await?;
         let valid = validate(instance, &fetched, &self.defaults)?;
         self.trust(instance, &valid).await?;
         let rotation = self.rotate(instance, &valid, &mut fetched, target).await?;
@@ -226,6 +238,14 @@ impl Steps {
     }
 }
 
+/// Awaits `work`; `aside` is done beside it, and given up when the work is done.
+async fn meanwhile<T>(aside: impl Future<Output = ()>, work: impl Future<Output = T>) -> T {
+    tokio::select! {
+        done = work => done,
+        never = async { aside.await; std::future::pending().await } => never,
+    }
+}
+
 /// Whether a failure may be gone with the next try, a moment later. A pass that was given up took its time already.
 fn is_blip(error: &ReconcileError, failures: u32) -> bool {
     failures < 3 && !matches!(error, ReconcileError::TimedOut(_))
@@ -233,8 +253,10 @@ fn is_blip(error: &ReconcileError, failures: u32) -> bool {
 
 fn failure(error: &ReconcileError) -> Verdict {
     if let Some(words) = error.answer().and_then(missing_right) {
-        let told = format!("The operator lacks a right: {words}. {}", Reason::RightMissing.remedy());
-        return Verdict::new(Reason::RightMissing, told);
+        return Verdict::new(
+            Reason::RightMissing,
+            format!("The operator lacks a right: {words}. {}", Reason::RightMissing.remedy()),
+        );
     }
     let mut words = error.to_string();
     if let Some(first) = words.get_mut(..1) {
@@ -253,12 +275,10 @@ fn worth_an_event(before: Option<&CatalystInstanceStatus>, reason: Reason) -> bo
     match reason.severity() {
         Severity::Stalled | Severity::Warning => true,
         Severity::Ready => before.is_some(),
-        Severity::Reconciling => {
-            !matches!(
-                reason,
-                Reason::Progressing | Reason::RolloutInProgress | Reason::PodStarting | Reason::PodNotReady
-            )
-        }
+        Severity::Reconciling => !matches!(
+            reason,
+            Reason::Progressing | Reason::RolloutInProgress | Reason::PodStarting | Reason::PodNotReady
+        ),
         Severity::Event => false,
     }
 }

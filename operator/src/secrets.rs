@@ -43,7 +43,8 @@ pub struct Generated {
     pub reference: ObjectReference,
 }
 
-/// Generates each missing Secret. One that exists by now is left alone (the next read shows whose it is).
+/// Generates each missing Secret, and returns what the API server made of it. One that exists by now is left alone (the next
+/// read shows whose it is).
 ///
 /// # Errors
 /// See [`GenerateError`]. Secrets generated before the error stay; the next pass finds them.
@@ -51,7 +52,7 @@ pub async fn generate(
     applier: &Applier,
     instance: &ValidatedInstance,
     missing: &[MissingSecret],
-) -> Result<Vec<Generated>, GenerateError> {
+) -> Result<Vec<(Generated, Secret)>, GenerateError> {
     let mut generated = Vec::new();
     for which in missing {
         let secret: Secret = match which {
@@ -64,7 +65,8 @@ pub async fn generate(
         };
         if let Some(created) = applier.create(&secret, &instance.namespace).await? {
             tracing::info!(secret = %created.name_any(), "generated");
-            generated.push(Generated { which: *which, name: created.name_any(), reference: created.object_ref(&()) });
+            let told = Generated { which: *which, name: created.name_any(), reference: created.object_ref(&()) };
+            generated.push((told, created));
         }
     }
     Ok(generated)

@@ -1,17 +1,18 @@
 //! What makes an instance be looked at again: itself, its objects, its pods, and Secrets that it refers to.
 //!
 //! All watches but that of Ingresses are of metadata, stripped of managed fields, and none but that of the instances themselves
-//! is kept: an event is turned into the name of an instance and forgotten. So unrelated objects cost no memory.
+//! is kept: an event is turned into the name of an instance and forgotten. So unrelated objects cost no memory. Of each event
+//! the version is noted, and goes with the trigger: what is only the echo of a write of ours need not be looked at.
 
 use std::{
     collections::{HashMap, HashSet},
     fmt::Debug,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{
-    StreamExt, TryStreamExt,
+    Stream, StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
 use k8s_openapi::{
@@ -38,13 +39,42 @@ use crate::{
     build::HTTPRoute,
     crd::CatalystInstance,
     hosts::HostClaims,
+    live::Kinded,
     names::{INSTANCE_LABEL, References},
+    versions::{Versions, version_of},
+    watches::RefusedWatches,
 };
 
 /// An instance as the watch keeps it.
 pub type Watched = PartialObjectMeta<CatalystInstance>;
 /// A stream of instances to look at.
-pub type Triggers = BoxStream<'static, Result<ObjectRef<Watched>, watcher::Error>>;
+pub type Triggers = BoxStream<'static, Result<Trigger, watcher::Error>>;
+
+/// An instance to look at, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trigger {
+    /// The instance.
+    pub instance: ObjectRef<Watched>,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why an instance is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// An object is in this version now: news, unless the version is one that we wrote.
+    Version(u64),
+    /// Something that we did not write.
+    News,
+}
+
+impl Trigger {
+    /// News of an instance.
+    #[must_use]
+    pub fn news(namespace: &str, name: &str) -> Self {
+        Self { instance: ObjectRef::new(name).within(namespace), cause: Cause::News }
+    }
+}
 
 /// Which instances use which Secret; kept up by each reconcile before it reads.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +134,9 @@ impl SecretUses {
     }
 }
 
+/// The kind of pods.
+pub const POD: &str = "Pod";
+
 /// Where to watch: one namespace, or all.
 #[derive(Clone)]
 pub struct Scope {
@@ -111,6 +144,10 @@ pub struct Scope {
     pub client: Client,
     /// The namespace; `None`: all.
     pub namespace: Option<String>,
+    /// Where it is noted what the watches show.
+    pub versions: Versions,
+    /// Where it is noted which of them are refused.
+    pub refused: RefusedWatches,
 }
 
 impl Scope {
@@ -123,15 +160,45 @@ impl Scope {
             None => Api::all(self.client.clone()),
         }
     }
+
+    /// The events of one kind, without the largest part of metadata, of which triggers need nothing.
+    fn watch<K>(
+        &self,
+        kind: &'static str,
+        config: watcher::Config,
+    ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static + use<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let versions = self.versions.clone();
+        let (refused, namespace) = (self.refused.clone(), self.namespace.clone());
+        let mut listed = false;
+        watcher::watcher(self.api::<K>(), config)
+            .default_backoff()
+            .inspect(move |outcome| refused.note(namespace.as_deref(), kind, outcome, Instant::now()))
+            .modify(|object: &mut K| object.meta_mut().managed_fields = None)
+            .inspect_ok(move |event| match event {
+                watcher::Event::Init => {}
+                watcher::Event::InitDone if std::mem::replace(&mut listed, true) => {}
+                watcher::Event::InitDone => versions.listed(kind),
+                watcher::Event::Apply(object) | watcher::Event::InitApply(object) | watcher::Event::Delete(object) => {
+                    versions.seen(kind, object.meta());
+                }
+            })
+    }
 }
 
 /// The instances: kept in `writer`'s store, and a trigger when what a person can change of one has changed. Our own status
 /// patches change neither generation nor annotations, so they trigger nothing.
 pub fn instances(scope: &Scope, writer: Writer<Watched>) -> Triggers {
     let mut last: HashMap<String, (Option<i64>, u64)> = HashMap::new();
-    watcher::watcher(scope.api::<Watched>(), watcher::Config::default())
-        .default_backoff()
-        .modify(strip)
+    scope
+        .watch::<Watched>(crate::crd::KIND, watcher::Config::default())
         .reflect(writer)
         .try_filter_map(move |event| {
             let target = match event {
@@ -139,12 +206,12 @@ pub fn instances(scope: &Scope, writer: Writer<Watched>) -> Triggers {
                 watcher::Event::Apply(instance) | watcher::Event::InitApply(instance) => {
                     let now = (instance.metadata.generation, hash(instance.annotations()));
                     let before = last.insert(instance.uid().unwrap_or_default(), now);
-                    (before != Some(now)).then(|| ObjectRef::from_obj(&instance))
+                    (before != Some(now)).then(|| news_of(&instance))
                 }
                 // Told as well: the reconcile finds nothing, and what was remembered of it is forgotten.
                 watcher::Event::Delete(instance) => {
                     last.remove(&instance.uid().unwrap_or_default());
-                    Some(ObjectRef::from_obj(&instance))
+                    Some(news_of(&instance))
                 }
             };
             futures::future::ready(Ok(target))
@@ -152,12 +219,17 @@ pub fn instances(scope: &Scope, writer: Writer<Watched>) -> Triggers {
         .boxed()
 }
 
+fn news_of(instance: &Watched) -> Trigger {
+    Trigger { instance: ObjectRef::from_obj(instance), cause: Cause::News }
+}
+
 /// Our objects, the pods and the Secrets. A watch that had to begin anew has not told what was deleted meanwhile: then every
 /// instance in `known` is looked at.
 pub fn surroundings(scope: &Scope, uses: &SecretUses, claims: &HostClaims, known: &Store<Watched>) -> Triggers {
     let labelled = watcher::Config::default().labels(INSTANCE_LABEL);
     let uses = uses.clone();
-    stream::select_all([
+    let (refused, everybody) = (scope.refused.clone(), known.clone());
+    let all = stream::select_all([
         owned::<Deployment>(scope, &labelled, known),
         owned::<Service>(scope, &labelled, known),
         ingresses(scope, claims, known),
@@ -165,23 +237,28 @@ pub fn surroundings(scope: &Scope, uses: &SecretUses, claims: &HostClaims, known
         owned::<NetworkPolicy>(scope, &labelled, known),
         owned::<PodDisruptionBudget>(scope, &labelled, known),
         routes(scope, &labelled, known),
-        mapped::<Pod, _>(scope, &labelled, known, |pod| {
+        mapped::<Pod, _>(scope, POD, &labelled, known, |pod| {
             pod.labels().get(INSTANCE_LABEL).cloned().into_iter().collect()
         }),
         // Secrets of users carry no label of ours: all are watched, by metadata, and none is kept.
-        mapped::<Secret, _>(scope, &watcher::Config::default(), known, move |secret| {
+        mapped::<Secret, _>(scope, Secret::KIND, &watcher::Config::default(), known, move |secret| {
             uses.of(secret.metadata.namespace.as_deref().unwrap_or_default(), &secret.name_any())
         }),
-    ])
+    ]);
+    // That a watch is refused is told by every instance.
+    all.flat_map(move |trigger| {
+        let told = if trigger.is_err() && refused.take_news() { everyone(&everybody) } else { Vec::new() };
+        stream::iter(std::iter::once(trigger).chain(told.into_iter().map(Ok)).collect::<Vec<_>>())
+    })
     .boxed()
 }
 
 /// Objects of ours: by our label, and by their owner, who is told also when the label was taken away.
 fn owned<K>(scope: &Scope, config: &watcher::Config, known: &Store<Watched>) -> Triggers
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Kinded + Send + 'static,
 {
-    mapped::<K, _>(scope, config, known, owners_of)
+    mapped::<K, _>(scope, K::KIND, config, known, owners_of)
 }
 
 fn owners_of<K: Resource>(object: &K) -> Vec<String> {
@@ -201,17 +278,22 @@ fn owners_of<K: Resource>(object: &K) -> Vec<String> {
 fn ingresses(scope: &Scope, claims: &HostClaims, known: &Store<Watched>) -> Triggers {
     let (claims, known) = (claims.clone(), known.clone());
     let mut lists = Lists::default();
-    watcher::watcher(scope.api::<Ingress>(), watcher::Config::default())
-        .default_backoff()
-        .modify(strip)
+    scope
+        .watch::<Ingress>(Ingress::KIND, watcher::Config::default())
         .map_ok(move |event| {
-            let concerned = match &event {
-                watcher::Event::Apply(ingress) | watcher::Event::InitApply(ingress) => claims.note(ingress),
-                watcher::Event::Delete(ingress) => claims.forget(ingress),
-                watcher::Event::Init | watcher::Event::InitDone => Vec::new(),
+            let (concerned, contested) = match &event {
+                watcher::Event::Apply(ingress) | watcher::Event::InitApply(ingress) => {
+                    (claims.note(ingress), claims.is_contested(ingress))
+                }
+                watcher::Event::Delete(ingress) => (claims.forget(ingress), false),
+                watcher::Event::Init | watcher::Event::InitDone => (Vec::new(), false),
             };
-            let concerned = concerned.into_iter().map(|it| ObjectRef::new(&it.name).within(&it.namespace));
-            let owners = lists.targets(event, owners_of, &known);
+            let concerned = concerned.into_iter().map(|it| Trigger::news(&it.namespace, &it.name));
+            let mut owners = lists.targets(event, owners_of, &known);
+            if contested {
+                // Whose claim came first is known only now that ours has a date.
+                owners.iter_mut().for_each(|owner| owner.cause = Cause::News);
+            }
             stream::iter(owners.into_iter().chain(concerned).map(Ok).collect::<Vec<_>>())
         })
         .try_flatten()
@@ -238,21 +320,26 @@ fn routes(scope: &Scope, config: &watcher::Config, known: &Store<Watched>) -> Tr
     .boxed()
 }
 
-fn everyone(known: &Store<Watched>) -> Vec<ObjectRef<Watched>> {
-    known.state().iter().map(|instance| ObjectRef::from_obj(instance.as_ref())).collect()
+fn everyone(known: &Store<Watched>) -> Vec<Trigger> {
+    known.state().iter().map(|instance| news_of(instance)).collect()
 }
 
 /// A watch of metadata whose every event names instances of the object's namespace.
-fn mapped<K, F>(scope: &Scope, config: &watcher::Config, known: &Store<Watched>, names: F) -> Triggers
+fn mapped<K, F>(
+    scope: &Scope,
+    kind: &'static str,
+    config: &watcher::Config,
+    known: &Store<Watched>,
+    names: F,
+) -> Triggers
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
     F: Fn(&PartialObjectMeta<K>) -> Vec<String> + Send + 'static,
 {
     let known = known.clone();
     let mut lists = Lists::default();
-    watcher::watcher(scope.api::<PartialObjectMeta<K>>(), config.clone())
-        .default_backoff()
-        .modify(strip)
+    scope
+        .watch::<PartialObjectMeta<K>>(kind, config.clone())
         .map_ok(move |event| stream::iter(lists.targets(event, &names, &known).into_iter().map(Ok)))
         .try_flatten()
         .boxed()
@@ -270,22 +357,22 @@ impl Lists {
         event: watcher::Event<K>,
         names: impl Fn(&K) -> Vec<String>,
         known: &Store<Watched>,
-    ) -> Vec<ObjectRef<Watched>> {
-        match event {
-            watcher::Event::Init => Vec::new(),
-            watcher::Event::InitDone if std::mem::replace(&mut self.once, true) => everyone(known),
-            watcher::Event::InitDone => Vec::new(),
-            watcher::Event::Apply(object) | watcher::Event::InitApply(object) | watcher::Event::Delete(object) => {
-                let namespace = object.namespace().unwrap_or_default();
-                names(&object).into_iter().map(|name| ObjectRef::new(&name).within(&namespace)).collect()
+    ) -> Vec<Trigger> {
+        let (object, cause) = match event {
+            watcher::Event::Init => return Vec::new(),
+            watcher::Event::InitDone if std::mem::replace(&mut self.once, true) => return everyone(known),
+            watcher::Event::InitDone => return Vec::new(),
+            // What is listed anew stands for all that happened to it meanwhile, even where the last of it was ours.
+            watcher::Event::InitApply(object) | watcher::Event::Delete(object) => (object, Cause::News),
+            watcher::Event::Apply(object) => {
+                let cause = version_of(object.meta()).map_or(Cause::News, Cause::Version);
+                (object, cause)
             }
-        }
+        };
+        let namespace = object.namespace().unwrap_or_default();
+        let trigger = |name: String| Trigger { instance: ObjectRef::new(&name).within(&namespace), cause };
+        names(&object).into_iter().map(trigger).collect()
     }
-}
-
-/// The largest part of metadata, of which triggers need nothing.
-fn strip<K: Resource>(object: &mut K) {
-    object.meta_mut().managed_fields = None;
 }
 
 fn hash(annotations: &std::collections::BTreeMap<String, String>) -> u64 {
@@ -332,7 +419,7 @@ mod tests {
         let mut lists = Lists::default();
         let mut told = |event| {
             let targets = lists.targets(event, |pod: &Pod| vec![pod.name_any()], &known);
-            let mut names: Vec<String> = targets.into_iter().map(|target| target.name).collect();
+            let mut names: Vec<String> = targets.into_iter().map(|trigger| trigger.instance.name).collect();
             names.sort();
             names
         };

@@ -8,6 +8,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod economy;
 mod faults;
 mod foreign;
 mod interrupted;

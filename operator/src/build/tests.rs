@@ -323,3 +323,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn by_default_no_pod_is_restarted_in_the_first_five_minutes_without_a_vm() {
+    let pod = build(&crate::validate::tests::valid_instance()).deployment.spec.unwrap().template.spec.unwrap();
+    let liveness = pod.containers[0].liveness_probe.clone().unwrap();
+    // The first failure may come at once; each further one takes a period.
+    let seconds = (liveness.failure_threshold.unwrap() - 1) * liveness.period_seconds.unwrap();
+    assert!(seconds >= 300, "restarted after {seconds} s");
+}

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
+    fetch::Fetcher,
     names::Target,
     observed::Fetched,
     prober::{Answer, Look},
@@ -71,7 +72,11 @@ impl Steps {
         if verdict.reason.severity() == Severity::Stalled || valid.advice.iter().any(|found| unwatched(found.reason)) {
             again = Some(again.unwrap_or(RETRY).min(RETRY));
         }
-        if verdict.reason.severity() == Severity::Ready && may_have_news(instance.status.as_ref(), Timestamp::now()) {
+        let serves = fetched.deployment.as_ref().is_some_and(|deployment| deployment.available > 0);
+        if verdict.reason.severity() == Severity::Ready
+            && serves
+            && may_have_news(instance.status.as_ref(), Timestamp::now())
+        {
             again = Some(again.unwrap_or(LISTEN).min(LISTEN));
         }
         let unchanged = now.applied.changes.is_empty() && same_generation_and_not_ready(instance);
@@ -86,9 +91,10 @@ impl Steps {
     pub(super) async fn report_paused(
         &self,
         instance: &CatalystInstance,
+        reads: &Fetcher,
         target: &Target,
     ) -> Result<Outcome, ReconcileError> {
-        let (fetched, _) = self.fetch(instance, target).await?;
+        let (fetched, _) = self.fetch(instance, reads, target).await?;
         let valid = validate(instance, &fetched, &self.defaults);
         let (state, parts) = match &valid {
             Ok(_) if fetched.deployment.is_none() => ("There is no Deployment.".to_owned(), Vec::new()),

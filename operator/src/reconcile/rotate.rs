@@ -74,7 +74,9 @@ impl Steps {
         let done = status.and_then(|status| status.ssh_key_rotation.clone());
         let waiting = status.is_some_and(|status| status.next_authorized_keys_line.is_some());
         let missing = matches!(fetched.ssh_key, Referenced::Missing);
-        if (requested.is_none() || requested == done) && !waiting && !missing {
+        // A key is missing of what has no status yet because none was ever made: nothing can have been begun.
+        let began = missing && status.is_some();
+        if (requested.is_none() || requested == done) && !waiting && !began {
             return Ok(None);
         }
         if valid.ssh.key.secret != valid.name.ssh_key() {

@@ -1,16 +1,20 @@
 //! The steps of a pass that read or write and are more than one call.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use catalyst_ssh::{Endpoint, PrivateKey};
 use k8s_openapi::{api::networking::v1::Ingress, jiff::Timestamp};
-use kube::ResourceExt;
+use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{ReconcileError, Steps};
 use crate::{
     apply::{Act, Applied, Change, Pods},
     build::build,
     crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
+    fetch::{Fetcher, app_secret_in, ssh_key_in},
     live::Live,
     names::{References, Target},
     observed::{Fetched, Referenced},
@@ -23,6 +27,8 @@ use crate::{
     validated::{HostKeys, MissingSecret, ValidatedInstance},
 };
 
+/// A first pass that takes longer than this is announced by a status that says no more than that.
+const FIRST_WORD: Duration = Duration::from_millis(500);
 /// Pods that have never run wait this long at most for the first contact with the VM.
 const FIRST_CONTACT: Duration = Duration::from_secs(3);
 
@@ -32,17 +38,19 @@ pub(super) fn paused(instance: &CatalystInstance) -> bool {
 }
 
 impl Steps {
-    /// Gives an instance that has no status one, before anything that may take its time: no status reads as healthy.
-    pub(super) async fn acknowledge(&self, instance: &mut CatalystInstance) -> Result<(), ReconcileError> {
-        if instance.status.is_some() {
-            return Ok(());
+    /// Gives an instance that has no status one, unless the pass comes to its own soon: no status reads as healthy.
+    pub(super) async fn acknowledge(&self, instance: ObjectMeta, has_status: bool) {
+        if has_status {
+            return;
         }
+        tokio::time::sleep(FIRST_WORD).await;
         let verdict = Verdict::new(Reason::Progressing, "The instance has been seen.");
-        let facts = Facts { generation: instance.metadata.generation.unwrap_or_default(), ..Facts::default() };
-        let (after, _) = crate::status::status(None, &verdict, facts, Timestamp::now());
-        self.publisher.publish(&instance.metadata, None, &after).await?;
-        instance.status = Some(after);
-        Ok(())
+        let facts = Facts { generation: instance.generation.unwrap_or_default(), ..Facts::default() };
+        let (status, _) = crate::status::status(None, &verdict, facts, Timestamp::now());
+        if let Err(error) = self.publisher.publish_first(&instance, &status).await {
+            // The pass itself says more of it.
+            tracing::debug!(%error, "the first status could not be written");
+        }
     }
 
     /// Status without a new verdict.
@@ -57,12 +65,13 @@ impl Steps {
     pub(super) async fn fetch(
         &self,
         instance: &CatalystInstance,
+        reads: &Fetcher,
         target: &Target,
     ) -> Result<(Fetched, Live), ReconcileError> {
         let host = References::of(instance).ingress_host;
         self.claims.want(target, host.as_deref());
         let (mut fetched, live) =
-            self.fetcher.everything(instance, may_have_news(instance.status.as_ref(), Timestamp::now())).await?;
+            reads.everything(instance, may_have_news(instance.status.as_ref(), Timestamp::now())).await?;
         let uid = instance.uid().unwrap_or_default();
         if let (Some(host), Some(ingress)) = (host, &instance.spec.ingress) {
             let since = live.get::<Ingress>(&target.name).and_then(|meta| meta.creation_timestamp.as_ref());
@@ -108,7 +117,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Makes the Secrets that are missing, and reads them.
+    /// Makes the Secrets that are missing; one that somebody else made meanwhile is read.
     pub(super) async fn generate(
         &self,
         instance: &CatalystInstance,
@@ -116,21 +125,25 @@ impl Steps {
         fetched: &mut Fetched,
     ) -> Result<Vec<Generated>, ReconcileError> {
         let missing = valid.missing_secrets();
-        let generated = generate(&self.applier, valid, &missing).await?;
+        let mut generated = generate(&self.applier, valid, &missing).await?;
         let owner = instance.uid().unwrap_or_default();
         for which in missing {
-            match which {
-                MissingSecret::App => {
+            let at = generated.iter().position(|(told, _)| told.which == which);
+            let made = at.and_then(|at| generated.get_mut(at)).map(|(_, secret)| std::mem::take(secret));
+            match (which, made) {
+                (MissingSecret::App, Some(secret)) => fetched.app_secret = app_secret_in(secret, &owner),
+                (MissingSecret::SshKey, Some(secret)) => fetched.ssh_key = ssh_key_in(secret, &owner),
+                (MissingSecret::App, None) => {
                     let secret = &valid.app_secret.secret;
                     fetched.app_secret = self.fetcher.app_secret(&valid.namespace, secret, &owner).await?;
                 }
-                MissingSecret::SshKey => {
+                (MissingSecret::SshKey, None) => {
                     let secret = &valid.ssh.key.secret;
                     fetched.ssh_key = self.fetcher.ssh_key(&valid.namespace, secret, &owner).await?;
                 }
             }
         }
-        Ok(generated)
+        Ok(generated.into_iter().map(|(told, _)| told).collect())
     }
 
     /// Brings the cluster to what the instance needs.
@@ -156,7 +169,8 @@ impl Steps {
         let first_contact = first_contact_under_way(valid, fetched, look);
         let pods = if first_contact.is_some() { Pods::Later } else { Pods::Now };
         let known_hosts = desired.known_hosts.clone();
-        let applied = self.applier.apply(&valid.name, &valid.namespace, desired, live, pods).await?;
+        let mut applied = self.applier.apply(&valid.name, &valid.namespace, desired, live, pods).await?;
+        applied.refused.extend(self.refused.findings(&valid.namespace, Instant::now()));
         let told = |change: &Change| change.act != Act::Removed && change.name == valid.name.known_hosts();
         // Pods that serve have known the VM all along; those that do not may wait for just this.
         let wait = fetched.deployment.as_ref().is_some_and(|deployment| deployment.available < deployment.wanted);

@@ -97,12 +97,13 @@ impl Death {
     }
 }
 
-/// Refuses each request the first time that it is made: with each of these codes in turn.
+/// Refuses each request the first time that it is made, whatever version it asks for: with each of these codes in turn.
 pub fn refuse_first(kinds: &'static [(u16, &'static str)]) -> Decide {
     let seen = Mutex::new(std::collections::HashSet::new());
     Arc::new(move |request| {
         let mut seen = seen.lock().unwrap();
-        let name = format!("{} {}", request.method(), request.uri());
+        let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
+        let name = format!("{} {} {watches}", request.method(), request.uri().path());
         let turn = seen.len();
         if !seen.insert(name) {
             return Fault::Pass;

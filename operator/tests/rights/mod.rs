@@ -132,3 +132,28 @@ async fn a_webhook_that_does_not_answer_is_told_and_the_rest_of_the_instance_too
     webhooks.delete("away", &DeleteParams::default()).await.unwrap();
     world.exists::<Ingress>("x").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_is_refused_asks_for_a_person_and_is_named() {
+    let world = world_without("no-watch", "watch", "deployments").await;
+    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev", "knownHosts": KNOWN}, "replicas": 0})).await;
+    let instance = world.reason("x", "RightMissing").await;
+    let message = &ready(&instance).unwrap().message;
+    assert!(message.contains("does not see what changes"), "{message}");
+    assert!(message.contains("cannot watch resource \"deployments\""), "{message}");
+    assert_eq!(true_conditions(&instance), ["Stalled"]);
+    grant_without(&world, "", "").await;
+    // What the watch then shows is the proof that it goes on.
+    let mut mark = 0;
+    until("it is told no more", || {
+        mark += 1;
+        let label = json!({"metadata": {"labels": {"example.com/mark": mark.to_string()}}});
+        let world = &world;
+        async move {
+            world.edit::<Deployment>("x", label).await;
+            let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
+            (ready(&instance)?.reason == "Available").then_some(())
+        }
+    })
+    .await;
+}

@@ -38,6 +38,9 @@ struct Args {
     changes: usize,
 }
 
+/// Applies by kubectl that are timed.
+const KUBECTL: usize = 20;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -57,7 +60,8 @@ async fn main() -> anyhow::Result<()> {
     let mut operator = Operator::start(&binary, &stage, "first").await?;
     let created = changes::create(&stage, many).await.context("creating instances")?;
     operator.settled(&stage).await?;
-    let rss = operator.rss()?;
+    let (rss, cpu) = (operator.rss()?, operator.cpu()?);
+    let writes = stage.operators_writes()?.len() as f64 / many as f64;
 
     let remark = |what: &str| format!("{what}; {many} instances");
     let took = changes::spec(&stage, args.changes, many).await.context("changing specs")?;
@@ -108,7 +112,15 @@ async fn main() -> anyhow::Result<()> {
         "until the standby holds the Lease",
     );
     operator.end().await?;
-    standby.end().await?;
+    let next = Operator::start(&binary, &stage, "next").await?;
+    standby.reconciled(many).await?;
+    let begun = Instant::now();
+    standby.kill()?;
+    stage.leader_is("next").await?;
+    table.add("handover on SIGKILL", begun.elapsed().as_secs_f64(), "s", Wanted::AtMost(15.0), "the lease time");
+    next.end().await?;
+
+    let mut each = stage.kubectl(KUBECTL).await.context("kubectl apply")?;
 
     let second = plain::apply(&stage, many, "again").await.context("plain client, again")?;
     let plain = (first + second) / 2.0;
@@ -122,6 +134,19 @@ async fn main() -> anyhow::Result<()> {
     );
     table.add("the same objects by a plain client", plain, "s", Wanted::Nothing, remark);
     table.add("ratio", created / plain, "", Wanted::AtMost(1.15), "same concurrency, same run");
+    let remark = format!("milliseconds, p50 of {KUBECTL}, one after another; a process each");
+    let other = percentile(&mut each, 50);
+    table.add("the same objects by `kubectl apply --server-side`", other, "ms", Wanted::Nothing, remark);
+    let one = created / many as f64 * 1000.0;
+    table.add("an instance by the operator", one, "ms", Wanted::Nothing, "the time for all, divided");
+    table.add(
+        "CPU time of the operator's process",
+        cpu / many as f64 * 1000.0,
+        "ms",
+        Wanted::Nothing,
+        "an instance made",
+    );
+    table.add("writes of the operator's account but its Lease", writes, "", Wanted::Nothing, "an instance made");
     println!("{table}");
     if table.missed() > 0 {
         println!("{} targets were missed.", table.missed());

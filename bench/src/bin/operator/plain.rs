@@ -1,29 +1,75 @@
 //! The peer: a client that does nothing but write what the operator writes: for each instance the resource itself, its
-//! objects in the same order by server-side apply (Secrets by POST), and a status; as many at a time as the operator.
+//! objects in the same order by server-side apply (Secrets by POST), and a status once the Deployment has said how it is; as
+//! many at a time as the operator.
 
+use std::{collections::HashSet, time::Duration};
+
+use anyhow::Context as _;
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
-    Api,
+    Api, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
+    runtime::watcher,
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::stage::{NAMESPACES, Stage, TEMPLATE, instance, resource};
 
+/// Longer than anything here takes.
+const DEADLINE: Duration = Duration::from_secs(600);
 /// Instances that are worked on at the same time, by the operator and by the plain client.
 pub(crate) const CONCURRENCY: usize = 8;
 
 /// Writes as many instances; how many seconds it took.
 pub(crate) async fn apply(stage: &Stage, many: usize, prefix: &str) -> anyhow::Result<f64> {
     stage.namespaces(prefix).await?;
+    let slots = &Semaphore::new(CONCURRENCY);
     let begun = Instant::now();
-    futures::stream::iter(0..many)
-        .map(|number| one(stage, prefix, number))
+    let writing = futures::stream::iter(0..many)
+        .map(|number| async move {
+            let _slot = slots.acquire().await?;
+            one(stage, prefix, number).await
+        })
         .buffer_unordered(CONCURRENCY)
-        .try_collect::<()>()
-        .await?;
+        .try_collect::<()>();
+    let telling = said(stage, many, prefix)
+        .map_ok(|(namespace, name)| async move {
+            let _slot = slots.acquire().await?;
+            status(stage, &namespace, &name).await
+        })
+        .try_buffer_unordered(CONCURRENCY)
+        .try_collect::<()>();
+    tokio::time::timeout(DEADLINE, async { tokio::try_join!(writing, telling) })
+        .await
+        .context("not every Deployment said how it is")??;
     Ok(begun.elapsed().as_secs_f64())
+}
+
+/// Namespace and name of each Deployment whose controller has seen it.
+fn said(
+    stage: &Stage,
+    many: usize,
+    prefix: &str,
+) -> impl futures::Stream<Item = anyhow::Result<(String, String)>> + use<> {
+    let prefix = format!("{prefix}-");
+    let mut told = HashSet::new();
+    let events = watcher(Api::<Deployment>::all(stage.client.clone()), watcher::Config::default());
+    let new = events.try_filter_map(move |event| {
+        let found = match event {
+            watcher::Event::Apply(deployment) | watcher::Event::InitApply(deployment) => Some(deployment),
+            _ => None,
+        };
+        let seen = found.filter(|deployment| {
+            let seen = deployment.status.as_ref().and_then(|status| status.observed_generation);
+            seen.is_some() && seen == deployment.metadata.generation
+        });
+        let place = seen.map(|deployment| (deployment.namespace().unwrap_or_default(), deployment.name_any()));
+        let first = place.filter(|place| place.0.starts_with(&prefix) && told.insert(place.clone()));
+        futures::future::ready(Ok(first))
+    });
+    new.map_err(anyhow::Error::from).take(many)
 }
 
 async fn one(stage: &Stage, prefix: &str, number: usize) -> anyhow::Result<()> {
@@ -50,10 +96,15 @@ async fn one(stage: &Stage, prefix: &str, number: usize) -> anyhow::Result<()> {
             api.patch(&called, &PatchParams::apply("bench-plain").force(), &Patch::Apply(&object)).await?;
         }
     }
+    Ok(())
+}
+
+async fn status(stage: &Stage, namespace: &str, name: &str) -> anyhow::Result<()> {
+    let instances: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), namespace, &resource());
     let condition = json!({"type": "Ready", "status": "True", "reason": "Suspended", "message": "Scaled to zero.",
         "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1});
     let status = json!({"status": {"observedGeneration": 1, "conditions": [condition]}});
-    instances.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await?;
+    instances.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await?;
     Ok(())
 }
 

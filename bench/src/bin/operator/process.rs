@@ -74,6 +74,14 @@ impl Operator {
         Ok(operator)
     }
 
+    /// CPU time so far, in seconds.
+    pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields = stat.rsplit(')').next().context("stat has no name")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+        Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
+    }
+
     /// Resident memory, in MiB.
     pub(crate) fn rss(&self) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -84,22 +92,36 @@ impl Operator {
 
     /// Passes that have ended.
     async fn passes(&self) -> anyhow::Result<u64> {
-        let text = self.ask("metrics").await?;
-        let counts = text.lines().filter_map(|line| line.strip_prefix("catalyst_operator_reconciles_total{"));
-        Ok(counts.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum())
+        Ok(passes_in(&self.ask("metrics").await?))
     }
 
-    /// Awaits that as many passes have ended since its start.
+    /// Awaits that as many passes have ended since its start and that none waits.
     pub(crate) async fn reconciled(&self, passes: usize) -> anyhow::Result<()> {
-        let enough = || async { Ok((self.passes().await? >= passes as u64).then_some(())) };
+        let enough = || async {
+            let text = self.ask("metrics").await?;
+            let idle = ["queue_depth 0", "reconciles_running 0"];
+            let idle = idle.iter().all(|gauge| text.lines().any(|line| line == format!("catalyst_operator_{gauge}")));
+            Ok((idle && passes_in(&text) >= passes as u64).then_some(()))
+        };
         until("every instance was looked at", DEADLINE, enough).await
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Awaits two seconds without a pass and without a write.
     pub(crate) async fn settled(&self, stage: &Stage) -> anyhow::Result<()> {
         let mut last = (0, 0);
-        let mut calm = tokio::time::Instant::now();
+        let begun = tokio::time::Instant::now();
+        let mut calm = begun;
         loop {
+            if begun.elapsed() > DEADLINE {
+                bail!("the operator does not come to rest: {} passes, {} writes", last.0, last.1);
+            }
             let now = (self.passes().await?, stage.operators_writes()?.len());
             if now != last {
                 (last, calm) = (now, tokio::time::Instant::now());
@@ -135,6 +157,11 @@ impl Operator {
         }
         Ok(())
     }
+}
+
+fn passes_in(metrics: &str) -> u64 {
+    let counts = metrics.lines().filter_map(|line| line.strip_prefix("catalyst_operator_reconciles_total{"));
+    counts.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum()
 }
 
 impl Drop for Operator {

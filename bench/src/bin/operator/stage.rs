@@ -1,6 +1,9 @@
 //! The control plane of a run, the objects of one instance, and what the audit log says of the operator.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use catalyst_lab::{ControlPlane, ControlPlaneOptions};
@@ -9,6 +12,7 @@ use k8s_openapi::{
     api::{
         coordination::v1::Lease,
         core::v1::{Namespace, Pod, Secret},
+        networking::v1::IngressClass,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -24,6 +28,8 @@ use serde_json::{Value, json};
 pub(crate) const NAMESPACES: usize = 10;
 /// Stands for the instance's name in the objects of one.
 pub(crate) const TEMPLATE: &str = "zztemplatezz";
+/// A host key that no host has.
+const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 /// The account that the operator uses.
 const ACCOUNT: &str = "operator";
 
@@ -47,6 +53,10 @@ impl Stage {
             crds.patch(&crd.name_any(), &PatchParams::apply("bench"), &Patch::Apply(&crd)).await?;
             await_condition(crds.clone(), &crd.name_any(), conditions::is_crd_established()).await?;
         }
+        // Without it each instance would be looked at every half minute, for it would lack its class.
+        let classes: Api<IngressClass> = Api::all(client.clone());
+        let class = json!({"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}});
+        classes.create(&PostParams::default(), &serde_json::from_value(class)?).await?;
         let text = run(operator, &["render", "-f", "-"], Some(&instance(TEMPLATE).to_string())).await?;
         let objects = documents(&text)?;
         anyhow::ensure!(objects.len() >= 5, "the operator renders only {} objects", objects.len());
@@ -100,6 +110,28 @@ impl Stage {
         futures::stream::iter(0..many).map(create).buffer_unordered(16).try_collect().await
     }
 
+    /// What applying the objects of one instance takes `kubectl apply --server-side`, each time in a process of its own.
+    pub(crate) async fn kubectl(&self, times: usize) -> anyhow::Result<Vec<Duration>> {
+        self.namespaces("kubectl").await?;
+        let mut took = Vec::new();
+        for number in 0..times {
+            let mut text = String::new();
+            for object in &self.objects {
+                text += &format!("---\n{}\n", object.to_string().replace(TEMPLATE, &format!("k{number}")));
+            }
+            let file = self.folder.path().join("objects.yaml");
+            std::fs::write(&file, text)?;
+            let mut command = self.plane.kubectl().await?;
+            command.args(["apply", "--server-side", "--namespace", "kubectl-0", "-f"]).arg(&file);
+            let begun = Instant::now();
+            let output = command.output().await?;
+            took.push(begun.elapsed());
+            let words = String::from_utf8_lossy(&output.stderr);
+            anyhow::ensure!(output.status.success(), "kubectl apply ended with {}: {words}", output.status);
+        }
+        Ok(took)
+    }
+
     /// Awaits that this operator holds the Lease.
     pub(crate) async fn leader_is(&self, identity: &str) -> anyhow::Result<()> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), "default");
@@ -108,7 +140,7 @@ impl Stage {
             let holder = lease.spec.and_then(|spec| spec.holder_identity);
             Ok((holder.as_deref() == Some(identity)).then_some(()))
         };
-        crate::until("the standby leads", std::time::Duration::from_secs(60), holds).await
+        crate::until("the standby leads", Duration::from_secs(60), holds).await
     }
 }
 
@@ -120,11 +152,11 @@ pub(crate) fn resource() -> ApiResource {
     )
 }
 
-/// A suspended instance that waits for nobody.
+/// A suspended instance that waits for nobody: its VM's host key is given, so nobody looks for it.
 pub(crate) fn instance(name: &str) -> Value {
     json!({"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "metadata": {"name": name},
         "spec": {"suspend": true, "image": {"repository": "registry.example/catalyst-proxy", "tag": "v1"},
-            "ssh": {"host": "192.0.2.1", "user": "dev"},
+            "ssh": {"host": "192.0.2.1", "user": "dev", "knownHosts": format!("192.0.2.1 {HOST_KEY}")},
             "ingress": {"host": format!("{name}.example.com")}}})
 }
 

@@ -1,0 +1,147 @@
+//! What a pass costs the API server: nothing is looked at for an echo, no read asks for more than it needs, and a status that
+//! is about to be written anyway is not announced.
+
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+};
+
+use axum::http::{Method, Request};
+use catalyst_operator::{crd::CatalystInstance, metrics::Metrics, publish::Publisher, versions::Versions};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use kube::{
+    ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    faults::{Fault, client},
+    spec, whole,
+    world::{World, ready, until, within},
+};
+
+/// Nothing looks at a VM for it, and nothing about it is looked at again after a while: no class of an Ingress that is missing.
+fn suspended() -> Value {
+    let mut spec = spec("x.example.com");
+    spec["suspend"] = json!(true);
+    spec["ingress"] = json!({"enabled": false});
+    spec
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_takes_one_pass_whose_own_writes_trigger_no_other() {
+    let world = World::with_operator("echo").await;
+    let mut wanted = suspended();
+    world.apply("x", wanted.clone()).await;
+    world.reason("x", "Suspended").await;
+    world.settled().await;
+    let (passes, writes) = (world.passes(), world.writes());
+
+    wanted["service"] = json!({"annotations": {"example.com/a": "1"}});
+    world.apply("x", wanted).await;
+    until("the annotation", || async {
+        let service = world.api::<Service>().get("x").await.unwrap();
+        service.annotations().contains_key("example.com/a").then_some(())
+    })
+    .await;
+    world.settled().await;
+    assert_eq!(world.writes()[writes.len()..], ["patch services x", "patch catalystinstances/status x"]);
+    assert_eq!(world.passes(), passes + 1, "an echo was looked at");
+}
+
+/// Whether a request reads an object of a namespace, or several of its pods: what a pass asks for.
+fn of_a_pass(request: &Request<kube::client::Body>) -> bool {
+    let uri = request.uri().to_string();
+    request.method() == Method::GET
+        && uri.contains("/namespaces/")
+        && !uri.contains("watch=")
+        && !uri.contains("limit=")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_rest_every_read_is_content_with_what_the_api_servers_cache_holds() {
+    let mut world = World::without_operator("cached").await;
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let asking = Arc::clone(&asked);
+    let watched = client(
+        world.account(),
+        Arc::new(move |request| {
+            if of_a_pass(request) {
+                asking.lock().unwrap().push(request.uri().to_string());
+            }
+            Fault::Pass
+        }),
+    )
+    .await;
+    world.start_operator_with(watched).await;
+    world.apply("x", suspended()).await;
+    world.reason("x", "Suspended").await;
+    world.settled().await;
+    asked.lock().unwrap().clear();
+    world.another_pass("x", "one").await;
+    let asked = asked.lock().unwrap().clone();
+    assert!(asked.len() >= 9, "{asked:#?}");
+    let latest: Vec<_> = asked.iter().filter(|uri| !uri.contains("resourceVersion=")).collect();
+    assert!(latest.is_empty(), "{latest:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_does_not_come_to_what_is_known_is_passed_by() {
+    let mut world = World::without_operator("behind").await;
+    let behind = client(
+        world.account(),
+        Arc::new(|request| {
+            let cached = of_a_pass(request) && request.uri().to_string().contains("resourceVersion=");
+            if cached { Fault::Refuse(504, "Timeout") } else { Fault::Pass }
+        }),
+    )
+    .await;
+    world.start_operator_with(behind).await;
+    world.apply("x", spec("behind.example.com")).await;
+    whole(&world).await;
+    world.settled().await;
+    let failed = world.metrics.text().contains("catalyst_operator_reconcile_errors_total{");
+    assert!(!failed, "{}", world.metrics.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_pass_that_takes_its_time_is_announced_and_a_quick_one_is_not() {
+    let mut world = World::without_operator("announced").await;
+    let mut told = pin!(watcher(world.api::<CatalystInstance>(), watcher::Config::default()).applied_objects());
+    let slow = client(
+        world.account(),
+        Arc::new(|request| {
+            let stuck = request.method() == Method::POST && request.uri().path().ends_with("/announced/secrets");
+            if stuck { Fault::Swallow } else { Fault::Pass }
+        }),
+    )
+    .await;
+    world.start_operator_with(slow).await;
+    world.apply("x", suspended()).await;
+    let message = within("a first word", async {
+        loop {
+            let instance = told.next().await.unwrap().unwrap();
+            if let Some(ready) = ready(&instance) {
+                return ready.message.clone();
+            }
+        }
+    })
+    .await;
+    assert_eq!(message, "The instance has been seen.");
+    assert!(world.api::<Secret>().get_opt("x-secrets").await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_word_never_takes_the_place_of_a_later_one() {
+    let world = World::without_operator("later").await;
+    let seen = world.apply("x", suspended()).await;
+    let publisher = Publisher::new(world.admin.clone(), Arc::<Metrics>::default(), Versions::new(1));
+    let word =
+        |url: &str| catalyst_operator::crd::CatalystInstanceStatus { url: Some(url.to_owned()), ..Default::default() };
+    publisher.publish(&seen.metadata, None, &word("https://later.example.com")).await.unwrap();
+    publisher.publish_first(&seen.metadata, &word("https://first.example.com")).await.unwrap();
+    let now = world.api::<CatalystInstance>().get("x").await.unwrap();
+    assert_eq!(now.status.unwrap().url.as_deref(), Some("https://later.example.com"));
+}
