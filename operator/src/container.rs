@@ -14,16 +14,19 @@ pub const KNOWN_HOSTS_FOLDER: &str = "/etc/catalyst/ssh";
 pub const CATALYST_SECRET: &str = "CATALYST_SECRET";
 /// Entry of the application Secret, and variable, from which cookie keys are derived.
 pub const COOKIE_SECRET: &str = "COOKIE_SECRET";
+/// Entry of the application Secret, and variable: the COOKIE_SECRET before, with which sessions may still be signed. Optional.
+pub const COOKIE_SECRET_PREVIOUS: &str = "COOKIE_SECRET_PREVIOUS";
 /// What the server takes as the body of one request, in bytes: an ingress controller that takes less would refuse it first.
 pub const BODY_LIMIT: u32 = 2 * 1024 * 1024;
 
 /// Environment that the operator sets, which `extraEnv` therefore must not. The rule of `extraEnv` in the CRD says the same.
-const MANAGED_VARIABLES: [&str; 19] = [
+const MANAGED_VARIABLES: [&str; 20] = [
     "NODE_ENV",
     "PORT",
     "METRICS_PORT",
     CATALYST_SECRET,
     COOKIE_SECRET,
+    COOKIE_SECRET_PREVIOUS,
     "SSH_HOST",
     "SSH_PORT",
     "SSH_USER",

@@ -51,6 +51,11 @@ impl InstanceName {
         format!("{}-secrets", self.0)
     }
 
+    /// The Secret with the values that are to take the place of those in [`app_secret`](Self::app_secret).
+    pub fn next_app_secret(&self) -> String {
+        format!("{}-secrets-next", self.0)
+    }
+
     /// The Secret with the generated SSH key, unless the spec names another.
     pub fn ssh_key(&self) -> String {
         format!("{}-ssh-key", self.0)

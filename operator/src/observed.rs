@@ -107,6 +107,8 @@ pub struct AppSecret {
     pub catalyst_secret: Option<SecretText>,
     /// `COOKIE_SECRET`.
     pub cookie_secret: Option<SecretText>,
+    /// `COOKIE_SECRET_PREVIOUS`.
+    pub cookie_secret_previous: Option<SecretText>,
 }
 
 /// The Secret with the private key, all of its entries: which one counts is for validation to say.

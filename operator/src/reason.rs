@@ -190,6 +190,10 @@ reasons! {
         "In two minutes, when every pod reads the new one, remove the old key's line on the VM.";
     SSHKeyRotationRefused(Event) "The SSH key is not replaced as the annotation asks: it is a person's own, the operator cannot ask the VM about a new one, or there is no place for that.",
         "The message says which, and what to do instead.";
+    SecretRotated(Event) "Generated values of the application Secret were replaced, and the pods are being replaced for it.",
+        "Read a new secret to sign in with from the Secret.";
+    SecretRotationRefused(Event) "The values of the application Secret are not replaced as the annotation asks: they are a person's own, or there is no place for that.",
+        "The message says which, and what to do instead.";
     HostKeyRecorded(Event) "The VM's host key was recorded on first contact.", "Compare the fingerprint with the VM's console.";
     HostKeyTrusted(Event) "A changed host key was accepted as the annotation says.", "";
     ObjectRepaired(Event) "An object that had been changed or deleted was put back.", "";

@@ -3,6 +3,7 @@
 
 mod judge;
 mod rotate;
+mod rotate_secrets;
 mod steps;
 mod tell;
 
@@ -179,6 +180,7 @@ impl Steps {
         let valid = validate(instance, &fetched, &self.defaults)?;
         self.trust(instance, &valid).await?;
         let rotation = self.rotate(instance, &valid, &mut fetched, target).await?;
+        let renewal = self.rotate_secrets(instance, &valid, &mut fetched).await?;
         let valid = validate(instance, &fetched, &self.defaults)?;
         let generated = self.generate(instance, &valid, &mut fetched).await?;
         let valid = validate(instance, &fetched, &self.defaults)?;
@@ -191,7 +193,7 @@ impl Steps {
             self.note_facts(instance, facts).await?;
             return Ok(self.outcome(instance, phase_before(instance), again));
         }
-        let again = [again, rotation].into_iter().flatten().min();
+        let again = [again, rotation, renewal].into_iter().flatten().min();
         Ok(self.report(instance, &verdict, facts, again).await?)
     }
 

@@ -4,6 +4,8 @@
 //! from it, and it is deleted itself. Secrets are only created and deleted, never changed; whoever dies between any two of
 //! these steps leaves what tells the next step, and no key that the VM accepts is lost.
 
+use crate::build::secret::AppValues;
+
 /// What one looks at.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Situation<'a> {
@@ -56,9 +58,67 @@ pub fn step(situation: Situation<'_>) -> Step {
     }
 }
 
+/// Which values of the application Secret are to be replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `CATALYST_SECRET`.
+    pub catalyst_secret: bool,
+    /// `COOKIE_SECRET`.
+    pub cookie_secret: bool,
+}
+
+impl Asked {
+    /// Whether anything is.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.catalyst_secret || self.cookie_secret
+    }
+
+    /// Whether what was prepared is what is asked for: a request may have changed after that.
+    #[must_use]
+    pub fn fits(self, current: &AppValues, next: &AppValues) -> bool {
+        (current.catalyst_secret != next.catalyst_secret) == self.catalyst_secret
+            && (current.cookie_secret != next.cookie_secret) == self.cookie_secret
+    }
+}
+
+/// The next step with the values of the application Secret: the same way, but there is nobody to ask.
+#[must_use]
+pub fn values_step(asked: Asked, current: Option<&AppValues>, next: Option<&AppValues>) -> Step {
+    match (current, next) {
+        (None, Some(_)) => Step::Promote,
+        (Some(current), Some(next)) if current == next => Step::Finish,
+        (Some(current), Some(next)) if asked.any() && asked.fits(current, next) => Step::RemoveCurrent,
+        (Some(_), Some(_)) => Step::Cancel,
+        (Some(_), None) if asked.any() => Step::Prepare,
+        (Some(_) | None, None) => Step::Rest,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn values(catalyst: &str, cookie: &str, previous: Option<&str>) -> AppValues {
+        let [catalyst_secret, cookie_secret] = [catalyst, cookie].map(str::to_owned);
+        AppValues { catalyst_secret, cookie_secret, cookie_secret_previous: previous.map(str::to_owned) }
+    }
+
+    #[test]
+    fn values_are_replaced_from_any_point_and_only_those_that_are_asked_for() {
+        let cookie = Asked { cookie_secret: true, ..Asked::default() };
+        let (old, new) = (values("a", "b", None), values("a", "c", Some("b")));
+        assert_eq!(values_step(cookie, Some(&old), None), Step::Prepare);
+        assert_eq!(values_step(cookie, Some(&old), Some(&new)), Step::RemoveCurrent);
+        assert_eq!(values_step(cookie, None, Some(&new)), Step::Promote);
+        assert_eq!(values_step(cookie, Some(&new), Some(&new)), Step::Finish);
+        assert_eq!(values_step(Asked::default(), Some(&new), None), Step::Rest);
+        assert_eq!(values_step(Asked::default(), None, None), Step::Rest, "what is missing is generated");
+        // A request that was taken back, or became another, is begun anew.
+        assert_eq!(values_step(Asked::default(), Some(&old), Some(&new)), Step::Cancel);
+        let both = Asked { catalyst_secret: true, cookie_secret: true };
+        assert_eq!(values_step(both, Some(&old), Some(&new)), Step::Cancel);
+    }
 
     #[test]
     fn a_rotation_goes_its_way_from_any_point_and_ends() {

@@ -9,9 +9,10 @@ use kube::{Resource, ResourceExt};
 
 use crate::{
     apply::{Applier, ApplyError},
-    build::secret,
+    build::secret::{self, AppValues},
     hex::hex,
     observed::SshKeySecret,
+    rotation::Asked,
     validated::{MissingSecret, ValidatedInstance},
 };
 
@@ -56,7 +57,13 @@ pub async fn generate(
     let mut generated = Vec::new();
     for which in missing {
         let secret: Secret = match which {
-            MissingSecret::App => secret::app_secret(instance, random()?, random()?),
+            MissingSecret::App => {
+                let (catalyst_secret, cookie_secret) = (random()?, random()?);
+                secret::app_secret(
+                    instance,
+                    secret::AppValues { catalyst_secret, cookie_secret, cookie_secret_previous: None },
+                )
+            }
             MissingSecret::SshKey => {
                 let comment = format!("catalyst-{}-{}", instance.namespace, instance.name);
                 let key = catalyst_ssh::generate_ed25519(&comment)?;
@@ -97,6 +104,41 @@ pub async fn promoted_key(
     let entries = key.entries.iter().map(|(entry, value)| (entry.clone(), ByteString(value.expose().to_vec())));
     secret.data = Some(entries.collect());
     applier.create(&secret, &instance.namespace).await?;
+    Ok(())
+}
+
+/// Prepares the values that are to take the place of `current`: fresh ones where they are `asked` for, else those in use. A
+/// replaced cookie secret stays as the previous one, so that its sessions go on.
+///
+/// # Errors
+/// See [`GenerateError`].
+pub async fn next_values(
+    applier: &Applier,
+    instance: &ValidatedInstance,
+    current: &AppValues,
+    asked: Asked,
+) -> Result<(), GenerateError> {
+    let mut next = current.clone();
+    if asked.catalyst_secret {
+        next.catalyst_secret = random()?;
+    }
+    if asked.cookie_secret {
+        next.cookie_secret_previous = Some(std::mem::replace(&mut next.cookie_secret, random()?));
+    }
+    applier.create(&secret::next_app_secret(instance, next), &instance.namespace).await?;
+    Ok(())
+}
+
+/// Puts values into the place of those in use, whose Secret is gone.
+///
+/// # Errors
+/// See [`GenerateError`].
+pub async fn promoted_values(
+    applier: &Applier,
+    instance: &ValidatedInstance,
+    values: AppValues,
+) -> Result<(), GenerateError> {
+    applier.create(&secret::app_secret(instance, values), &instance.namespace).await?;
     Ok(())
 }
 

@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Authorize(Authorize),
     /// Have the generated SSH key replaced; the old one is used until the VM accepts the new.
     RotateKey(Which),
+    /// Have the generated secret to sign in with replaced, which signs everyone out; or, with --cookie, the one that signs cookies.
+    RotateSecret(RotateSecret),
     /// Show a VM's changed host key beside the recorded one, and trust it if you say so.
     TrustHost(TrustHost),
     /// Turn the values of a Helm release into a CatalystInstance, and with --adopt take its running objects over.
@@ -127,6 +129,18 @@ pub(crate) struct Authorize {
     /// Further arguments for ssh, after `--`, such as -- -i KEY -J JUMP.
     #[arg(last = true, requires = "install", value_name = "SSH ARGUMENTS")]
     pub(crate) ssh: Vec<String>,
+}
+
+/// Flags of `rotate-secret`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct RotateSecret {
+    /// The instance.
+    #[command(flatten)]
+    pub(crate) which: Which,
+
+    /// COOKIE_SECRET in place of CATALYST_SECRET: nobody is signed out.
+    #[arg(long)]
+    pub(crate) cookie: bool,
 }
 
 /// Flags of `trust-host`.

@@ -17,6 +17,7 @@ mod paint;
 mod report;
 mod restart;
 mod rotate_key;
+mod rotate_secret;
 mod status;
 mod tree;
 mod trust_host;
@@ -67,6 +68,7 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         Command::Restart(args) => restart::run(&context, &args).await,
         Command::Authorize(args) => authorize::run(&context, &args).await,
         Command::RotateKey(args) => rotate_key::run(&context, &args).await,
+        Command::RotateSecret(args) => rotate_secret::run(&context, &args).await,
         Command::TrustHost(args) => trust_host::run(&context, &args).await,
         Command::Doctor => doctor::run(&context).await,
         Command::Migrate(args) => {

@@ -16,7 +16,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{known_hosts, labels, metadata, non_empty, selector};
-use crate::container::{CATALYST_SECRET, COOKIE_SECRET, HTTP_PORT, KNOWN_HOSTS_FOLDER, METRICS_PORT};
+use crate::container::{
+    CATALYST_SECRET, COOKIE_SECRET, COOKIE_SECRET_PREVIOUS, HTTP_PORT, KNOWN_HOSTS_FOLDER, METRICS_PORT,
+};
 use crate::crd::TolerationSpec;
 use crate::hex::hex;
 use crate::names::CONTAINER;
@@ -153,8 +155,9 @@ fn environment(instance: &ValidatedInstance, config: &ConfigMap) -> Vec<EnvVar> 
         variable("NODE_ENV", "production"),
         variable("PORT", HTTP_PORT.to_string()),
         variable("METRICS_PORT", METRICS_PORT.to_string()),
-        secret_variable(CATALYST_SECRET, &instance.app_secret.secret),
-        secret_variable(COOKIE_SECRET, &instance.app_secret.secret),
+        secret_variable(CATALYST_SECRET, &instance.app_secret.secret, None),
+        secret_variable(COOKIE_SECRET, &instance.app_secret.secret, None),
+        secret_variable(COOKIE_SECRET_PREVIOUS, &instance.app_secret.secret, Some(true)),
         variable("SSH_KEY_PATH", format!("{}/{}", key.folder, key.entry)),
         variable("SSH_KNOWN_HOSTS", format!("{KNOWN_HOSTS_FOLDER}/{}", known_hosts::ENTRY)),
         variable("SSH_HOST_KEY_CHECK", "strict"),
@@ -236,12 +239,12 @@ fn variable(name: &str, value: impl Into<String>) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.into()).filter(|value| !value.is_empty()), value_from: None }
 }
 
-fn secret_variable(name: &str, secret: &str) -> EnvVar {
+fn secret_variable(name: &str, secret: &str, optional: Option<bool>) -> EnvVar {
     EnvVar {
         name: name.to_owned(),
         value: None,
         value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector { name: secret.to_owned(), key: name.to_owned(), optional: None }),
+            secret_key_ref: Some(SecretKeySelector { name: secret.to_owned(), key: name.to_owned(), optional }),
             ..EnvVarSource::default()
         }),
     }

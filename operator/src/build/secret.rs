@@ -7,16 +7,36 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::metadata;
-use crate::container::{CATALYST_SECRET, COOKIE_SECRET};
+use crate::container::{CATALYST_SECRET, COOKIE_SECRET, COOKIE_SECRET_PREVIOUS};
 use crate::validated::ValidatedInstance;
 
-/// `NAME-secrets` with two fresh values, each at least 16 characters.
-pub fn app_secret(instance: &ValidatedInstance, catalyst_secret: String, cookie_secret: String) -> Secret {
-    secret(
-        instance,
-        instance.app_secret.secret.clone(),
-        [(CATALYST_SECRET.to_owned(), catalyst_secret), (COOKIE_SECRET.to_owned(), cookie_secret)],
-    )
+/// The values of an application Secret, each at least 16 characters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AppValues {
+    /// With which people sign in.
+    pub catalyst_secret: String,
+    /// From which cookie keys are derived.
+    pub cookie_secret: String,
+    /// The cookie secret before, if sessions of it are to stay valid.
+    pub cookie_secret_previous: Option<String>,
+}
+
+/// `NAME-secrets`.
+pub fn app_secret(instance: &ValidatedInstance, values: AppValues) -> Secret {
+    app_values(instance, instance.app_secret.secret.clone(), values)
+}
+
+/// `NAME-secrets-next`: the values that are to take the others' place.
+pub fn next_app_secret(instance: &ValidatedInstance, values: AppValues) -> Secret {
+    app_values(instance, instance.name.next_app_secret(), values)
+}
+
+fn app_values(instance: &ValidatedInstance, name: String, values: AppValues) -> Secret {
+    let AppValues { catalyst_secret, cookie_secret, cookie_secret_previous } = values;
+    let given = [(CATALYST_SECRET, catalyst_secret), (COOKIE_SECRET, cookie_secret)];
+    let previous = cookie_secret_previous.map(|value| (COOKIE_SECRET_PREVIOUS, value));
+    let entries = given.into_iter().chain(previous).map(|(entry, value)| (entry.to_owned(), value));
+    secret(instance, name, entries)
 }
 
 /// `NAME-ssh-key` with a fresh key pair, both halves in OpenSSH's formats. The private half is in the entry that
@@ -39,7 +59,7 @@ fn key_pair(instance: &ValidatedInstance, name: String, private_openssh: String,
     )
 }
 
-fn secret(instance: &ValidatedInstance, name: String, entries: [(String, String); 2]) -> Secret {
+fn secret(instance: &ValidatedInstance, name: String, entries: impl IntoIterator<Item = (String, String)>) -> Secret {
     Secret {
         metadata: metadata(instance, name),
         type_: Some("Opaque".to_owned()),

@@ -297,7 +297,12 @@ fn a_policy_that_lets_nobody_in_has_no_rule_that_would_let_in_all() {
 #[test]
 fn generated_secrets_hold_what_the_server_reads() {
     let instance = instance("catalyst");
-    let app = secret::app_secret(&instance, "one".to_owned(), "two".to_owned());
+    let values = |previous: Option<&str>| secret::AppValues {
+        catalyst_secret: "one".to_owned(),
+        cookie_secret: "two".to_owned(),
+        cookie_secret_previous: previous.map(str::to_owned),
+    };
+    let app = secret::app_secret(&instance, values(None));
     let entries = app.data.unwrap();
     assert_eq!(entries["CATALYST_SECRET"].0, b"one");
     assert_eq!(entries["COOKIE_SECRET"].0, b"two");

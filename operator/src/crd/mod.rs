@@ -42,5 +42,9 @@ pub const MAX_NAME_LENGTH: usize = 52;
 pub const PAUSED_ANNOTATION: &str = "catalyst.dev/paused";
 /// Annotation on an instance: each new value has the generated SSH key replaced, once the VM accepts the new one.
 pub const ROTATE_SSH_KEY_ANNOTATION: &str = "catalyst.dev/rotate-ssh-key";
+/// Annotation on an instance: each new value has the generated secret with which people sign in replaced; everyone is signed out.
+pub const ROTATE_CATALYST_SECRET_ANNOTATION: &str = "catalyst.dev/rotate-catalyst-secret";
+/// Annotation on an instance: each new value has the generated secret that signs cookies replaced; nobody is signed out.
+pub const ROTATE_COOKIE_SECRET_ANNOTATION: &str = "catalyst.dev/rotate-cookie-secret";
 /// Annotation on an instance: the SHA256 fingerprint of the changed host key that a person has decided to trust.
 pub const TRUST_HOST_KEY_ANNOTATION: &str = "catalyst.dev/trust-host-key";

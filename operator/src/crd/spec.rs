@@ -273,7 +273,7 @@ pub struct JumpSpec {
 #[x_kube(validation = Rule::new("!has(self.existingSecret) || !has(self.useExisting) || self.useExisting").message("secrets.existingSecret names a Secret to be used, secrets.useExisting: false says to use none: remove one of the two").field_path(".existingSecret"))]
 pub struct SecretsSpec {
     /// Use a Secret that you made (`NAME-secrets`, or `existingSecret`) with the entries CATALYST_SECRET and COOKIE_SECRET, each of at
-    /// least 16 characters. It is only read. Unset: true if `existingSecret` is set, else false: the operator generates `NAME-secrets`.
+    /// least 16 characters; with COOKIE_SECRET_PREVIOUS, sessions that a COOKIE_SECRET before has signed stay valid. It is only read. Unset: true if `existingSecret` is set, else false: the operator generates `NAME-secrets`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_existing: Option<bool>,
 

@@ -44,6 +44,17 @@ pub struct CatalystInstanceStatus {
     #[schemars(length(max = 256))]
     pub ssh_key_rotation: Option<String>,
 
+    /// The value of the annotation `catalyst.dev/rotate-catalyst-secret` that was carried out or refused last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub catalyst_secret_rotation: Option<String>,
+
+    /// The value of the annotation `catalyst.dev/rotate-cookie-secret` that was carried out or refused last. An event SecretRotationRefused says why
+    /// either was refused: the Secret is one of yours, or the Secret NAME-secrets-next is somebody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub cookie_secret_rotation: Option<String>,
+
     /// Host keys recorded on first contact: the record that the mounted known_hosts is made from. Not used while `spec.ssh.knownHosts` is set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

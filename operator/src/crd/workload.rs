@@ -128,7 +128,7 @@ pub struct TolerationSpec {
 pub struct EnvVarSpec {
     /// Its name.
     #[schemars(length(min = 1, max = 256))]
-    #[x_kube(validation = Rule::new("!(self in ['NODE_ENV', 'PORT', 'METRICS_PORT', 'CATALYST_SECRET', 'COOKIE_SECRET', 'SSH_HOST', 'SSH_PORT', 'SSH_USER', 'SSH_KEY', 'SSH_KEY_PATH', 'SSH_KNOWN_HOSTS', 'SSH_HOST_KEY_CHECK', 'IDEAS_BASE_PATH', 'ALLOWED_ORIGINS', 'PUBLIC_URL', 'TRUSTED_PROXIES', 'SSH_JUMP', 'SESSION_GENERATION', 'IDENTITY_HEADER'])").message("extraEnv must not set a variable that the operator sets from other fields, such as SSH_HOST (from ssh.host)"))]
+    #[x_kube(validation = Rule::new("!(self in ['NODE_ENV', 'PORT', 'METRICS_PORT', 'CATALYST_SECRET', 'COOKIE_SECRET', 'COOKIE_SECRET_PREVIOUS', 'SSH_HOST', 'SSH_PORT', 'SSH_USER', 'SSH_KEY', 'SSH_KEY_PATH', 'SSH_KNOWN_HOSTS', 'SSH_HOST_KEY_CHECK', 'IDEAS_BASE_PATH', 'ALLOWED_ORIGINS', 'PUBLIC_URL', 'TRUSTED_PROXIES', 'SSH_JUMP', 'SESSION_GENERATION', 'IDENTITY_HEADER'])").message("extraEnv must not set a variable that the operator sets from other fields, such as SSH_HOST (from ssh.host)"))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("extraEnv[].name must be of letters, digits and _, and not begin with a digit"))]
     pub name: String,
 

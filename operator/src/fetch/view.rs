@@ -10,7 +10,7 @@ use kube::api::ObjectMeta;
 use serde_json::Value;
 
 use crate::{
-    container::{CATALYST_SECRET, COOKIE_SECRET},
+    container::{CATALYST_SECRET, COOKIE_SECRET, COOKIE_SECRET_PREVIOUS},
     names::CONTAINER,
     observed::{
         AppSecret, DeploymentView, IngressClass, Ownership, PodView, Referenced, RouteView, SecretText, SshKeySecret,
@@ -34,7 +34,11 @@ pub(super) fn owner(meta: &ObjectMeta, instance: &str) -> Ownership {
 /// What the server reads of the application Secret.
 pub(crate) fn app_secret(secret: Secret, instance: &str) -> Referenced<AppSecret> {
     let entry = |key: &str| secret.data.as_ref()?.get(key).map(|bytes| SecretText::new(bytes.0.clone()));
-    let value = AppSecret { catalyst_secret: entry(CATALYST_SECRET), cookie_secret: entry(COOKIE_SECRET) };
+    let value = AppSecret {
+        catalyst_secret: entry(CATALYST_SECRET),
+        cookie_secret: entry(COOKIE_SECRET),
+        cookie_secret_previous: entry(COOKIE_SECRET_PREVIOUS),
+    };
     Referenced::Found { owner: owner(&secret.metadata, instance), value }
 }
 

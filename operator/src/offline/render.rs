@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     apply::APPLIED_ANNOTATION,
-    build::{build, secret},
+    build::{
+        build,
+        secret::{self, AppValues},
+    },
     validated::{Defaults, HostKeys, MissingSecret, ValidatedInstance},
 };
 
@@ -90,7 +93,10 @@ fn heading(valid: &ValidatedInstance) -> String {
 fn placeholders(valid: &ValidatedInstance) -> Result<Vec<Value>, serde_json::Error> {
     let missing = valid.missing_secrets();
     let secrets = missing.iter().map(|which| match which {
-        MissingSecret::App => secret::app_secret(valid, GENERATED.to_owned(), GENERATED.to_owned()),
+        MissingSecret::App => {
+            let [catalyst_secret, cookie_secret] = [GENERATED, GENERATED].map(str::to_owned);
+            secret::app_secret(valid, AppValues { catalyst_secret, cookie_secret, cookie_secret_previous: None })
+        }
         MissingSecret::SshKey => secret::ssh_key(valid, GENERATED.to_owned(), GENERATED.to_owned()),
     });
     secrets

@@ -39,7 +39,7 @@ pub(super) fn validated(
         };
         if missing("secrets") {
             let value = || Some(SecretText::new(VALUE));
-            let value = AppSecret { catalyst_secret: value(), cookie_secret: value() };
+            let value = AppSecret { catalyst_secret: value(), cookie_secret: value(), ..AppSecret::default() };
             fetched.app_secret = Referenced::Found { owner: Ownership::Foreign(None), value };
         }
         if missing("ssh.existingKeySecret")

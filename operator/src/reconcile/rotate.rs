@@ -69,7 +69,7 @@ impl Steps {
         fetched: &mut Fetched,
         target: &Target,
     ) -> Result<Option<Duration>, ReconcileError> {
-        let requested = requested(instance);
+        let requested = requested(instance, ROTATE_SSH_KEY_ANNOTATION);
         let status = instance.status.as_ref();
         let done = status.and_then(|status| status.ssh_key_rotation.clone());
         let waiting = status.is_some_and(|status| status.next_authorized_keys_line.is_some());
@@ -173,7 +173,7 @@ impl Steps {
         let status = instance.status.as_ref();
         let done = status.and_then(|status| status.ssh_key_rotation.clone());
         let waiting = status.is_some_and(|status| status.next_authorized_keys_line.is_some());
-        let asked = requested(instance).filter(|asked| Some(asked) != done.as_ref());
+        let asked = requested(instance, ROTATE_SSH_KEY_ANNOTATION).filter(|asked| Some(asked) != done.as_ref());
         if asked.is_some() {
             self.announcer.tell(instance, Reason::SSHKeyRotationRefused, &why.words(valid)).await;
         }
@@ -203,8 +203,9 @@ impl Steps {
     }
 }
 
-fn requested(instance: &CatalystInstance) -> Option<String> {
-    let value = instance.annotations().get(ROTATE_SSH_KEY_ANNOTATION)?.trim();
+/// The value of an annotation that asks for something, if it has one.
+pub(super) fn requested(instance: &CatalystInstance, annotation: &str) -> Option<String> {
+    let value = instance.annotations().get(annotation)?.trim();
     (!value.is_empty()).then(|| value.chars().take(256).collect())
 }
 

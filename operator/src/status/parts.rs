@@ -273,6 +273,8 @@ fn of_reason(reason: Reason) -> Option<Part> {
         | Reason::SSHKeyGenerated
         | Reason::SSHKeyPrepared
         | Reason::SSHKeyRotated
+        | Reason::SecretRotated
+        | Reason::SecretRotationRefused
         | Reason::SSHKeyRotationRefused
         | Reason::HostKeyRecorded
         | Reason::HostKeyTrusted

@@ -4,7 +4,7 @@ use aws_lc_rs::hmac;
 
 use super::findings::Findings;
 use super::text;
-use crate::container::{CATALYST_SECRET, COOKIE_SECRET};
+use crate::container::{CATALYST_SECRET, COOKIE_SECRET, COOKIE_SECRET_PREVIOUS};
 use crate::crd::SecretsSpec;
 use crate::names::InstanceName;
 use crate::observed::{AppSecret, Ownership, Referenced, SecretText};
@@ -76,7 +76,12 @@ pub(super) fn validate(
 fn checked(secret: &AppSecret, secret_name: &str, owner: &Ownership, findings: &mut Findings) -> Option<String> {
     let catalyst = entry(secret.catalyst_secret.as_ref(), CATALYST_SECRET, secret_name, owner, findings);
     let cookie = entry(secret.cookie_secret.as_ref(), COOKIE_SECRET, secret_name, owner, findings);
-    Some(checksum(catalyst?, cookie?))
+    // One that is missing or empty is none.
+    let previous = secret.cookie_secret_previous.as_ref().filter(|value| !value.expose().trim_ascii().is_empty());
+    if let Some(previous) = previous {
+        entry(Some(previous), COOKIE_SECRET_PREVIOUS, secret_name, owner, findings)?;
+    }
+    Some(checksum(catalyst?, cookie?, previous.map(SecretText::expose)))
 }
 
 fn entry<'a>(
@@ -118,11 +123,15 @@ pub(crate) fn problem(value: &[u8]) -> Option<&'static str> {
 
 /// Keyed by one of the values itself, so that somebody who may read Deployments cannot try out guesses of a weak
 /// CATALYST_SECRET against it. Length-prefixed, so that no two pairs share an input.
-fn checksum(catalyst_secret: &[u8], cookie_secret: &[u8]) -> String {
+fn checksum(catalyst_secret: &[u8], cookie_secret: &[u8], previous: Option<&[u8]>) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, cookie_secret);
     let mut context = hmac::Context::with_key(&key);
     context.update(&(catalyst_secret.len() as u64).to_be_bytes());
     context.update(catalyst_secret);
     context.update(cookie_secret);
+    if let Some(previous) = previous {
+        context.update(&(previous.len() as u64).to_be_bytes());
+        context.update(previous);
+    }
     crate::hex::hex(context.sign().as_ref())
 }

@@ -33,7 +33,7 @@ fn app_secret(catalyst: &str, cookie: &str) -> Referenced<AppSecret> {
     let text = |text: &str| (!text.is_empty()).then(|| SecretText::new(text));
     Referenced::Found {
         owner: Ownership::Ours,
-        value: AppSecret { catalyst_secret: text(catalyst), cookie_secret: text(cookie) },
+        value: AppSecret { catalyst_secret: text(catalyst), cookie_secret: text(cookie), cookie_secret_previous: None },
     }
 }
 

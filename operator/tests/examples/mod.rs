@@ -44,6 +44,7 @@ fn cluster_of(instance: &CatalystInstance) -> Fetched {
             value: AppSecret {
                 catalyst_secret: Some(SecretText::new("0123456789abcdef")),
                 cookie_secret: Some(SecretText::new("fedcba9876543210")),
+                cookie_secret_previous: None,
             },
         },
         ssh_key: Referenced::Found {

@@ -1,5 +1,7 @@
 //! Replacing the generated SSH key on request: carried out when the VM accepts the new one, or refused in words.
 
+mod secrets;
+
 use catalyst_operator::crd::{CatalystInstance, CatalystInstanceStatus};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{

@@ -21,7 +21,7 @@ fn valid(spec: serde_json::Value) -> ValidatedInstance {
     let fetched = Fetched {
         app_secret: Referenced::Found {
             owner: Ownership::Ours,
-            value: AppSecret { catalyst_secret: secret(), cookie_secret: secret() },
+            value: AppSecret { catalyst_secret: secret(), cookie_secret: secret(), cookie_secret_previous: None },
         },
         ssh_key: Referenced::Found {
             owner: Ownership::Ours,

@@ -1,0 +1,38 @@
+//! `rotate-secret`: asks the operator, by an annotation, for other values in the generated application Secret.
+
+use anyhow::bail;
+use catalyst_operator::crd::{ROTATE_CATALYST_SECRET_ANNOTATION, ROTATE_COOKIE_SECRET_ANNOTATION};
+
+use crate::{
+    args::RotateSecret,
+    context::{Context, place},
+};
+
+/// Asks for them.
+pub(crate) async fn run(context: &Context, flags: &RotateSecret) -> anyhow::Result<bool> {
+    let instance = context.instance(&flags.which).await?;
+    let secrets = instance.spec.secrets.as_ref();
+    if secrets.is_some_and(|secrets| secrets.use_existing == Some(true) || secrets.existing_secret.is_some()) {
+        bail!(
+            "the secrets of {} are yours (spec.secrets): put other values into that Secret, and the pods are replaced. Nobody is signed \
+             out if COOKIE_SECRET_PREVIOUS in it is the COOKIE_SECRET so far",
+            place(&instance)
+        );
+    }
+    let now = k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let (annotation, means) = if flags.cookie {
+        (ROTATE_COOKIE_SECRET_ANNOTATION, "Sessions go on.")
+    } else {
+        (
+            ROTATE_CATALYST_SECRET_ANNOTATION,
+            "Everyone is signed out; kubectl catalyst status tells how the new secret is read.",
+        )
+    };
+    context.annotate(&instance, annotation, &now).await?;
+    println!(
+        "Other values are being made for {}, and its pods are replaced. {means} Where the operator refuses, an event says why: kubectl \
+         get events",
+        place(&instance)
+    );
+    Ok(true)
+}
