@@ -250,6 +250,9 @@ pub struct Invalid;
 /// # Errors
 /// [`Invalid`] for everything that is not an object of a known type with the members that it needs.
 pub fn decode(text: &str) -> Result<Request, Invalid> {
+    if !is_object(text) {
+        return Err(Invalid);
+    }
     let wire: Wire = serde_json::from_str(text).map_err(|_| Invalid)?;
     let (idea_id, command) = match wire {
         Wire::Chat { idea_id, message, message_id } => (idea_id, Command::Chat { message, message_id }),
@@ -286,6 +289,11 @@ pub fn decode(text: &str) -> Result<Request, Invalid> {
         Wire::Trim { idea_id, keep } => (idea_id, Command::Trim { keep }),
     };
     Ok(Request { idea_id, command })
+}
+
+/// Whether JSON begins an object: an array of a message's members in their order would be taken for the message, too.
+pub(crate) fn is_object(text: &str) -> bool {
+    text.trim_start().starts_with('{')
 }
 
 fn position(run: u64, seq: &str) -> Result<Position, Invalid> {

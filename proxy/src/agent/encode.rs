@@ -66,7 +66,9 @@ fn body(event: &Event, out: &mut Members) {
             }
             out.text("sessionId", &turn.session_id);
             // Differences of sums of cents carry noise far behind the point.
-            out.raw("costUsd", ((turn.cost_usd * 1e9).round() / 1e9).to_string().as_bytes());
+            let cost = (turn.cost_usd * 1e9).round() / 1e9;
+            // JSON has no infinity; a sum that large says nothing anyway.
+            out.raw("costUsd", if cost.is_finite() { cost } else { 0.0 }.to_string().as_bytes());
             out.raw("durationMs", turn.duration_ms.to_string().as_bytes());
             out.raw("turns", turn.turns.to_string().as_bytes());
             if turn.interrupted {

@@ -3,6 +3,8 @@
 use catalyst_ssh::Size;
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::is_object;
+
 /// Control messages are short.
 const LONGEST: usize = 4096;
 const MOST_COLUMNS: u16 = 1000;
@@ -52,9 +54,12 @@ pub fn decode(text: &str) -> Result<Control, String> {
     if text.len() > LONGEST {
         return Err(format!("A control message is longer than {LONGEST} bytes"));
     }
-    let raw = serde_json::from_str(text).map_err(|_| {
-        "The control message is not understood; known are open, resize, credit and close, with whole numbers".to_owned()
-    })?;
+    let raw = Some(text).filter(|text| is_object(text)).and_then(|text| serde_json::from_str(text).ok()).ok_or_else(
+        || {
+            "The control message is not understood; known are open, resize, credit and close, with whole numbers"
+                .to_owned()
+        },
+    )?;
     Ok(match raw {
         Raw::Open { cols, rows, session, after } => {
             let resume = session.zip(after).map(|(session, after)| Place { session, after });
