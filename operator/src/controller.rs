@@ -170,7 +170,7 @@ pub async fn stand_by(
             stream::select(surroundings(&scope, &uses, &claims, &reader), looks),
         );
         let noting = Arc::clone(&shared);
-        let queue = queue.try_filter_map(move |trigger| futures::future::ready(Ok(noting.asked_for(trigger))));
+        let queue = queue.map_ok(move |trigger| noting.asked_for(trigger));
         let queue = queue.take_until(stop.clone().cancelled_owned());
         let config = controller::Config::default().concurrency(settings.concurrency);
         let passes = applier(pass, retry, Arc::clone(&shared), reader, queue, config);
@@ -307,12 +307,9 @@ impl Shared {
         }
     }
 
-    /// Notes why an instance is to be looked at; `None` where that is known to be an echo.
-    fn asked_for(&self, trigger: Trigger) -> Option<ObjectRef<Watched>> {
+    /// Notes why an instance is to be looked at.
+    fn asked_for(&self, trigger: Trigger) -> ObjectRef<Watched> {
         let Trigger { instance, cause } = trigger;
-        if matches!(cause, Cause::Version(version) if self.versions.is_echo(version)) {
-            return None;
-        }
         let target = Target { namespace: instance.namespace.clone().unwrap_or_default(), name: instance.name.clone() };
         self.waits(|waiting| {
             let causes = waiting.entry(target).or_default();
@@ -323,21 +320,24 @@ impl Shared {
                 Cause::Version(version) => causes.versions.push(version),
             }
         });
-        Some(instance)
+        instance
     }
 
     /// Whether the pass is made now. None of this instance's is under way, so the answers to all of its writes are there.
     fn begins(&self, target: &Target, causes: Causes) -> Begin {
-        let news = causes.news || causes.versions.iter().any(|version| !self.versions.is_echo(*version));
+        let others = causes.versions.iter().any(|version| !self.versions.is_echo(*version));
         let mut memories = self.memories();
         let Some(memory) = memories.get_mut(target) else { return Begin::Now { in_doubt: false } };
+        let in_doubt = memory.backoff.failures() > 0;
+        // The echo of a pass that failed says that it came further: the next one goes on from there at once.
+        let news = causes.news || others || in_doubt && !causes.versions.is_empty();
         let left = memory.due.map(|due| due.saturating_duration_since(Instant::now())).unwrap_or_default();
         if !news && !left.is_zero() {
             return Begin::NotYet(left);
         }
         // A pass that ends abnormally leaves it so, and is made again.
         memory.due = None;
-        Begin::Now { in_doubt: memory.backoff.failures() > 0 }
+        Begin::Now { in_doubt }
     }
 
     fn waits<T>(&self, change: impl FnOnce(&mut HashMap<Target, Causes>) -> T) -> T {

@@ -112,7 +112,6 @@ impl Stage {
 
     /// What applying the objects of one instance takes `kubectl apply --server-side`, each time in a process of its own.
     pub(crate) async fn kubectl(&self, times: usize) -> anyhow::Result<Vec<Duration>> {
-        self.namespaces("kubectl").await?;
         let mut took = Vec::new();
         for number in 0..times {
             let mut text = String::new();
@@ -122,7 +121,7 @@ impl Stage {
             let file = self.folder.path().join("objects.yaml");
             std::fs::write(&file, text)?;
             let mut command = self.plane.kubectl().await?;
-            command.args(["apply", "--server-side", "--namespace", "kubectl-0", "-f"]).arg(&file);
+            command.args(["apply", "--server-side", "-f"]).arg(&file);
             let begun = Instant::now();
             let output = command.output().await?;
             took.push(begun.elapsed());
