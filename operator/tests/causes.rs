@@ -69,8 +69,9 @@ async fn the_host_key_is_recorded_once_and_a_changed_one_waits_for_a_persons_wor
     let known_hosts = world.writes().iter().filter(|write| write.ends_with("x-known-hosts")).count();
     assert_eq!(known_hosts, 2, "before first contact, and with the key");
     let order = world.writes();
-    assert!(order[0].contains("catalystinstances"), "no status at first sight: {order:#?}");
     let at = |write: &str| order.iter().rposition(|other| other == write).unwrap();
+    let first = order.iter().position(|write| write.contains("catalystinstances")).unwrap();
+    assert!(first < at("patch deployments x"), "no status before the wait for the VM: {order:#?}");
     assert!(at("patch configmaps x-known-hosts") < at("patch deployments x"), "pods would start without the key");
 
     authorize(&sshd, &instance);
