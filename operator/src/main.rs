@@ -166,11 +166,7 @@ async fn lead(
         concurrency: args.concurrency,
         identity: identity.clone(),
         defaults: defaults(args.proxy_image.clone()),
-        prober: ProberSettings {
-            concurrent: usize::from(args.ssh_checks),
-            deadline: LOOK_DEADLINE,
-            addresses,
-        },
+        prober: ProberSettings { concurrent: usize::from(args.ssh_checks), deadline: LOOK_DEADLINE, addresses },
     };
     if !args.leader_election {
         metrics.leads(true);

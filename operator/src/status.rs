@@ -202,11 +202,8 @@ mod tests {
     fn a_changed_host_key_is_told_as_data_for_as_long_as_it_is_the_matter() {
         let failure = |reason| SshFailure { reason, message: "Words.".to_owned() };
         let shown = ShownHostKey { key: "ssh-ed25519 AAAA".to_owned(), fingerprint: "SHA256:new".to_owned() };
-        let seen = |reason| SshObservation {
-            confirmed: false,
-            host_key: Some(shown.clone()),
-            outcome: Err(failure(reason)),
-        };
+        let seen =
+            |reason| SshObservation { confirmed: false, host_key: Some(shown.clone()), outcome: Err(failure(reason)) };
         let changed = Verdict::new(Reason::HostKeyChanged, "Changed.");
         let vm = seen(catalyst_ssh::Reason::HostKeyChanged);
         let facts = Facts { vm: Some(&vm), ..Facts::default() };

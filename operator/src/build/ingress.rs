@@ -12,8 +12,7 @@ use crate::container::BODY_LIMIT;
 use crate::validated::{Ingress as Wanted, ValidatedInstance};
 
 /// What older nginx controllers needed for WebSockets.
-pub(crate) const SNIPPET: &str =
-    "proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection \"upgrade\";\n";
+pub(crate) const SNIPPET: &str = "proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection \"upgrade\";\n";
 
 pub(super) fn build(instance: &ValidatedInstance, wanted: &Wanted) -> Ingress {
     let mut metadata = metadata(instance, instance.name.to_string());
