@@ -1,5 +1,11 @@
 //! `make demo` on a machine that lacks something: `.ci/setup`, which it begins with, says what is missing and how to get it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are tests, though clippy only knows functions marked so"
+)]
+
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Output};
