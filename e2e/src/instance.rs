@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine;
+use catalyst_lab::DevVm;
 use serde_json::{Value, json};
 
 use crate::eventually::eventually;
@@ -17,13 +18,14 @@ const READY: Duration = Duration::from_secs(90);
 pub struct Instance<'a> {
     stage: &'a Stage,
     namespace: String,
+    vm: DevVm,
 }
 
 impl<'a> Instance<'a> {
-    /// The instance of that namespace, whoever applied it.
+    /// The instance of that namespace, whoever applied it, with the stage's VM.
     #[must_use]
     pub fn at(stage: &'a Stage, namespace: &str) -> Self {
-        Self { stage, namespace: namespace.to_owned() }
+        Self { stage, namespace: namespace.to_owned(), vm: stage.lab().vm() }
     }
 
     /// Applies an instance that names the stage's VM and the host `NAMESPACE.localhost`; `spec` is merged over that (JSON merge patch).
@@ -31,11 +33,15 @@ impl<'a> Instance<'a> {
     /// # Errors
     /// When kubectl refuses it.
     pub async fn apply(stage: &'a Stage, namespace: &str, spec: Value) -> Result<Self> {
-        let instance = Self::at(stage, namespace);
+        Self::apply_with(stage, stage.lab().vm(), namespace, spec).await
+    }
+
+    async fn apply_with(stage: &'a Stage, vm: DevVm, namespace: &str, spec: Value) -> Result<Self> {
+        let instance = Self { stage, namespace: namespace.to_owned(), vm };
         // What a failed or killed run left is not what this one is about.
         stage.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=90s"]).await?;
         stage.kubectl(&["create", "namespace", namespace]).await?;
-        let vm = stage.lab().vm();
+        let vm = &instance.vm;
         let mut manifest = json!({
             "apiVersion": "catalyst.dev/v1alpha1",
             "kind": "CatalystInstance",
@@ -56,7 +62,15 @@ impl<'a> Instance<'a> {
     /// # Errors
     /// When it is not Ready in 90 s; the error has its status.
     pub async fn ready(stage: &'a Stage, namespace: &str, spec: Value) -> Result<Self> {
-        let instance = Self::apply(stage, namespace, spec).await?;
+        Self::ready_with(stage, stage.lab().vm(), namespace, spec).await
+    }
+
+    /// As [`Instance::ready`], with another VM than the stage's.
+    ///
+    /// # Errors
+    /// As [`Instance::ready`].
+    pub async fn ready_with(stage: &'a Stage, vm: DevVm, namespace: &str, spec: Value) -> Result<Self> {
+        let instance = Self::apply_with(stage, vm, namespace, spec).await?;
         instance.authorize().await?;
         instance.await_ready(READY).await?;
         instance.await_reachable().await?;
@@ -67,6 +81,12 @@ impl<'a> Instance<'a> {
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The VM that the instance names.
+    #[must_use]
+    pub fn vm(&self) -> &DevVm {
+        &self.vm
     }
 
     /// The ingress host.
@@ -110,7 +130,7 @@ impl<'a> Instance<'a> {
                 .ok_or_else(|| anyhow!("{}", status["status"]))
         })
         .await?;
-        self.stage.lab().vm().authorize(&line)
+        self.vm.authorize(&line)
     }
 
     /// Waits until the condition Ready is True for the present generation.
@@ -195,17 +215,15 @@ impl<'a> Instance<'a> {
         serde_json::from_str(&body).with_context(|| format!("not JSON: {body:?}"))
     }
 
-    /// Whether the pod answers health with a status that curl takes for a failure (400 and above), asked from inside the pod.
+    /// The status code of `/api/health` as the pod gives it, asked from inside the pod.
     ///
     /// # Errors
-    /// When curl ends in another way than by that.
-    pub async fn health_fails(&self) -> Result<bool> {
+    /// When there is no pod to ask or it gives no HTTP.
+    pub async fn health_code(&self) -> Result<u16> {
         let url = "localhost:3001/api/health";
-        match self.kubectl(&["exec", "deployment/catalyst", "--", "curl", "-sf", url]).await {
-            Ok(_) => Ok(false),
-            Err(error) if format!("{error:#}").contains("exit code 22") => Ok(true),
-            Err(error) => Err(error),
-        }
+        let answer = self.kubectl(&["exec", "deployment/catalyst", "--", "curl", "-si", url]).await?;
+        let code = answer.strip_prefix("HTTP/").and_then(|rest| rest.split(' ').nth(1)?.trim().parse().ok());
+        code.with_context(|| format!("no HTTP: {answer:?}"))
     }
 
     /// Watches pods that run but are not ready for `time`: they have to be the same ones afterwards, without a restart.

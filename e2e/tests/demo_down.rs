@@ -1,5 +1,7 @@
 //! `make demo-down` where the demo was not built, or its build is gone: a lab that is there is taken down all the same.
 
+#![allow(clippy::expect_used, reason = "helpers of tests are tests, though clippy only knows functions marked so")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;

@@ -23,7 +23,7 @@ use futures::StreamExt;
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, ResourceQuota, Secret},
+    core::v1::{ConfigMap, Pod, ResourceQuota, Secret, Service},
     networking::v1::Ingress,
 };
 use kube::{
@@ -282,6 +282,24 @@ async fn an_object_of_that_name_that_is_not_ours_is_left_alone_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_object_whose_owner_is_taken_away_is_somebody_elses_from_then_on() {
+    let world = World::with_operator("disowned").await;
+    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
+    world.exists::<Service>("x").await;
+    let disowned = world.edit::<Service>("x", json!({"metadata": {"ownerReferences": null}})).await;
+    let instance = world.reason("x", "NameConflict").await;
+    assert!(ready(&instance).unwrap().message.contains("Service x"), "{:?}", ready(&instance));
+    world.another_pass("x", "one").await;
+    assert_eq!(world.api::<Service>().get("x").await.unwrap(), disowned);
+    world.api::<Service>().delete("x", &DeleteParams::default()).await.unwrap();
+    until("another one, which is ours", || async {
+        let service = world.api::<Service>().get_opt("x").await.unwrap()?;
+        (!service.owner_references().is_empty()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_instance_before_left_is_waited_for_without_calling_it_a_conflict() {
     let world = World::with_operator("predecessor").await;
     // A finalizer holds it up for the test to see, and the test does the garbage collector's work.
@@ -328,6 +346,26 @@ async fn a_missing_secret_stalls_with_the_command_and_its_creation_mends_it() {
     let secret: Secret = world.exists("x-secrets").await;
     assert!(secret.owner_references().is_empty(), "a user's Secret was seized");
     assert_eq!(world.api::<CatalystInstance>().get("x").await.unwrap().metadata.generation, generation);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_none_stalls_before_there_is_a_pod_and_a_good_one_mends_it() {
+    let world = World::with_operator("malformed").await;
+    let none = "-----BEGIN OPENSSH PRIVATE KEY-----\nbm8ga2V5\n-----END OPENSSH PRIVATE KEY-----\n";
+    let secret: Secret =
+        serde_json::from_value(json!({"metadata": {"name": "mine"}, "stringData": {"id_ed25519": none}})).unwrap();
+    world.api::<Secret>().create(&PostParams::default(), &secret).await.unwrap();
+    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev", "existingKeySecret": "mine"}})).await;
+    let instance = world.reason("x", "SSHKeyInvalid").await;
+    assert_eq!(true_conditions(&instance), ["Stalled"]);
+    assert_eq!(parts(&instance), ["SecretsReady=False SSHKeyInvalid"]);
+    let message = ready(&instance).unwrap().message.clone();
+    assert!(message.contains("Secret mine, entry id_ed25519, cannot be used"), "{message}");
+    assert!(world.api::<Deployment>().get_opt("x").await.unwrap().is_none(), "pods that cannot start");
+
+    let key = catalyst_ssh::generate_ed25519("mine").unwrap();
+    world.edit::<Secret>("mine", json!({"stringData": {"id_ed25519": &*key.private_openssh}})).await;
+    world.exists::<Deployment>("x").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

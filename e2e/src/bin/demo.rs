@@ -9,8 +9,9 @@ use anyhow::Result;
 use catalyst_e2e::instance::Instance;
 use catalyst_e2e::stage::Stage;
 use catalyst_lab::{Lab, Progress};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
+/// Which lab it is on unless told otherwise; `catalyst-lab` has the same default.
 const LAB: &str = "demo";
 const NAMESPACE: &str = "catalyst";
 const READY: Duration = Duration::from_secs(120);
@@ -18,6 +19,15 @@ const READY: Duration = Duration::from_secs(120);
 /// The demo of Catalyst Operator on a one-node Kubernetes of this machine's own.
 #[derive(Parser)]
 #[command(name = "catalyst-demo", version)]
+struct Arguments {
+    /// Which lab.
+    #[arg(long, default_value = LAB, env = "CATALYST_LAB", global = true)]
+    name: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
 enum Command {
     /// Start the lab, install the operator, apply an example and print the URL. Safe to run again.
     Up,
@@ -27,20 +37,21 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    match Command::parse() {
-        Command::Up => up().await,
+    let Arguments { name, command } = Arguments::parse();
+    match command {
+        Command::Up => up(&name).await,
         Command::Down => {
-            Lab::named(LAB)?.down().await?;
+            Lab::named(&name)?.down().await?;
             println!("The demo is gone. Build caches stay in ~/.cache/catalyst-lab and target/.");
             Ok(())
         }
     }
 }
 
-async fn up() -> Result<()> {
+async fn up(name: &str) -> Result<()> {
     let start = Instant::now();
     let progress = Progress::stderr();
-    let stage = Stage::up(LAB, &progress).await?;
+    let stage = Stage::up(name, &progress).await?;
     let instance = Instance::at(&stage, NAMESPACE);
     let (manifest, url) = (manifest(stage.lab(), &instance), instance.url());
 
@@ -58,6 +69,7 @@ async fn up() -> Result<()> {
         .await?;
     progress.step("open the URL through the ingress", instance.await_reachable()).await?;
 
+    let lab_command = if name == LAB { "catalyst-lab".to_owned() } else { format!("catalyst-lab --name {name}") };
     let table = instance.kubectl(&["get", "cati"]).await?;
     let secret = instance.secret().await?;
     let read_secret = format!(
@@ -77,9 +89,9 @@ What to try next
     {}
   · Close the browser in mid-answer, `kubectl -n {NAMESPACE} delete pod --all`, open it again: the whole answer is there.
   · `kubectl catalyst -n {NAMESPACE} status`: the instance, its objects and pods, and what to do.
-  · See what is wrong when something is: `catalyst-lab vm cut` cuts the VM's network; then `kubectl -n {NAMESPACE} get cati -w`; `catalyst-lab vm mend`.
+  · See what is wrong when something is: `{lab_command} vm cut` cuts the VM's network; then `kubectl -n {NAMESPACE} get cati -w`; `{lab_command} vm mend`.
   · `kubectl -n {NAMESPACE} delete service catalyst`: it is back at once. `kubectl explain cati.spec` shows every field.
-  · `catalyst-lab status` shows the parts of the cluster and their logs; `make demo-down` removes everything.",
+  · `{lab_command} status` shows the parts of the cluster and their logs; `make demo-down` removes everything.",
         start.elapsed().as_secs_f64(),
         stage.lab().kubeconfig().display(),
         stage.lab().kubectl().as_std().get_program().to_string_lossy().trim_end_matches("/kubectl"),

@@ -6,18 +6,70 @@ use anyhow::{Result, anyhow, ensure};
 use catalyst_e2e::browser::Browser;
 use catalyst_e2e::eventually::eventually;
 use catalyst_e2e::instance::Instance;
+use catalyst_e2e::stage::Stage;
 use catalyst_lab::DevVm;
 use serde_json::json;
 
 use crate::stage;
 
-/// What the issue of a lost VM may take to be seen in the Service, and so may its return.
+/// How a VM goes away.
+#[derive(Clone, Copy)]
+enum Fault {
+    SshdStopped,
+    SshdFrozen,
+    NetworkCut,
+}
+
+impl Fault {
+    const ALL: [Self; 3] = [Self::SshdStopped, Self::SshdFrozen, Self::NetworkCut];
+
+    /// For people, and as the namespace of its instance.
+    fn name(self) -> &'static str {
+        match self {
+            Self::SshdStopped => "sshd-stopped",
+            Self::SshdFrozen => "sshd-frozen",
+            Self::NetworkCut => "network-cut",
+        }
+    }
+
+    /// What health may call it.
+    fn reasons(self) -> &'static [&'static str] {
+        match self {
+            Self::SshdStopped => &["ConnectionRefused"],
+            Self::SshdFrozen => &["TimedOut"],
+            Self::NetworkCut => &["TimedOut", "HostUnreachable"],
+        }
+    }
+
+    async fn strike(self, vm: &DevVm) -> Result<()> {
+        match self {
+            Self::SshdStopped => vm.stop_sshd().await,
+            Self::SshdFrozen => vm.freeze().await,
+            Self::NetworkCut => vm.cut().await,
+        }
+    }
+
+    async fn undo(self, vm: &DevVm) -> Result<()> {
+        match self {
+            Self::SshdStopped => vm.start_sshd().await,
+            Self::SshdFrozen => vm.thaw().await,
+            Self::NetworkCut => vm.mend().await,
+        }
+    }
+}
+
+/// What the loss of a VM may take to be seen in the Service and by the ingress, and so may its return.
 const SEEN: Duration = Duration::from_secs(20);
+/// How long a pod has to bear it without a restart.
+const AWAY_FOR: Duration = Duration::from_secs(300);
 
 /// What the page says while the ingress has nobody to ask.
 const AWAY: &str = "takes no requests";
 
-async fn leaves(instance: &Instance<'_>, how: &str) -> Result<String> {
+/// Strikes, and awaits that the pod has left the Service, with the right answers on the way.
+async fn leaves(instance: &Instance<'_>, fault: Fault) -> Result<()> {
+    let how = fault.name();
+    fault.strike(instance.vm()).await?;
     let start = Instant::now();
     let (health, _) = eventually(&format!("{how}: health is degraded"), SEEN, || async {
         let health = instance.health().await?;
@@ -31,33 +83,44 @@ async fn leaves(instance: &Instance<'_>, how: &str) -> Result<String> {
         }
     })
     .await?;
-    ensure!(instance.health_fails().await?, "{how}: /api/health must answer 503");
     println!("{how}: left the Service after {:.1} s, {health}", start.elapsed().as_secs_f64());
-    ensure!(instance.http_get("/api/health").await?.0 == 503, "the ingress must have nobody to ask");
-    health["reason"].as_str().map(str::to_owned).ok_or_else(|| anyhow!("no reason: {health}"))
+    await_code(instance, 503, SEEN.saturating_sub(start.elapsed())).await?;
+    let code = instance.health_code().await?;
+    ensure!(code == 503, "{how}: /api/health answers {code}");
+    ensure!(fault.reasons().iter().any(|reason| health["reason"] == *reason), "{how}: {health}");
+    Ok(())
 }
 
-async fn returns(instance: &Instance<'_>, how: &str) -> Result<()> {
-    let ((), took) = eventually(&format!("{how} undone: the pod is back"), SEEN, || async {
+/// Undoes it, and awaits that the pod is back in the Service and reached through the ingress.
+async fn returns(instance: &Instance<'_>, fault: Fault) -> Result<()> {
+    let how = fault.name();
+    fault.undo(instance.vm()).await?;
+    let start = Instant::now();
+    eventually(&format!("{how} undone: the pod is back"), SEEN, || async {
         match instance.ready_endpoints().await? {
             0 => Err(anyhow!("not ready: {}", instance.health().await?)),
             _ => Ok(()),
         }
     })
     .await?;
-    println!("{how} undone: back after {:.1} s", took.as_secs_f64());
+    let in_service = start.elapsed();
+    await_code(instance, 200, SEEN.saturating_sub(in_service)).await?;
+    let (service, ingress) = (in_service.as_secs_f64(), start.elapsed().as_secs_f64());
+    println!("{how} undone: back in the Service after {service:.1} s, through the ingress after {ingress:.1} s");
     Ok(())
 }
 
-/// Whatever a case did to the VM is undone for the next one.
-async fn mend(vm: &DevVm) -> Result<()> {
-    vm.thaw().await?;
-    vm.mend().await?;
-    vm.start_sshd().await
+async fn await_code(instance: &Instance<'_>, wanted: u16, deadline: Duration) -> Result<()> {
+    eventually(&format!("{wanted} from the ingress"), deadline, || async {
+        let (code, body) = instance.http_get("/api/health").await?;
+        if code == wanted { Ok(()) } else { Err(anyhow!("{code}: {body}")) }
+    })
+    .await?;
+    Ok(())
 }
 
 #[tokio::test]
-async fn a_lost_vm_takes_the_pod_out_of_the_service_with_a_reason_and_back_without_a_restart() -> Result<()> {
+async fn a_lost_vm_is_explained_by_status_and_by_the_page_until_it_is_back() -> Result<()> {
     let stage = stage().await;
     let vm = stage.lab().vm();
     let instance = Instance::ready(stage, "faults", json!({})).await?;
@@ -66,9 +129,7 @@ async fn a_lost_vm_takes_the_pod_out_of_the_service_with_a_reason_and_back_witho
     // The page's worker has to hold its shell before it can explain anything.
     browser.reload().await?;
     let outcome = async {
-        vm.stop_sshd().await?;
-        let reason = leaves(&instance, "sshd stopped").await?;
-        ensure!(reason == "ConnectionRefused", "{reason}");
+        leaves(&instance, Fault::SshdStopped).await?;
         // The operator says so too, with what to do.
         let (message, _) =
             instance.await_condition("Ready", "False", Some("SSHConnectionRefused"), Duration::from_secs(60)).await?;
@@ -77,8 +138,7 @@ async fn a_lost_vm_takes_the_pod_out_of_the_service_with_a_reason_and_back_witho
         browser.open(&instance.url()).await?;
         browser.await_text(AWAY, Duration::from_secs(30)).await?;
         browser.screenshot("8-vm-away").await?;
-        vm.start_sshd().await?;
-        returns(&instance, "sshd stopped").await?;
+        returns(&instance, Fault::SshdStopped).await?;
         eventually("the page has caught up by itself", Duration::from_secs(60), || async {
             let page = browser.text().await?;
             ensure!(!page.contains(AWAY), "{page}");
@@ -86,29 +146,59 @@ async fn a_lost_vm_takes_the_pod_out_of_the_service_with_a_reason_and_back_witho
         })
         .await?;
         browser.close().await?;
-
-        vm.freeze().await?;
-        let reason = leaves(&instance, "sshd frozen").await?;
-        ensure!(reason == "TimedOut", "{reason}");
-        vm.thaw().await?;
-        returns(&instance, "sshd frozen").await?;
-
-        // The network is cut for five minutes: longer than anything that restarts a pod too eagerly would wait.
-        let before = instance.pods().await?;
-        let cut = Instant::now();
-        vm.cut().await?;
-        let reason = leaves(&instance, "network cut").await?;
-        ensure!(["TimedOut", "HostUnreachable"].contains(&reason.as_str()), "{reason}");
-        tokio::time::sleep(Duration::from_secs(300).saturating_sub(cut.elapsed())).await;
-        let after = instance.pods().await?;
-        ensure!(!after.is_empty() && after == before, "the pods were {before:?}, and five minutes later are {after:?}");
-        vm.mend().await?;
-        returns(&instance, "network cut").await?;
         instance.await_ready(Duration::from_secs(60)).await.map(drop)
     }
     .await;
-    let mended = mend(&vm).await;
+    // Whatever was done to the VM is undone for the next case.
+    let mended = vm.up().await;
     outcome?;
     mended?;
     instance.delete().await
+}
+
+#[tokio::test]
+async fn a_vm_that_is_away_for_five_minutes_takes_the_pod_out_of_the_service_and_back_and_never_restarts_it()
+-> Result<()> {
+    let stage = stage().await;
+    let (own, further) = (stage.lab().vm(), [stage.lab().further_vm(1), stage.lab().further_vm(2)]);
+    let outcome = async {
+        tokio::try_join!(further[0].up(), further[1].up())?;
+        away(stage, [own.clone(), further[0].clone(), further[1].clone()]).await
+    }
+    .await;
+    let mended = tokio::try_join!(own.up(), further[0].down(), further[1].down());
+    outcome?;
+    mended.map(drop)
+}
+
+/// An instance on a VM of its own for each way of going away, so that all share one wait.
+async fn away(stage: &Stage, [first, second, third]: [DevVm; 3]) -> Result<()> {
+    let [stopped, frozen, cut] = Fault::ALL;
+    let ready = |fault: Fault, vm| Instance::ready_with(stage, vm, fault.name(), json!({}));
+    let (one, two, three) = tokio::try_join!(ready(stopped, first), ready(frozen, second), ready(cut, third))?;
+    let all = [&one, &two, &three];
+    let mut before = Vec::new();
+    for instance in all {
+        before.push(instance.pods().await?);
+    }
+    let start = Instant::now();
+    tokio::try_join!(leaves(&one, stopped), leaves(&two, frozen), leaves(&three, cut))?;
+    // Longer than anything that restarts a pod too eagerly would wait. Shows an absence, so there is nothing to await.
+    tokio::time::sleep(AWAY_FOR.saturating_sub(start.elapsed())).await;
+    let waited = start.elapsed().as_secs();
+    for (instance, before) in all.into_iter().zip(before) {
+        let (how, after) = (instance.namespace(), instance.pods().await?);
+        ensure!(
+            !after.is_empty() && after == before,
+            "{how}: the pods were {before:?}, and {waited} s later {after:?}"
+        );
+        ensure!(after.iter().all(|(_, restarts)| *restarts == 0), "{how}: restarted: {after:?}");
+        ensure!(instance.ready_endpoints().await? == 0, "{how}: it is in the Service without its VM");
+        println!("{how}: the same pods {waited} s later: {after:?}");
+    }
+    tokio::try_join!(returns(&one, stopped), returns(&two, frozen), returns(&three, cut))?;
+    for instance in all {
+        instance.await_ready(Duration::from_secs(60)).await?;
+    }
+    tokio::try_join!(one.delete(), two.delete(), three.delete()).map(drop)
 }

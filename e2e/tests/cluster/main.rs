@@ -9,6 +9,7 @@
 mod adopt;
 mod bad_input;
 mod conversation;
+mod demo;
 mod faults;
 mod network_policy;
 mod ownership;
@@ -18,8 +19,12 @@ use catalyst_e2e::stage::Stage;
 use catalyst_lab::Progress;
 use tokio::sync::OnceCell;
 
-/// The lab of the tests, with the operator in it.
+/// The lab of the tests, with the operator in it: `e2e`, or the one that `CATALYST_E2E_LAB` names, for two runs at once.
 async fn stage() -> &'static Stage {
     static STAGE: OnceCell<Stage> = OnceCell::const_new();
-    STAGE.get_or_init(|| async { Stage::up("e2e", &Progress::stderr()).await.expect("the stage") }).await
+    let up = async || {
+        let name = std::env::var("CATALYST_E2E_LAB").unwrap_or_else(|_| "e2e".to_owned());
+        Stage::up(&name, &Progress::stderr()).await.expect("the stage")
+    };
+    STAGE.get_or_init(up).await
 }

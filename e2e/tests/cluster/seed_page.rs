@@ -25,6 +25,8 @@ async fn every_command_of_the_deployment_page_works() -> Result<()> {
     let (message, _) =
         instance.await_condition("Stalled", "True", Some("SecretMissing"), Duration::from_secs(20)).await?;
     ensure!(message.contains("catalyst-secrets") || message.contains("catalyst-ssh-key"), "{message}");
+    let pods = instance.kubectl(&["get", "deployments,pods", "-o", "name"]).await?;
+    ensure!(pods.is_empty(), "pods that cannot start: {pods}");
 
     let key = catalyst_e2e::stage::root().join("target/e2e-seed-key");
     let _ = std::fs::remove_file(&key);
