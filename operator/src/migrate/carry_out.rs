@@ -25,8 +25,6 @@ use crate::{
 
 /// How often a step that waits looks again.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// Until a pod's new label is known to the cluster's controllers.
-const LABELS_SEEN: Duration = Duration::from_secs(3);
 /// What the chart labels its objects with.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
@@ -64,13 +62,7 @@ pub(super) async fn carry_out(
         }
         Step::MarkSets(sets) => label_sets(adoption, sets, json!(adoption.name())).await,
         Step::UnmarkSets(sets) => label_sets(adoption, sets, Value::Null).await,
-        Step::MarkPods(pods) => {
-            label_pods(adoption, pods, json!(adoption.name())).await?;
-            // The controller of endpoints learns of labels by a watch of its own. A Service that selects by one before that has
-            // no endpoint for a moment.
-            tokio::time::sleep(adoption.patience.drain.min(LABELS_SEEN)).await;
-            Ok(())
-        }
+        Step::MarkPods(pods) => label_pods(adoption, pods, json!(adoption.name())).await,
         Step::UnmarkPods(pods) => label_pods(adoption, pods, Value::Null).await,
         Step::Resume => annotate(adoption, seen, json!({PAUSED_ANNOTATION: null})).await,
         Step::Finish => annotate(adoption, seen, json!({ADOPTING_ANNOTATION: null, SELECTOR_ANNOTATION: null})).await,
