@@ -370,7 +370,12 @@ impl Lists {
             }
         };
         let namespace = object.namespace().unwrap_or_default();
-        let trigger = |name: String| Trigger { instance: ObjectRef::new(&name).within(&namespace), cause };
+        // What one instance writes is an echo for it alone: another that uses the same Secret is told news.
+        let owners = owners_of(&object);
+        let trigger = |name: String| {
+            let cause = if owners.contains(&name) { cause } else { Cause::News };
+            Trigger { instance: ObjectRef::new(&name).within(&namespace), cause }
+        };
         names(&object).into_iter().map(trigger).collect()
     }
 }
@@ -402,6 +407,20 @@ mod tests {
         uses.forget("n", "a");
         uses.forget("n", "b");
         assert!(uses.0.lock().unwrap().by_secret.is_empty() && uses.0.lock().unwrap().by_instance.is_empty());
+    }
+
+    #[test]
+    fn what_is_written_for_one_instance_is_news_to_another_that_uses_it_too() {
+        let (known, _writer) = kube::runtime::reflector::store::<Watched>();
+        let secret: Secret =
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "a-secrets", "namespace": "n",
+            "resourceVersion": "7", "labels": {INSTANCE_LABEL: "a"}}}))
+            .unwrap();
+        let used_by = |_: &Secret| vec!["a".to_owned(), "b".to_owned()];
+        let told = Lists::default().targets(watcher::Event::Apply(secret), used_by, &known);
+        let causes: Vec<(String, bool)> =
+            told.into_iter().map(|it| (it.instance.name, matches!(it.cause, Cause::News))).collect();
+        assert_eq!(causes, [("a".to_owned(), false), ("b".to_owned(), true)]);
     }
 
     #[test]

@@ -61,7 +61,13 @@ impl Steps {
             }
             let (current, new) = (values_of(&fetched.app_secret), values_of(&next));
             match values_step(asked, current.as_ref(), new.as_ref()) {
-                Step::Rest | Step::Ask => return Ok(None),
+                Step::Rest | Step::Ask => {
+                    // What is missing altogether is generated now, which is as good as replaced.
+                    if asked.any() && current.is_none() {
+                        self.note_new_secrets(instance).await?;
+                    }
+                    return Ok(None);
+                }
                 Step::Prepare => {
                     if let Some(current) = &current {
                         next_values(&self.applier, valid, current, asked).await?;
