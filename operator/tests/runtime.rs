@@ -48,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 use world::{World, install_crds, plane, settings, until, within};
 
 /// Long enough that a busy machine does not lose a Lease that is kept.
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(20);
 
 fn candidate(client: &Client, name: &str, identity: &str) -> Election {
     Election::new(
@@ -78,7 +78,7 @@ async fn one_leads_until_it_releases_and_the_standby_takes_over_at_once() {
     first.release().await;
     let begun = Instant::now();
     within("the second leads", waiting).await;
-    assert!(begun.elapsed() < LEASE / 2, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < LEASE.mul_f64(0.4), "{:?}", begun.elapsed());
     let lease = Api::<Lease>::namespaced(client, "default").get("release").await.unwrap().spec.unwrap();
     assert_eq!((lease.holder_identity.as_deref(), lease.lease_transitions), (Some("b"), Some(2)));
 }
@@ -91,8 +91,7 @@ async fn a_leader_that_dies_is_followed_before_the_leases_duration_is_over_and_o
     let begun = Instant::now();
     within("the second leads", second.acquire(|| {})).await;
     let waited = begun.elapsed();
-    // How much sooner than the Lease ends is for the benchmark to say: this machine is at work.
-    assert!(waited >= LEASE.mul_f64(0.8) && waited < 2 * LEASE, "{waited:?}");
+    assert!(waited >= LEASE.mul_f64(0.8) && waited < LEASE, "{waited:?}");
     within("the first notices", first.keep()).await;
     // What is not held is not released.
     first.release().await;
@@ -114,7 +113,7 @@ async fn the_wrong_clock_of_a_holder_neither_loses_nor_keeps_the_lease() {
         let begun = Instant::now();
         within("the second leads", second.acquire(|| {})).await;
         let waited = begun.elapsed();
-        assert!(waited >= LEASE.mul_f64(0.8) && waited < 2 * LEASE, "{name}: {waited:?}");
+        assert!(waited >= LEASE.mul_f64(0.8) && waited < LEASE, "{name}: {waited:?}");
     }
 }
 
