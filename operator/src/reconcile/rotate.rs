@@ -18,10 +18,10 @@ use crate::{
 };
 
 /// Of steps there are fewer than this from any point to the end.
-const STEPS: usize = 6;
+pub(super) const STEPS: usize = 6;
 
 /// How often it is looked whether what the instance before left is gone.
-const RETRY: Duration = Duration::from_secs(30);
+pub(super) const RETRY: Duration = Duration::from_secs(30);
 
 /// Why a request cannot be carried out. Each would otherwise be waited out for ever, in silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

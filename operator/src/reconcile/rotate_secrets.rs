@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::{ReconcileError, Steps, rotate::requested};
+use super::{
+    ReconcileError, Steps,
+    rotate::{RETRY, STEPS, requested},
+};
 use crate::{
     build::secret::AppValues,
     container::{CATALYST_SECRET, COOKIE_SECRET, COOKIE_SECRET_PREVIOUS},
@@ -18,11 +21,6 @@ use crate::{
     secrets::{next_values, promoted_values},
     validated::ValidatedInstance,
 };
-
-/// Of steps there are fewer than this from any point to the end.
-const STEPS: usize = 6;
-/// How often it is looked whether what the instance before left is gone.
-const RETRY: Duration = Duration::from_secs(30);
 
 impl Steps {
     /// Carries a rotation out; tells when to look again. The values in use may be others afterwards.
