@@ -81,8 +81,12 @@ pub(crate) async fn remove(network: &Network) -> anyhow::Result<()> {
         iptables(Rule::Delete, &network.bridge).await?;
     }
     for link in [&network.node_link, &network.bridge] {
-        if link_exists(link) {
-            ip(["link", "delete", link]).await?;
+        if link_exists(link)
+            && let Err(error) = ip(["link", "delete", link]).await
+            // The kernel takes a namespace's links away some time after the namespace: perhaps it was first.
+            && link_exists(link)
+        {
+            return Err(error);
         }
     }
     if node_namespace(network).exists() {

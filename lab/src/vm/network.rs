@@ -65,7 +65,11 @@ impl VmNetwork {
     }
 
     pub(super) fn exists(&self) -> bool {
-        self.namespace_path().exists() && Path::new("/sys/class/net").join(&self.link).exists()
+        self.namespace_path().exists() && self.link_exists()
+    }
+
+    fn link_exists(&self) -> bool {
+        Path::new("/sys/class/net").join(&self.link).exists()
     }
 
     /// Makes it anew; what a killed lab left of it is removed first.
@@ -99,8 +103,12 @@ impl VmNetwork {
     }
 
     pub(super) fn remove(&self) -> anyhow::Result<()> {
-        if Path::new("/sys/class/net").join(&self.link).exists() {
-            ip(&["link", "delete", &self.link])?;
+        if self.link_exists()
+            && let Err(error) = ip(&["link", "delete", &self.link])
+            // The kernel takes a namespace's links away some time after the namespace: perhaps it was first.
+            && self.link_exists()
+        {
+            return Err(error);
         }
         if self.namespace_path().exists() {
             ip(&["netns", "delete", &self.namespace])?;
