@@ -230,7 +230,10 @@ impl Applier {
         for pod in pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
             self.metrics.wrote(POD, "touch");
             match bounded(api.patch_metadata(&pod.name_any(), &params, &Patch::Merge(&patch))).await {
-                Ok(touched) => self.versions.wrote(POD, &touched.metadata),
+                Ok(touched) if decide::annotation(Some(&pod.metadata), annotation) != Some(mark) => {
+                    self.versions.wrote(POD, &touched.metadata);
+                }
+                Ok(touched) => self.versions.seen(POD, &touched.metadata),
                 Err(error) => tracing::info!(error = words(&error), "a pod sees what it mounts within a minute"),
             }
         }
@@ -297,7 +300,7 @@ impl Applier {
                 let overwrite =
                     PatchParams { field_manager: Some(REPAIR_MANAGER.to_owned()), ..PatchParams::default() };
                 if let Ok(overwritten) = bounded(api.patch_metadata(&name, &overwrite, &patch)).await {
-                    self.versions.wrote(K::KIND, &overwritten.metadata);
+                    self.versions.seen(K::KIND, &overwritten.metadata);
                     self.metrics.wrote(K::KIND, "apply");
                     answer = bounded(api.patch_metadata(&name, &params, &Patch::Apply(&desired))).await;
                 }
@@ -309,7 +312,11 @@ impl Applier {
         match answer {
             Ok(answer) => {
                 tracing::info!(kind = K::KIND, object = %name, ?act, "applied");
-                self.versions.wrote(K::KIND, &answer.metadata);
+                match act {
+                    Act::Created | Act::Updated => self.versions.wrote(K::KIND, &answer.metadata),
+                    // Others may have mended it meanwhile; then the answer is the version that they wrote.
+                    Act::Repaired | Act::Removed => self.versions.seen(K::KIND, &answer.metadata),
+                }
                 let spec_changed = found.is_none_or(|found| found.generation != answer.metadata.generation);
                 applied.changes.push(Change { act, kind: K::KIND, name, spec_changed, rollout });
                 Ok(())

@@ -90,8 +90,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Causes {
     news: bool,
-    /// Versions of its objects. Whether we wrote them may be known only when the pass under way has ended.
-    versions: Vec<u64>,
+    /// Kinds and versions of its objects. Whether we wrote them may be known only when the pass under way has ended.
+    versions: Vec<(&'static str, u64)>,
 }
 
 /// What is remembered of an instance between passes.
@@ -101,6 +101,8 @@ struct Memory {
     phase: Option<Phase>,
     /// When it is to be looked at though nothing happens; `None`: at the next occasion.
     due: Option<Instant>,
+    /// When it may be made again after a failure, if what the failed pass wrote has arrived: it came further.
+    goes_on: Option<Instant>,
 }
 
 /// Leads from the start, and runs until `stop` is cancelled; see [`stand_by`].
@@ -316,8 +318,8 @@ impl Shared {
             match cause {
                 Cause::News => causes.news = true,
                 // A standby waits long: from some point on it is all the same.
-                Cause::Version(_) if causes.versions.len() >= TOLD_APART => causes.news = true,
-                Cause::Version(version) => causes.versions.push(version),
+                Cause::Version(..) if causes.versions.len() >= TOLD_APART => causes.news = true,
+                Cause::Version(kind, version) => causes.versions.push((kind, version)),
             }
         });
         instance
@@ -325,14 +327,18 @@ impl Shared {
 
     /// Whether the pass is made now. None of this instance's is under way, so the answers to all of its writes are there.
     fn begins(&self, target: &Target, causes: Causes) -> Begin {
-        let others = causes.versions.iter().any(|version| !self.versions.is_echo(*version));
+        let others = causes.versions.iter().any(|(kind, version)| !self.versions.is_echo(kind, *version));
         let mut memories = self.memories();
         let Some(memory) = memories.get_mut(target) else { return Begin::Now { in_doubt: false } };
         let in_doubt = memory.backoff.failures() > 0;
-        // The echo of a pass that failed says that it came further: the next one goes on from there at once.
-        let news = causes.news || others || in_doubt && !causes.versions.is_empty();
+        // The echo of a pass that failed says that it came further: the next one goes on from there soon, whatever the back-off.
+        if !causes.versions.is_empty()
+            && let Some(goes_on) = memory.goes_on.take()
+        {
+            memory.due = memory.due.map(|due| due.min(goes_on));
+        }
         let left = memory.due.map(|due| due.saturating_duration_since(Instant::now())).unwrap_or_default();
-        if !news && !left.is_zero() {
+        if !causes.news && !others && !left.is_zero() {
             return Begin::NotYet(left);
         }
         // A pass that ends abnormally leaves it so, and is made again.
@@ -366,6 +372,7 @@ impl Shared {
                     }
                     memory.backoff.reset();
                     memory.due = Instant::now().checked_add(again);
+                    memory.goes_on = None;
                     memory.phase.replace(phase)
                 };
                 self.metrics.phase_changed(before, Some(phase));
@@ -384,7 +391,9 @@ impl Shared {
         // What keeps the pass from ending well may keep this from ending at all.
         let _ = tokio::time::timeout(crate::fetch::READ_DEADLINE, report).await;
         if let Some(memory) = self.memories().get_mut(target) {
-            memory.due = Instant::now().checked_add(wait);
+            let now = Instant::now();
+            memory.due = now.checked_add(wait);
+            memory.goes_on = now.checked_add(FIRST_RETRY);
         }
         Failed { wait, message: error.to_string() }
     }
@@ -423,7 +432,8 @@ impl Shared {
 
 impl Memory {
     fn new(uid: &str) -> Self {
-        Self { uid: uid.to_owned(), backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY), phase: None, due: None }
+        let backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+        Self { uid: uid.to_owned(), backoff, phase: None, due: None, goes_on: None }
     }
 }
 

@@ -11,7 +11,7 @@ use catalyst_operator::{
     leader::{Election, LeaseSettings},
     metrics::Metrics,
     migrate::command,
-    networks,
+    networks::ClusterNetworks,
     offline::{self, cluster::Cluster},
     prober::{AddressPolicy, ProberSettings},
     reason, telemetry,
@@ -155,11 +155,12 @@ async fn lead(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let addresses = AddressPolicy::refusing(args.cluster_cidrs.clone());
+    let mut networks = ClusterNetworks::default();
     tokio::select! {
-        networks = networks::of_cluster(&client) => addresses.learn(networks),
+        told = networks.read(&client) => addresses.learn(told),
         () = stop.cancelled() => return Ok(()),
     }
-    let _followed = AbortOnDropHandle::new(tokio::spawn(networks::follow(client.clone(), addresses.clone())));
+    let _followed = AbortOnDropHandle::new(tokio::spawn(networks.follow(client.clone(), addresses.clone())));
     let identity = args.identity.clone().unwrap_or_else(|| format!("catalyst-operator-{:08x}", rand::random::<u32>()));
     let settings = Settings {
         namespaces: args.namespaces(),

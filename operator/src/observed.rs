@@ -109,6 +109,8 @@ pub struct AppSecret {
     pub cookie_secret: Option<SecretText>,
     /// `COOKIE_SECRET_PREVIOUS`.
     pub cookie_secret_previous: Option<SecretText>,
+    /// The requests that it answers: annotation → value.
+    pub answers: Answers,
 }
 
 /// The Secret with the private key, all of its entries: which one counts is for validation to say.
@@ -116,7 +118,13 @@ pub struct AppSecret {
 pub struct SshKeySecret {
     /// Entry name → bytes.
     pub entries: BTreeMap<String, SecretText>,
+    /// The requests that it answers: annotation → value.
+    pub answers: Answers,
 }
+
+/// Requests to replace a generated Secret that one answers, by annotation. They stand on the Secret itself, so that a request
+/// is not carried out twice by an operator that died before it had noted it in status.
+pub type Answers = BTreeMap<String, String>;
 
 /// An object that carries the name of one of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -93,7 +93,8 @@ impl Publisher {
         self.metrics.wrote(KIND, "status");
         let name = instance.name.as_deref().unwrap_or_default();
         let written = bounded(api.patch_status(name, &params, &Patch::Merge(patch))).await?;
-        self.versions.wrote(KIND, &written.metadata);
+        // Their own watch asks for no pass by versions.
+        self.versions.seen(KIND, &written.metadata);
         Ok(())
     }
 }

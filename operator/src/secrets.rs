@@ -11,7 +11,7 @@ use crate::{
     apply::{Applier, ApplyError},
     build::secret::{self, AppValues},
     hex::hex,
-    observed::SshKeySecret,
+    observed::{Answers, SshKeySecret},
     rotation::Asked,
     validated::{MissingSecret, ValidatedInstance},
 };
@@ -79,15 +79,21 @@ pub async fn generate(
     Ok(generated)
 }
 
-/// Generates the key that is to take the other's place; its line for authorized_keys, or `None` if somebody was quicker.
+/// Generates the key that is to take the other's place in answer to a request; its line for authorized_keys, or `None` if
+/// somebody was quicker.
 ///
 /// # Errors
 /// See [`GenerateError`].
-pub async fn next_key(applier: &Applier, instance: &ValidatedInstance) -> Result<Option<String>, GenerateError> {
+pub async fn next_key(
+    applier: &Applier,
+    instance: &ValidatedInstance,
+    answers: Answers,
+) -> Result<Option<String>, GenerateError> {
     let comment = format!("catalyst-{}-{}", instance.namespace, instance.name);
     let key = catalyst_ssh::generate_ed25519(&comment)?;
     let line = format!("{} {}", crate::status::KEY_OPTIONS, key.public_openssh.trim_end());
     let secret = secret::next_ssh_key(instance, key.private_openssh, key.public_openssh);
+    let secret = secret::answering(secret, answers);
     Ok(applier.create(&secret, &instance.namespace).await?.map(|_| line))
 }
 
@@ -103,6 +109,7 @@ pub async fn promoted_key(
     let mut secret = secret::ssh_key(instance, String::new(), String::new());
     let entries = key.entries.iter().map(|(entry, value)| (entry.clone(), ByteString(value.expose().to_vec())));
     secret.data = Some(entries.collect());
+    let secret = secret::answering(secret, key.answers.clone());
     applier.create(&secret, &instance.namespace).await?;
     Ok(())
 }
@@ -117,6 +124,7 @@ pub async fn next_values(
     instance: &ValidatedInstance,
     current: &AppValues,
     asked: Asked,
+    answers: Answers,
 ) -> Result<(), GenerateError> {
     let mut next = current.clone();
     if asked.catalyst_secret {
@@ -125,7 +133,8 @@ pub async fn next_values(
     if asked.cookie_secret {
         next.cookie_secret_previous = Some(std::mem::replace(&mut next.cookie_secret, random()?));
     }
-    applier.create(&secret::next_app_secret(instance, next), &instance.namespace).await?;
+    let secret = secret::answering(secret::next_app_secret(instance, next), answers);
+    applier.create(&secret, &instance.namespace).await?;
     Ok(())
 }
 
@@ -137,8 +146,10 @@ pub async fn promoted_values(
     applier: &Applier,
     instance: &ValidatedInstance,
     values: AppValues,
+    answers: Answers,
 ) -> Result<(), GenerateError> {
-    applier.create(&secret::app_secret(instance, values), &instance.namespace).await?;
+    let secret = secret::answering(secret::app_secret(instance, values), answers);
+    applier.create(&secret, &instance.namespace).await?;
     Ok(())
 }
 

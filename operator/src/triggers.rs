@@ -62,8 +62,8 @@ pub struct Trigger {
 /// Why an instance is to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// An object is in this version now: news, unless the version is one that we wrote.
-    Version(u64),
+    /// An object of this kind is in this version now: news, unless the version is one that we wrote.
+    Version(&'static str, u64),
     /// Something that we did not write.
     News,
 }
@@ -180,7 +180,11 @@ impl Scope {
         let mut listed = false;
         watcher::watcher(self.api::<K>(), config)
             .default_backoff()
-            .inspect(move |outcome| refused.note(namespace.as_deref(), kind, outcome, Instant::now()))
+            // That it begins says nothing yet: only what it is answered does.
+            .inspect(move |outcome| match outcome {
+                Ok(watcher::Event::Init) => {}
+                _ => refused.note(namespace.as_deref(), kind, outcome, Instant::now()),
+            })
             .modify(|object: &mut K| object.meta_mut().managed_fields = None)
             .inspect_ok(move |event| match event {
                 watcher::Event::Init => {}
@@ -289,7 +293,7 @@ fn ingresses(scope: &Scope, claims: &HostClaims, known: &Store<Watched>) -> Trig
                 watcher::Event::Init | watcher::Event::InitDone => (Vec::new(), false),
             };
             let concerned = concerned.into_iter().map(|it| Trigger::news(&it.namespace, &it.name));
-            let mut owners = lists.targets(event, owners_of, &known);
+            let mut owners = lists.targets(Ingress::KIND, event, owners_of, &known);
             if contested {
                 // Whose claim came first is known only now that ours has a date.
                 owners.iter_mut().for_each(|owner| owner.cause = Cause::News);
@@ -340,7 +344,7 @@ where
     let mut lists = Lists::default();
     scope
         .watch::<PartialObjectMeta<K>>(kind, config.clone())
-        .map_ok(move |event| stream::iter(lists.targets(event, &names, &known).into_iter().map(Ok)))
+        .map_ok(move |event| stream::iter(lists.targets(kind, event, &names, &known).into_iter().map(Ok)))
         .try_flatten()
         .boxed()
 }
@@ -354,6 +358,7 @@ struct Lists {
 impl Lists {
     fn targets<K: Resource>(
         &mut self,
+        kind: &'static str,
         event: watcher::Event<K>,
         names: impl Fn(&K) -> Vec<String>,
         known: &Store<Watched>,
@@ -365,8 +370,8 @@ impl Lists {
             // What is listed anew stands for all that happened to it meanwhile, even where the last of it was ours.
             watcher::Event::InitApply(object) | watcher::Event::Delete(object) => (object, Cause::News),
             watcher::Event::Apply(object) => {
-                let cause = version_of(object.meta()).map_or(Cause::News, Cause::Version);
-                (object, cause)
+                let version = version_of(object.meta());
+                (object, version.map_or(Cause::News, |version| Cause::Version(kind, version)))
             }
         };
         let namespace = object.namespace().unwrap_or_default();
@@ -417,7 +422,7 @@ mod tests {
             "resourceVersion": "7", "labels": {INSTANCE_LABEL: "a"}}}))
             .unwrap();
         let used_by = |_: &Secret| vec!["a".to_owned(), "b".to_owned()];
-        let told = Lists::default().targets(watcher::Event::Apply(secret), used_by, &known);
+        let told = Lists::default().targets(Secret::KIND, watcher::Event::Apply(secret), used_by, &known);
         let causes: Vec<(String, bool)> =
             told.into_iter().map(|it| (it.instance.name, matches!(it.cause, Cause::News))).collect();
         assert_eq!(causes, [("a".to_owned(), false), ("b".to_owned(), true)]);
@@ -437,7 +442,7 @@ mod tests {
         }
         let mut lists = Lists::default();
         let mut told = |event| {
-            let targets = lists.targets(event, |pod: &Pod| vec![pod.name_any()], &known);
+            let targets = lists.targets(POD, event, |pod: &Pod| vec![pod.name_any()], &known);
             let mut names: Vec<String> = targets.into_iter().map(|trigger| trigger.instance.name).collect();
             names.sort();
             names

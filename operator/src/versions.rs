@@ -23,9 +23,9 @@ struct Known {
     /// Watches of each kind: one for every namespace that is watched by itself.
     watches: usize,
     kinds: HashMap<&'static str, Newest>,
-    own: HashSet<u64>,
+    own: HashSet<(&'static str, u64)>,
     /// The same, oldest first.
-    order: VecDeque<u64>,
+    order: VecDeque<(&'static str, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +44,8 @@ impl Versions {
         Self(Arc::new(Mutex::new(Known { watches, kinds, own, order })))
     }
 
-    /// A watch has shown an object, or the last of one that is gone.
+    /// A watch has shown an object, or the last of one that is gone; or a write that may have changed nothing was answered
+    /// with this, which may be what somebody else wrote.
     pub fn seen(&self, kind: &'static str, object: &ObjectMeta) {
         let Some(version) = version_of(object) else { return };
         self.known().newest(kind, version);
@@ -58,13 +59,13 @@ impl Versions {
         newest.version.get_or_insert(0);
     }
 
-    /// The API server has answered a write of ours with this.
+    /// The API server has answered with this a write of ours that changed the object for certain.
     pub fn wrote(&self, kind: &'static str, answer: &ObjectMeta) {
         let Some(version) = version_of(answer) else { return };
         let mut known = self.known();
         known.newest(kind, version);
-        if known.own.insert(version) {
-            known.order.push_back(version);
+        if known.own.insert((kind, version)) {
+            known.order.push_back((kind, version));
         }
         if known.order.len() > REMEMBERED
             && let Some(oldest) = known.order.pop_front()
@@ -75,8 +76,8 @@ impl Versions {
 
     /// Whether an object is as a write of ours left it.
     #[must_use]
-    pub fn is_echo(&self, version: u64) -> bool {
-        self.known().own.contains(&version)
+    pub fn is_echo(&self, kind: &'static str, version: u64) -> bool {
+        self.known().own.contains(&(kind, version))
     }
 
     /// Whether every watch of a kind has listed its objects.
@@ -96,11 +97,15 @@ impl Versions {
     }
 
     /// The API server does not come to the version that is known of this kind (its store may have been put back to an earlier
-    /// one): the latest is read until a watch or a write tells another.
+    /// one, which gives versions out a second time): the latest is read until a watch or a write tells another, and no version
+    /// passes for one of ours.
     pub fn doubt(&self, kind: &str) {
-        if let Some(newest) = self.known().kinds.get_mut(kind) {
+        let mut known = self.known();
+        if let Some(newest) = known.kinds.get_mut(kind) {
             newest.version = None;
         }
+        known.own.retain(|(of, _)| *of != kind);
+        known.order.retain(|(of, _)| *of != kind);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -152,8 +157,14 @@ mod tests {
         let versions = Versions::new(1);
         versions.listed("Service");
         versions.seen("Service", &at(900));
+        versions.wrote("Service", &at(899));
+        versions.wrote("Secret", &at(898));
         versions.doubt("Service");
         assert_eq!(versions.floor("Service"), None);
+        assert!(
+            !versions.is_echo("Service", 899) && versions.is_echo("Secret", 898),
+            "versions are given out a second time"
+        );
         versions.seen("Service", &at(3));
         assert_eq!(versions.floor("Service").as_deref(), Some("3"));
     }
@@ -162,9 +173,10 @@ mod tests {
     fn the_last_of_our_own_writes_are_told_from_those_of_others() {
         let versions = Versions::new(1);
         versions.wrote("Service", &at(1));
-        assert!(versions.is_echo(1) && !versions.is_echo(2));
+        let is_echo = |version| versions.is_echo("Service", version);
+        assert!(is_echo(1) && !is_echo(2) && !versions.is_echo("Secret", 1));
         (2..=REMEMBERED as u64 + 1).for_each(|version| versions.wrote("Service", &at(version)));
-        assert!(!versions.is_echo(1) && versions.is_echo(2) && versions.is_echo(REMEMBERED as u64 + 1));
+        assert!(!is_echo(1) && is_echo(2) && is_echo(REMEMBERED as u64 + 1));
         assert_eq!(versions.known().own.len(), REMEMBERED);
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::{
     IngressTLS, ServiceBackendPort,
 };
 
-use super::{metadata, service};
+use super::metadata;
 use crate::container::BODY_LIMIT;
 use crate::validated::{Ingress as Wanted, ValidatedInstance};
 
@@ -30,10 +30,11 @@ pub(super) fn build(instance: &ValidatedInstance, wanted: &Wanted) -> Ingress {
                         backend: IngressBackend {
                             service: Some(IngressServiceBackend {
                                 name: instance.name.to_string(),
-                                // By name, so that another service.port changes no Ingress: each change reloads the
-                                // controller and cuts open WebSockets.
+                                // By number, as charts write it: ingress-nginx names its backends by this, and after a reload
+                                // answers 503 for some 50 ms on one that it knew by another name. So a release can be taken
+                                // over without a lost request.
                                 port: Some(ServiceBackendPort {
-                                    name: Some(service::PORT_NAME.to_owned()),
+                                    number: Some(i32::from(instance.service.port)),
                                     ..ServiceBackendPort::default()
                                 }),
                             }),

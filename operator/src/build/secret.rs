@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::metadata;
 use crate::container::{CATALYST_SECRET, COOKIE_SECRET, COOKIE_SECRET_PREVIOUS};
+use crate::observed::Answers;
 use crate::validated::ValidatedInstance;
 
 /// The values of an application Secret, each at least 16 characters.
@@ -29,6 +30,13 @@ pub fn app_secret(instance: &ValidatedInstance, values: AppValues) -> Secret {
 /// `NAME-secrets-next`: the values that are to take the others' place.
 pub fn next_app_secret(instance: &ValidatedInstance, values: AppValues) -> Secret {
     app_values(instance, instance.name.next_app_secret(), values)
+}
+
+/// The same Secret with the requests on it that it answers.
+#[must_use]
+pub fn answering(mut secret: Secret, answers: Answers) -> Secret {
+    secret.metadata.annotations.get_or_insert_default().extend(answers);
+    secret
 }
 
 fn app_values(instance: &ValidatedInstance, name: String, values: AppValues) -> Secret {

@@ -7,8 +7,8 @@ use super::{metadata, non_empty, selector};
 use crate::container::HTTP_PORT;
 use crate::validated::ValidatedInstance;
 
-/// Name of the Service's port, by which the Ingress refers to it.
-pub(super) const PORT_NAME: &str = "http";
+/// Name of the Service's port.
+const PORT_NAME: &str = "http";
 
 pub(super) fn build(instance: &ValidatedInstance) -> Service {
     let mut metadata = metadata(instance, instance.name.to_string());

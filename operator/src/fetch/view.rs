@@ -11,9 +11,11 @@ use serde_json::Value;
 
 use crate::{
     container::{CATALYST_SECRET, COOKIE_SECRET, COOKIE_SECRET_PREVIOUS},
+    crd::{ROTATE_CATALYST_SECRET_ANNOTATION, ROTATE_COOKIE_SECRET_ANNOTATION, ROTATE_SSH_KEY_ANNOTATION},
     names::CONTAINER,
     observed::{
-        AppSecret, DeploymentView, IngressClass, Ownership, PodView, Referenced, RouteView, SecretText, SshKeySecret,
+        Answers, AppSecret, DeploymentView, IngressClass, Ownership, PodView, Referenced, RouteView, SecretText,
+        SshKeySecret,
     },
 };
 
@@ -38,16 +40,24 @@ pub(crate) fn app_secret(secret: Secret, instance: &str) -> Referenced<AppSecret
         catalyst_secret: entry(CATALYST_SECRET),
         cookie_secret: entry(COOKIE_SECRET),
         cookie_secret_previous: entry(COOKIE_SECRET_PREVIOUS),
+        answers: answers(&secret),
     };
     Referenced::Found { owner: owner(&secret.metadata, instance), value }
 }
 
 /// Every entry of the Secret with the SSH key.
 pub(crate) fn ssh_key(secret: Secret, instance: &str) -> Referenced<SshKeySecret> {
-    let owner = owner(&secret.metadata, instance);
+    let (owner, answers) = (owner(&secret.metadata, instance), answers(&secret));
     let entries = secret.data.unwrap_or_default().into_iter();
     let entries = entries.map(|(key, bytes)| (key, SecretText::new(bytes.0))).collect();
-    Referenced::Found { owner, value: SshKeySecret { entries } }
+    Referenced::Found { owner, value: SshKeySecret { entries, answers } }
+}
+
+fn answers(secret: &Secret) -> Answers {
+    let requests = [ROTATE_SSH_KEY_ANNOTATION, ROTATE_CATALYST_SECRET_ANNOTATION, ROTATE_COOKIE_SECRET_ANNOTATION];
+    let annotations = secret.metadata.annotations.iter().flatten();
+    let answers = annotations.filter(|(name, _)| requests.contains(&name.as_str()));
+    answers.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 pub(super) fn deployment(deployment: &Deployment) -> DeploymentView {

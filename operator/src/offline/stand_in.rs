@@ -48,7 +48,10 @@ pub(super) fn validated(
             let path = instance.spec.ssh.key_path.as_deref().unwrap_or("id_ed25519");
             let entry = path.rsplit('/').next().unwrap_or(path).to_owned();
             let entries = [(entry, SecretText::new(key.private_openssh))].into();
-            fetched.ssh_key = Referenced::Found { owner: Ownership::Foreign(None), value: SshKeySecret { entries } };
+            fetched.ssh_key = Referenced::Found {
+                owner: Ownership::Foreign(None),
+                value: SshKeySecret { entries, ..SshKeySecret::default() },
+            };
         }
         outcome = validate(&instance, &fetched, defaults);
     }

@@ -94,22 +94,26 @@ impl Steps {
                 return self.refuse_rotation(instance, valid, Refusal::NoPlace).await;
             }
             let (current, new) = (key_of(&fetched.ssh_key, valid), key_of(&next, valid));
+            // Whoever died before it was noted has left a key that says which request it answers.
+            let answered =
+                requested.as_ref().filter(|requested| answer_of(&fetched.ssh_key) == Some(requested.as_str()));
             let lines = [&current, &new].map(|key| key.as_ref().map(|key| catalyst_ssh::public_line(key, "")));
-            let status = instance.status.as_ref();
+            let noted = instance.status.as_ref().and_then(|status| status.ssh_key_rotation.as_ref());
             let situation = Situation {
                 requested: requested.as_deref(),
-                done: status.and_then(|status| status.ssh_key_rotation.as_deref()),
+                done: answered.or(noted).map(String::as_str),
                 current: lines[0].as_deref(),
                 next: lines[1].as_deref(),
                 accepted,
             };
             match step(situation) {
-                Step::Rest => return Ok(None),
+                Step::Rest if answered.is_none() || answered == noted => return Ok(None),
                 Step::Prepare | Step::Ask if valid.ssh.jump.is_some() => {
                     return self.refuse_rotation(instance, valid, Refusal::Jump).await;
                 }
                 Step::Prepare => {
-                    let line = next_key(&self.applier, valid).await?;
+                    let answers = requested.iter().map(|value| (ROTATE_SSH_KEY_ANNOTATION.to_owned(), value.clone()));
+                    let line = next_key(&self.applier, valid, answers.collect()).await?;
                     if let Some(line) = line {
                         let note = format!("{} The line: {line}", Reason::SSHKeyPrepared.remedy());
                         self.announcer.tell(instance, Reason::SSHKeyPrepared, &note).await;
@@ -138,7 +142,7 @@ impl Steps {
                     }
                     fetched.ssh_key = self.fetcher.ssh_key(namespace, &valid.ssh.key.secret, &uid).await?;
                 }
-                Step::Finish => {
+                Step::Rest | Step::Finish => {
                     self.applier.remove_secret(namespace, &next_name, &uid).await?;
                     self.note_rotation(instance, None, requested.clone()).await?;
                     // A pod that has not read it yet would be locked out by whoever takes the old line away.
@@ -212,6 +216,12 @@ pub(super) fn requested(instance: &CatalystInstance, annotation: &str) -> Option
 fn key_of(secret: &Referenced<SshKeySecret>, valid: &ValidatedInstance) -> Option<PrivateKey> {
     let Referenced::Found { value, .. } = secret else { return None };
     catalyst_ssh::parse_private_key(value.entries.get(&valid.ssh.key.entry)?.expose()).ok()
+}
+
+/// The request that a key answers.
+fn answer_of(secret: &Referenced<SshKeySecret>) -> Option<&str> {
+    let Referenced::Found { value, .. } = secret else { return None };
+    value.answers.get(ROTATE_SSH_KEY_ANNOTATION).map(String::as_str)
 }
 
 /// Under what the prober keeps the look with the new key.

@@ -15,7 +15,7 @@ use crate::{
     crd::{
         CatalystInstance, CatalystInstanceStatus, ROTATE_CATALYST_SECRET_ANNOTATION, ROTATE_COOKIE_SECRET_ANNOTATION,
     },
-    observed::{AppSecret, Fetched, Ownership, Referenced, SecretText},
+    observed::{Answers, AppSecret, Fetched, Ownership, Referenced, SecretText},
     reason::Reason,
     rotation::{Asked, Step, values_step},
     secrets::{next_values, promoted_values},
@@ -30,7 +30,7 @@ impl Steps {
         valid: &ValidatedInstance,
         fetched: &mut Fetched,
     ) -> Result<Option<Duration>, ReconcileError> {
-        let asked = asked(instance);
+        let asked = asked(instance, &Answers::new());
         // Values are missing of what has no status yet because none were ever made: nothing can have been begun.
         let began = matches!(fetched.app_secret, Referenced::Missing) && instance.status.is_some();
         if !asked.any() && !began {
@@ -58,17 +58,27 @@ impl Steps {
                 return self.refuse_new_secrets(instance, &why).await;
             }
             let (current, new) = (values_of(&fetched.app_secret), values_of(&next));
-            match values_step(asked, current.as_ref(), new.as_ref()) {
+            // Whoever died before it was noted has left values that say which requests they answer.
+            let (answered, prepared) = (answers_of(&fetched.app_secret), answers_of(&next));
+            let left = self::asked(instance, &answered);
+            match values_step(left, current.as_ref(), new.as_ref()) {
                 Step::Rest | Step::Ask => {
                     // What is missing altogether is generated now, which is as good as replaced.
-                    if asked.any() && current.is_none() {
+                    if asked.any() {
                         self.note_new_secrets(instance).await?;
+                    }
+                    if asked.any() && current.is_some() {
+                        self.announcer
+                            .tell(instance, Reason::SecretRotated, &told(asked, &valid.namespace, &name))
+                            .await;
                     }
                     return Ok(None);
                 }
                 Step::Prepare => {
                     if let Some(current) = &current {
-                        next_values(&self.applier, valid, current, asked).await?;
+                        let mut answers = answered;
+                        answers.extend(requests(instance));
+                        next_values(&self.applier, valid, current, left, answers).await?;
                     }
                 }
                 Step::RemoveCurrent => {
@@ -77,7 +87,7 @@ impl Steps {
                 }
                 Step::Promote => {
                     if let Some(new) = new {
-                        promoted_values(&self.applier, valid, new).await?;
+                        promoted_values(&self.applier, valid, new, prepared).await?;
                     }
                     fetched.app_secret = self.fetcher.app_secret(&valid.namespace, &name, &uid).await?;
                 }
@@ -99,7 +109,7 @@ impl Steps {
         instance: &mut CatalystInstance,
         why: &str,
     ) -> Result<Option<Duration>, ReconcileError> {
-        if asked(instance).any() {
+        if asked(instance, &Answers::new()).any() {
             self.announcer.tell(instance, Reason::SecretRotationRefused, why).await;
             self.note_new_secrets(instance).await?;
         }
@@ -109,7 +119,8 @@ impl Steps {
     /// What is asked for now counts as answered.
     async fn note_new_secrets(&self, instance: &mut CatalystInstance) -> Result<(), ReconcileError> {
         let before = instance.status.clone().unwrap_or_default();
-        let kept = |annotation, before: &Option<String>| requested(instance, annotation).or_else(|| before.clone());
+        let mut requests = requests(instance);
+        let mut kept = |annotation, before: &Option<String>| requests.remove(annotation).or_else(|| before.clone());
         let after = CatalystInstanceStatus {
             catalyst_secret_rotation: kept(ROTATE_CATALYST_SECRET_ANNOTATION, &before.catalyst_secret_rotation),
             cookie_secret_rotation: kept(ROTATE_COOKIE_SECRET_ANNOTATION, &before.cookie_secret_rotation),
@@ -121,10 +132,19 @@ impl Steps {
     }
 }
 
-/// What is requested and was neither carried out nor refused yet.
-fn asked(instance: &CatalystInstance) -> Asked {
-    let status = instance.status.as_ref();
-    let new = |annotation, done: Option<&String>| requested(instance, annotation).is_some_and(|now| Some(&now) != done);
+/// What is requested, by annotation.
+fn requests(instance: &CatalystInstance) -> Answers {
+    let annotations = [ROTATE_CATALYST_SECRET_ANNOTATION, ROTATE_COOKIE_SECRET_ANNOTATION];
+    annotations.into_iter().filter_map(|name| Some((name.to_owned(), requested(instance, name)?))).collect()
+}
+
+/// What is requested and was neither noted as carried out or refused, nor is it answered by the values in use.
+fn asked(instance: &CatalystInstance, answered: &Answers) -> Asked {
+    let (status, requests) = (instance.status.as_ref(), requests(instance));
+    let new = |annotation, done: Option<&String>| {
+        let request = requests.get(annotation);
+        request.is_some() && request != done && request != answered.get(annotation)
+    };
     Asked {
         catalyst_secret: new(
             ROTATE_CATALYST_SECRET_ANNOTATION,
@@ -147,6 +167,14 @@ fn values_of(secret: &Referenced<AppSecret>) -> Option<AppValues> {
         cookie_secret: text(&value.cookie_secret)?,
         cookie_secret_previous: text(&value.cookie_secret_previous).filter(|value| !value.is_empty()),
     })
+}
+
+/// The requests that values answer.
+fn answers_of(secret: &Referenced<AppSecret>) -> Answers {
+    match secret {
+        Referenced::Found { value, .. } => value.answers.clone(),
+        _ => Answers::new(),
+    }
 }
 
 fn told(asked: Asked, namespace: &str, name: &str) -> String {

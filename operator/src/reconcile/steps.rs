@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// A first pass that takes longer than this is announced by a status that says no more than that.
-const FIRST_WORD: Duration = Duration::from_millis(500);
+const FIRST_WORD: Duration = Duration::from_secs(2);
 /// Pods that have never run wait this long at most for the first contact with the VM.
 const FIRST_CONTACT: Duration = Duration::from_secs(3);
 

@@ -33,12 +33,15 @@ fn app_secret(catalyst: &str, cookie: &str) -> Referenced<AppSecret> {
     let text = |text: &str| (!text.is_empty()).then(|| SecretText::new(text));
     Referenced::Found {
         owner: Ownership::Ours,
-        value: AppSecret { catalyst_secret: text(catalyst), cookie_secret: text(cookie), cookie_secret_previous: None },
+        value: AppSecret { catalyst_secret: text(catalyst), cookie_secret: text(cookie), ..AppSecret::default() },
     }
 }
 
 fn ssh_key(owner: Ownership, entry: &str, key: &str) -> Referenced<SshKeySecret> {
-    Referenced::Found { owner, value: SshKeySecret { entries: [(entry.to_owned(), SecretText::new(key))].into() } }
+    Referenced::Found {
+        owner,
+        value: SshKeySecret { entries: [(entry.to_owned(), SecretText::new(key))].into(), ..SshKeySecret::default() },
+    }
 }
 
 /// A cluster in which all that an instance refers to is there.

@@ -44,12 +44,15 @@ fn cluster_of(instance: &CatalystInstance) -> Fetched {
             value: AppSecret {
                 catalyst_secret: Some(SecretText::new("0123456789abcdef")),
                 cookie_secret: Some(SecretText::new("fedcba9876543210")),
-                cookie_secret_previous: None,
+                ..AppSecret::default()
             },
         },
         ssh_key: Referenced::Found {
             owner: owner(instance.spec.ssh.existing_key_secret.is_some()),
-            value: SshKeySecret { entries: [("id_ed25519".to_owned(), SecretText::new(key.private_openssh))].into() },
+            value: SshKeySecret {
+                entries: [("id_ed25519".to_owned(), SecretText::new(key.private_openssh))].into(),
+                ..SshKeySecret::default()
+            },
         },
         ..Fetched::default()
     }

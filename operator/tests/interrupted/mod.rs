@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use catalyst_operator::crd::CatalystInstance;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Service},
+    core::v1::{ConfigMap, Secret, Service},
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
 };
@@ -13,7 +14,10 @@ use serde_json::{Value, json};
 use crate::{
     faults::{self, Death},
     spec, whole,
-    world::{World, until},
+    world::{
+        World, until,
+        vm::{at, authorize, pods_become_ready, sshd},
+    },
 };
 
 /// Starts an operator that dies after `point` writes; whether it died before `done`.
@@ -29,8 +33,6 @@ async fn dies(world: &mut World, point: usize, done: impl AsyncFn(&World)) -> bo
     world.start_operator().await;
     done(world).await;
     world.settled().await;
-    // The first may add a word to status, of what the cluster's controllers have said meanwhile.
-    world.another_pass("x", "after").await;
     let writes = world.writes();
     world.another_pass("x", "rest").await;
     assert_eq!(world.writes(), writes, "it does not come to rest after {point}");
@@ -130,4 +132,59 @@ async fn an_interrupted_repair_is_brought_to_its_end() {
         .await;
     };
     assert!(at_every_point("repair", 4, change, done).await >= 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_rotation_makes_new_values_once() {
+    let change = async |world: &World| {
+        let ask = json!({"metadata": {"annotations": {"catalyst.dev/rotate-cookie-secret": "1"}}});
+        world.edit::<CatalystInstance>("x", ask).await;
+    };
+    let done = async |world: &World| {
+        until("the request is answered", || async {
+            let status = world.api::<CatalystInstance>().get("x").await.unwrap().status?;
+            (status.cookie_secret_rotation.as_deref() == Some("1")).then_some(())
+        })
+        .await;
+        let prepared = world.writes().iter().filter(|write| *write == "create secrets x-secrets-next").count();
+        assert_eq!(prepared, 1, "{:#?}", world.writes());
+        assert!(world.api::<Secret>().get_opt("x-secrets-next").await.unwrap().is_none());
+    };
+    assert!(at_every_point("values", 5, change, done).await >= 4);
+}
+
+/// The new key is accepted while nobody looks, so that each operator meets all that is left to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_rotation_ends_with_the_key_that_the_vm_accepts_and_no_other() {
+    let one = |point: usize| async move {
+        let sshd = sshd().await;
+        let mut world = World::with_operator(&format!("turn-{point}")).await;
+        world.apply("x", at(&sshd)).await;
+        authorize(&sshd, &world.reason("x", "SSHAuthRejected").await);
+        pods_become_ready(&world).await;
+        world.reason("x", "Available").await;
+        let ask = json!({"metadata": {"annotations": {"catalyst.dev/rotate-ssh-key": "1"}}});
+        world.edit::<CatalystInstance>("x", ask).await;
+        let status = || async { world.api::<CatalystInstance>().get("x").await.unwrap().status.unwrap() };
+        let next = until("the next line", || async { status().await.next_authorized_keys_line }).await;
+        world.stop_operator().await;
+        let path = sshd.authorized_keys_path();
+        let lines = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{lines}{next}\n")).unwrap();
+        let next = next.as_str();
+        let done = async |world: &World| {
+            until("the new key is in use", || async {
+                let now = world.api::<CatalystInstance>().get("x").await.unwrap().status?;
+                let over = now.next_authorized_keys_line.is_none() && now.ssh_key_rotation.as_deref() == Some("1");
+                (over && now.authorized_keys_line.as_deref() == Some(next)).then_some(())
+            })
+            .await;
+        };
+        let died = dies(&mut world, point, done).await;
+        assert!(world.api::<Secret>().get_opt("x-ssh-key-next").await.unwrap().is_none());
+        world.exists::<Secret>("x-ssh-key").await;
+        died
+    };
+    let died = futures::future::join_all((1..=5).map(one)).await;
+    assert!(died.iter().filter(|died| **died).count() >= 3, "{died:?}");
 }

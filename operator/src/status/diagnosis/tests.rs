@@ -21,11 +21,14 @@ fn valid(spec: serde_json::Value) -> ValidatedInstance {
     let fetched = Fetched {
         app_secret: Referenced::Found {
             owner: Ownership::Ours,
-            value: AppSecret { catalyst_secret: secret(), cookie_secret: secret(), cookie_secret_previous: None },
+            value: AppSecret { catalyst_secret: secret(), cookie_secret: secret(), ..AppSecret::default() },
         },
         ssh_key: Referenced::Found {
             owner: Ownership::Ours,
-            value: SshKeySecret { entries: [("id_ed25519".to_owned(), SecretText::new(key))].into() },
+            value: SshKeySecret {
+                entries: [("id_ed25519".to_owned(), SecretText::new(key))].into(),
+                ..SshKeySecret::default()
+            },
         },
         ..Fetched::default()
     };
