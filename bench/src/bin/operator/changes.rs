@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use crate::{
-    plain::CONCURRENCY,
+    plain::{self, CONCURRENCY},
     stage::{NAMESPACES, Stage, instance, resource},
 };
 
@@ -63,17 +63,38 @@ fn suspended(object: &DynamicObject) -> bool {
     conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["reason"] == "Suspended")
 }
 
+/// Who answers a change.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum By {
+    /// The operator.
+    Operator,
+    /// Whoever makes the change: the least that it can take.
+    Ourselves,
+}
+
+impl By {
+    fn prefix(self) -> &'static str {
+        match self {
+            By::Operator => PREFIX,
+            By::Ourselves => plain::FIRST,
+        }
+    }
+}
+
 /// Changes the image of one instance after another; how long each Deployment took.
-pub(crate) async fn spec(stage: &Stage, changes: usize, many: usize) -> anyhow::Result<Vec<Duration>> {
+pub(crate) async fn spec(stage: &Stage, changes: usize, many: usize, by: By) -> anyhow::Result<Vec<Duration>> {
     let (mut seen, watching) = watch::<Deployment>(stage);
     let mut took = Vec::new();
     for change in 0..changes {
-        let (namespace, name) = chosen(change, many);
+        let (namespace, name) = chosen(change, many, by);
         let api: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), &namespace, &resource());
         let tag = format!("v{}", change + 2);
         let patch = json!({"spec": {"image": {"tag": tag}}});
         let begun = Instant::now();
         api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        if by == By::Ourselves {
+            plain::write(stage, &namespace, &name, "Deployment", &tag).await?;
+        }
         next(&mut seen, |deployment: &Deployment| {
             let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
             let image = pod.and_then(|pod| pod.containers.first()?.image.as_deref());
@@ -87,15 +108,18 @@ pub(crate) async fn spec(stage: &Stage, changes: usize, many: usize) -> anyhow::
 }
 
 /// Deletes the Service of one instance after another; how long each was away.
-pub(crate) async fn deleted(stage: &Stage, changes: usize, many: usize) -> anyhow::Result<Vec<Duration>> {
+pub(crate) async fn deleted(stage: &Stage, changes: usize, many: usize, by: By) -> anyhow::Result<Vec<Duration>> {
     let (mut seen, watching) = watch::<Service>(stage);
     let mut took = Vec::new();
     for change in 0..changes {
-        let (namespace, name) = chosen(change, many);
+        let (namespace, name) = chosen(change, many, by);
         let api: Api<Service> = Api::namespaced(stage.client.clone(), &namespace);
         let uid = api.get_metadata(&name).await?.metadata.uid;
         let begun = Instant::now();
         api.delete(&name, &DeleteParams::background()).await?;
+        if by == By::Ourselves {
+            plain::write(stage, &namespace, &name, "Service", "").await?;
+        }
         next(&mut seen, |service: &Service| is(service, &namespace, &name) && service.metadata.uid != uid).await?;
         took.push(begun.elapsed());
     }
@@ -104,9 +128,9 @@ pub(crate) async fn deleted(stage: &Stage, changes: usize, many: usize) -> anyho
 }
 
 /// Spread over namespaces and names.
-fn chosen(change: usize, many: usize) -> (String, String) {
+fn chosen(change: usize, many: usize, by: By) -> (String, String) {
     let number = change * 7 % many;
-    (format!("{PREFIX}-{}", number % NAMESPACES), format!("i{number}"))
+    (format!("{}-{}", by.prefix(), number % NAMESPACES), format!("i{number}"))
 }
 
 fn is(object: &impl ResourceExt, namespace: &str, name: &str) -> bool {

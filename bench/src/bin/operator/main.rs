@@ -16,7 +16,7 @@ use catalyst_bench::table::{Table, Wanted};
 use clap::Parser;
 use tokio::time::Instant;
 
-use crate::{process::Operator, stage::Stage};
+use crate::{changes::By, process::Operator, stage::Stage};
 
 /// Measures the operator and prints a table.
 #[derive(Debug, Parser)]
@@ -54,8 +54,10 @@ async fn main() -> anyhow::Result<()> {
     let mut table = Table::default();
     let many = args.instances;
 
-    let first = plain::apply(&stage, many, "plain").await.context("plain client")?;
-    plain::remove(&stage, "plain").await.context("removing what the plain client wrote")?;
+    let first = plain::apply(&stage, many, plain::FIRST).await.context("plain client")?;
+    let mut least = changes::spec(&stage, args.changes, many, By::Ourselves).await.context("changing specs")?;
+    let mut least_deleted = changes::deleted(&stage, args.changes, many, By::Ourselves).await.context("deleting")?;
+    plain::remove(&stage, plain::FIRST).await.context("removing what the plain client wrote")?;
 
     let mut operator = Operator::start(&binary, &stage, "first").await?;
     let created = changes::create(&stage, many).await.context("creating instances")?;
@@ -64,10 +66,10 @@ async fn main() -> anyhow::Result<()> {
     let writes = stage.operators_writes()?.len() as f64 / many as f64;
 
     let remark = |what: &str| format!("{what}; {many} instances");
-    let took = changes::spec(&stage, args.changes, many).await.context("changing specs")?;
-    add_delay(&mut table, "spec change → Deployment", took, remark);
-    let took = changes::deleted(&stage, args.changes, many).await.context("deleting children")?;
-    add_delay(&mut table, "deleted Service → back", took, remark);
+    let took = changes::spec(&stage, args.changes, many, By::Operator).await.context("changing specs")?;
+    add_delay(&mut table, "spec change → Deployment", took, &mut least, remark);
+    let took = changes::deleted(&stage, args.changes, many, By::Operator).await.context("deleting children")?;
+    add_delay(&mut table, "deleted Service → back", took, &mut least_deleted, remark);
 
     operator.settled(&stage).await?;
     let before = stage.operators_writes()?.len();
@@ -155,15 +157,19 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Adds the median and the 99th percentile of what a change took to reach its child, against the targets that both kinds of change share.
-fn add_delay(table: &mut Table, what: &str, mut took: Vec<Duration>, remark: impl Fn(&str) -> String) {
+/// Beside `least`, what the same writes take whoever makes the change.
+fn add_delay(
+    table: &mut Table,
+    what: &str,
+    mut took: Vec<Duration>,
+    least: &mut [Duration],
+    remark: impl Fn(&str) -> String,
+) {
     for (percent, most, how) in [(50, 20.0, "one after another"), (99, 100.0, "the same")] {
-        table.add(
-            &format!("{what}, p{percent}"),
-            percentile(&mut took, percent),
-            "ms",
-            Wanted::AtMost(most),
-            remark(how),
-        );
+        let (ours, least) = (percentile(&mut took, percent), percentile(least, percent));
+        table.add(&format!("{what}, p{percent}"), ours, "ms", Wanted::AtMost(most), remark(how));
+        let by_hand = format!("the same writes by a plain client: {least:.0} ms");
+        table.add(&format!("{what}, p{percent}, over a plain client"), ours / least, "×", Wanted::Nothing, by_hand);
     }
 }
 

@@ -6,21 +6,34 @@ use std::{collections::HashSet, time::Duration};
 
 use anyhow::Context as _;
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        discovery::v1::EndpointSlice,
+    },
+};
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
     runtime::watcher,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, time::Instant};
 
-use crate::stage::{NAMESPACES, Stage, TEMPLATE, instance, resource};
+use crate::{
+    stage::{NAMESPACES, Stage, TEMPLATE, instance, resource},
+    until,
+};
 
 /// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(600);
 /// Instances that are worked on at the same time, by the operator and by the plain client.
 pub(crate) const CONCURRENCY: usize = 8;
+
+/// Namespaces of its first round.
+pub(crate) const FIRST: &str = "plain";
 
 /// Writes as many instances; how many seconds it took.
 pub(crate) async fn apply(stage: &Stage, many: usize, prefix: &str) -> anyhow::Result<f64> {
@@ -82,19 +95,35 @@ async fn one(stage: &Stage, prefix: &str, number: usize) -> anyhow::Result<()> {
     }
     instances.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
     for template in &stage.objects {
-        let text = template.to_string().replace(TEMPLATE, &name);
-        let mut object: Value = serde_json::from_str(&text)?;
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("namespace".to_owned(), namespace.clone().into());
-        }
-        let object: DynamicObject = serde_json::from_value(object)?;
-        let api: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), &namespace, &kind_of(&object));
-        let called = object.metadata.name.clone().unwrap_or_default();
-        if object.types.as_ref().is_some_and(|types| types.kind == "Secret") {
-            api.create(&PostParams::default(), &object).await?;
-        } else {
-            api.patch(&called, &PatchParams::apply("bench-plain").force(), &Patch::Apply(&object)).await?;
-        }
+        put(stage, &namespace, &name, template).await?;
+    }
+    Ok(())
+}
+
+/// Writes an object of an instance once more; a Deployment with another tag of its image.
+pub(crate) async fn write(stage: &Stage, namespace: &str, name: &str, kind: &str, tag: &str) -> anyhow::Result<()> {
+    let template = stage.objects.iter().find(|object| object["kind"] == kind).context("no such object")?;
+    let mut template = template.clone();
+    if let Some(image) = template.pointer_mut("/spec/template/spec/containers/0/image") {
+        let text = image.as_str().unwrap_or_default();
+        *image = format!("{}:{tag}", text.rsplit_once(':').map_or(text, |(repository, _)| repository)).into();
+    }
+    put(stage, namespace, name, &template).await
+}
+
+async fn put(stage: &Stage, namespace: &str, name: &str, template: &Value) -> anyhow::Result<()> {
+    let text = template.to_string().replace(TEMPLATE, name);
+    let mut object: Value = serde_json::from_str(&text)?;
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("namespace".to_owned(), namespace.into());
+    }
+    let object: DynamicObject = serde_json::from_value(object)?;
+    let api: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), namespace, &kind_of(&object));
+    let called = object.metadata.name.clone().unwrap_or_default();
+    if object.types.as_ref().is_some_and(|types| types.kind == "Secret") {
+        api.create(&PostParams::default(), &object).await?;
+    } else {
+        api.patch(&called, &PatchParams::apply("bench-plain").force(), &Patch::Apply(&object)).await?;
     }
     Ok(())
 }
@@ -108,7 +137,8 @@ async fn status(stage: &Stage, namespace: &str, name: &str) -> anyhow::Result<()
     Ok(())
 }
 
-/// Removes what [`apply`] wrote, so that the operator's caches do not see it.
+/// Removes what [`apply`] wrote, so that the operator's caches do not see it, and awaits that the cluster has removed what it
+/// had added: its garbage collector works for as long, which would be held against whoever comes next.
 pub(crate) async fn remove(stage: &Stage, prefix: &str) -> anyhow::Result<()> {
     let mut kinds = vec![resource()];
     for object in &stage.objects {
@@ -130,7 +160,21 @@ pub(crate) async fn remove(stage: &Stage, prefix: &str) -> anyhow::Result<()> {
             }
         }
     }
-    Ok(())
+    until("the garbage collector is done", DEADLINE, || async {
+        let (sets, slices) = (left::<ReplicaSet>(stage, prefix).await?, left::<EndpointSlice>(stage, prefix).await?);
+        Ok((sets + slices == 0).then_some(()))
+    })
+    .await
+}
+
+/// Objects of a kind that are still there.
+async fn left<K>(stage: &Stage, prefix: &str) -> anyhow::Result<usize>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let all = Api::<K>::all(stage.client.clone()).list_metadata(&ListParams::default()).await?;
+    let prefix = format!("{prefix}-");
+    Ok(all.items.iter().filter(|object| object.namespace().is_some_and(|name| name.starts_with(&prefix))).count())
 }
 
 fn kind_of(object: &DynamicObject) -> ApiResource {

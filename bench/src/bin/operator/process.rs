@@ -58,6 +58,7 @@ impl Operator {
         let log = std::fs::File::create(stage.folder().join(format!("{identity}.log")))?;
         let child = Command::new(binary)
             .env_clear()
+            .envs(std::env::var("LOG").map(|filter| ("LOG", filter)))
             .env("KUBECONFIG", stage.kubeconfig())
             .env("POD_NAME", identity)
             .env("POD_NAMESPACE", "default")
