@@ -1,0 +1,61 @@
+//! Browsers that ask too much: pages loaded again and again, a message of ten megabytes.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::serving::{PATIENCE, Server};
+use crate::{chat, processes_on, text, ticks, vm};
+
+#[tokio::test]
+async fn a_storm_of_reloads_disturbs_nobody_and_leaves_nothing() {
+    let (sshd, settings) = vm().await;
+    let server = Server::start(&settings).await;
+    let slug = server.idea("Stormy").await;
+    let mut steady = server.watching(&slug).await;
+    chat(&mut steady, &slug, "ticks 100 0.05").await;
+    let mut frames = steady.until("claude:text").await;
+    let before = processes_on(&sshd).len();
+    for _ in 0..10 {
+        // Each is gone before it has been told everything, without a word of farewell.
+        let pages = (0..15).map(async |_| {
+            let mut page = server.watching(&slug).await;
+            page.next().await
+        });
+        let seen = futures::future::join_all(pages).await;
+        assert!(seen.iter().all(Option::is_some));
+    }
+    frames.extend(steady.until("claude:result").await);
+    assert_eq!(text(&frames), ticks(100));
+    let calm = async {
+        let few = |server: &Server| server.app.runs.stats().viewers == 1 && server.app.sockets.len() == 1;
+        while !few(&server) || processes_on(&sshd).len() > before + 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let calm = tokio::time::timeout(PATIENCE, calm).await;
+    let (stats, after) = (server.app.runs.stats(), processes_on(&sshd).len());
+    assert!(calm.is_ok(), "of those that are gone stays: {stats:?}, {after} processes on the VM that were {before}");
+}
+
+#[tokio::test]
+async fn a_message_of_ten_megabytes_that_is_sent_twice_arrives_whole_and_once() {
+    let (sshd, settings) = vm().await;
+    let server = Server::start(&settings).await;
+    let slug = server.idea("Long message").await;
+    let mut socket = server.watching(&slug).await;
+    let message = format!("size {}", "x".repeat(10_000_000));
+    for _ in 0..2 {
+        socket.send(json!({"type": "chat", "ideaId": slug, "message": message, "messageId": "m-10"})).await;
+    }
+    let frames = socket.until("claude:result").await;
+    assert!(text(&frames).parse::<usize>().unwrap() > message.len(), "{}", text(&frames));
+    chat(&mut socket, &slug, "and then").await;
+    assert_eq!(text(&socket.until("claude:result").await), "you said: and then");
+    let log = std::fs::read(sshd.home().join(format!("catalyst/ideas/{slug}/runs/1/log.jsonl"))).unwrap();
+    let turn = br#"{"type":"catalyst_turn","id":"m-10""#;
+    let turns = log.split(|byte| *byte == b'\n').filter(|line| line.starts_with(turn));
+    let turns: Vec<Value> = turns.map(|line| serde_json::from_slice(line).unwrap()).collect();
+    assert_eq!(turns.len(), 1);
+    assert!(turns[0]["text"] == message, "another text than what was sent");
+}

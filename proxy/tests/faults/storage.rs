@@ -1,0 +1,83 @@
+//! A VM whose disk takes nothing: full in the middle of an answer, or read-only.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::serving::Server;
+use crate::{chat, error, text, vm};
+
+/// A mount of the test's, undone when dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(at: &Path, arguments: &[&str]) -> Mounted {
+        let mounted = Mounted(at.to_owned());
+        mount(&[arguments, &[&at.display().to_string()]].concat());
+        mounted
+    }
+
+    /// The folder itself, to be read only.
+    fn read_only(at: &Path) -> Mounted {
+        let mounted = Mounted::new(at, &["--bind", &at.display().to_string()]);
+        mount(&["-o", "remount,bind,ro", &at.display().to_string()]);
+        mounted
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _gone = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+fn mount(arguments: &[&str]) {
+    assert!(Command::new("mount").args(arguments).status().unwrap().success(), "mount {arguments:?}; are you root?");
+}
+
+#[tokio::test]
+async fn a_home_that_is_read_only_is_told_everywhere_and_works_again_when_it_is_not() {
+    let (sshd, settings) = vm().await;
+    let server = Server::start(&settings).await;
+    let slug = server.idea("Read only").await;
+    let mut socket = server.watching(&slug).await;
+    let home = Mounted::read_only(&sshd.home());
+    chat(&mut socket, &slug, "hello").await;
+    let told = socket.until("claude:error").await;
+    assert!(error(&told).contains("may not write") && error(&told).contains("read-only"), "{}", error(&told));
+    let idea = json!({"title": "Another", "content": "x"});
+    let (status, body) = server.json(reqwest::Method::POST, "/api/ideas", Some(idea)).await;
+    assert!(status >= 500 && !body["error"].as_str().unwrap().is_empty(), "{status} {body}");
+    println!("{status} {body}");
+    // What is there can be read all the same.
+    assert_eq!(server.get(&format!("/api/ideas/{slug}")).await.0, 200);
+    drop(home);
+    chat(&mut socket, &slug, "hello again").await;
+    assert_eq!(text(&socket.until("claude:result").await), "you said: hello again");
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_in_mid_answer_ends_the_answer_with_its_words_and_lets_the_next_begin() {
+    let (sshd, settings) = vm().await;
+    let server = Server::start(&settings).await;
+    let slug = server.idea("Full").await;
+    let runs = sshd.home().join(format!("catalyst/ideas/{slug}/runs"));
+    std::fs::create_dir(&runs).unwrap();
+    let disk = Mounted::new(&runs, &["-t", "tmpfs", "-o", "size=512k", "none"]);
+    let mut socket = server.watching(&slug).await;
+    chat(&mut socket, &slug, "fill 100000").await;
+    let frames = socket.until("run:exit").await;
+    let told: Vec<&Value> = frames.iter().filter(|frame| frame["type"] == "claude:error").collect();
+    println!("{told:#?} {}", frames.last().unwrap());
+    let given = text(&frames);
+    let whole: String = (0..100_000).map(|n| format!("{n} ")).collect();
+    assert!(!given.is_empty() && whole.starts_with(&given), "{given}");
+    assert_eq!(told.len(), 1, "{told:#?}");
+    chat(&mut socket, &slug, "no room").await;
+    let refused = socket.until("claude:error").await;
+    assert!(error(&refused).contains("disk is full"), "{}", error(&refused));
+    drop(disk);
+    chat(&mut socket, &slug, "room again").await;
+    assert_eq!(text(&socket.until("claude:result").await), "you said: room again");
+}
