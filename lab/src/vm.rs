@@ -11,6 +11,7 @@ mod network;
 mod processes;
 mod standalone;
 mod way_out;
+mod weather;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -27,6 +28,7 @@ use tokio::process::Command;
 use self::disk::Disk;
 pub use self::network::{Uplink, VmNetwork};
 pub use self::standalone::TemporaryVm;
+pub use self::weather::Weather;
 use crate::claude;
 
 /// The port that sshd listens on.
@@ -288,6 +290,14 @@ impl DevVm {
     /// When the VM has no network (it is not up).
     pub async fn mend(&self) -> anyhow::Result<()> {
         self.blocking(|machine| machine.network.plug()).await.context("connect the dev-VM again")
+    }
+
+    /// Lets packets be lost or held up on the way from now on; [`Weather::Fair`] ends it, and so does the end of the VM.
+    ///
+    /// # Errors
+    /// When the VM has no network (it is not up), or the host lacks iptables or iproute2's `tc`.
+    pub async fn weather(&self, weather: Weather) -> anyhow::Result<()> {
+        self.blocking(move |machine| machine.network.weather(weather)).await.context("change the dev-VM's weather")
     }
 
     /// Ends everything in the VM and starts it with another boot id; the disk (home, host key) stays. A VM that is cut off stays so;

@@ -57,7 +57,7 @@ impl VmNetwork {
 }
 
 /// The VM's end of the cable.
-const INNER_LINK: &str = "eth0";
+pub(super) const INNER_LINK: &str = "eth0";
 
 impl VmNetwork {
     pub(super) fn namespace_path(&self) -> PathBuf {
