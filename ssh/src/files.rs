@@ -1,13 +1,27 @@
 //! Files on the VM, read at any place: many of them, and many reads at once, over one channel and without a process each.
+//!
+//! Invariant: no more files are open at once on a channel than [`OPEN_FILES`], and none stays open there that nobody has.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::failure::{Failure, Reason};
 use crate::link::Link;
+
+/// Files that may be open at once on one channel for file transfer. OpenSSH numbers what it has open from 0 on, and russh-sftp
+/// takes these handles for text: from 128 on they are none, and the server would not know them again.
+pub const OPEN_FILES: usize = 96;
+/// With fewer places left than this, they are for whoever reads at the moment.
+const SCARCE: usize = OPEN_FILES / 2;
+/// How long a place is waited for.
+const PLACE_WITHIN: Duration = Duration::from_secs(30);
 
 /// A channel through which files are read. It is closed with the last clone and the last [`FileReader`].
 #[derive(Clone)]
@@ -18,6 +32,9 @@ pub struct Files {
 struct Shared {
     session: RawSftpSession,
     link: Arc<Link>,
+    places: Arc<Semaphore>,
+    /// A file may be open there of which nobody knows.
+    doubtful: AtomicBool,
     /// The slot of a pool, if there is one.
     hold: OnceLock<Box<dyn Send + Sync>>,
 }
@@ -45,6 +62,7 @@ impl std::fmt::Debug for WeakFiles {
 pub struct FileReader {
     files: Files,
     handle: String,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl std::fmt::Debug for FileReader {
@@ -61,7 +79,15 @@ impl std::fmt::Debug for Files {
 
 impl Files {
     pub(crate) fn new(session: RawSftpSession, link: Arc<Link>) -> Files {
-        Files { shared: Arc::new(Shared { session, link, hold: OnceLock::new() }) }
+        Files {
+            shared: Arc::new(Shared {
+                session,
+                link,
+                places: Arc::new(Semaphore::new(OPEN_FILES)),
+                doubtful: AtomicBool::new(false),
+                hold: OnceLock::new(),
+            }),
+        }
     }
 
     /// Keeps `lease` for as long as the channel lives.
@@ -75,18 +101,41 @@ impl Files {
     }
 
     fn is_closed(&self) -> bool {
-        self.shared.link.is_closed()
+        self.shared.link.is_closed() || self.shared.doubtful.load(Ordering::Acquire)
     }
 
-    /// Opens a file by its absolute path; none if there is no such file.
+    /// Opens a file by its absolute path, when there is a place for it; none if there is no such file. Whoever has one open must
+    /// not wait for another.
     ///
     /// # Errors
     /// [`Reason::ConnectionLost`], [`Reason::TimedOut`]; [`Reason::ChannelRefused`] if the file may not be read.
     pub async fn open(&self, path: &str) -> Result<Option<FileReader>, Failure> {
+        let place = timeout(PLACE_WITHIN, Arc::clone(&self.shared.places).acquire_owned()).await;
+        let Ok(Ok(place)) = place else {
+            return Err(Failure::new(
+                Reason::TimedOut,
+                format!(
+                    "No file could be opened on {} within {} s: too many are read there at once; try again.",
+                    self.shared.link.endpoint,
+                    PLACE_WITHIN.as_secs()
+                ),
+            ));
+        };
+        let (files, path) = (self.clone(), path.to_owned());
+        // In a task of its own: a file whose opening nobody awaits any more would stay open on the VM.
+        let opening = tokio::spawn(async move { files.open_in(place, path).await });
+        opening.await.unwrap_or_else(|_| Err(self.shared.link.lost()))
+    }
+
+    async fn open_in(self, place: OwnedSemaphorePermit, path: String) -> Result<Option<FileReader>, Failure> {
         match self.shared.session.open(path, OpenFlags::READ, FileAttributes::empty()).await {
-            Ok(opened) => Ok(Some(FileReader { files: self.clone(), handle: opened.handle })),
+            Ok(opened) => Ok(Some(FileReader { files: self, handle: opened.handle, place: Some(place) })),
             Err(Error::Status(status)) if status.status_code == StatusCode::NoSuchFile => Ok(None),
-            Err(error) => Err(self.failure(&error)),
+            Err(error) => {
+                let answered = matches!(error, Error::Status(_));
+                self.shared.doubtful.fetch_or(!answered, Ordering::AcqRel);
+                Err(self.failure(&error))
+            }
         }
     }
 
@@ -109,6 +158,11 @@ impl Files {
 }
 
 impl FileReader {
+    /// Whether others may have to wait for its place: whoever does not read on at once should let go of it.
+    pub fn is_scarce(&self) -> bool {
+        self.files.shared.places.available_permits() < SCARCE
+    }
+
     /// Its length now, in bytes.
     ///
     /// # Errors
@@ -135,10 +189,13 @@ impl FileReader {
 
 impl Drop for FileReader {
     fn drop(&mut self) {
-        let (files, handle) = (self.files.clone(), std::mem::take(&mut self.handle));
+        let (files, handle, place) = (self.files.clone(), std::mem::take(&mut self.handle), self.place.take());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            let _gone = files.shared.session.close(handle).await;
+            if files.shared.session.close(handle).await.is_err() {
+                files.shared.doubtful.store(true, Ordering::Release);
+            }
+            drop(place);
         });
     }
 }

@@ -33,7 +33,7 @@ pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use exec::{Exec, Finished};
 pub use failure::{Failure, Reason};
-pub use files::{FileReader, Files, WeakFiles};
+pub use files::{FileReader, Files, OPEN_FILES, WeakFiles};
 pub use key::{GeneratedKey, KeyProblem, generate_ed25519, parse_certificate, parse_private_key, public_line};
 pub use known_hosts::{HostKeyCheck, KnownHosts, KnownHostsError, Verdict, fingerprint, known_hosts_line};
 pub use output::Output;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use catalyst_ssh::{Connector, HostKeyCheck, KnownHosts, Lane, Output, Pool, PoolLimits, Reason};
+use futures::FutureExt as _;
 use futures::future::join_all;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -110,6 +111,36 @@ async fn bulk_work_has_connections_of_its_own() {
     assert_eq!((stats.interactive.channels, stats.bulk.channels), (0, 1));
     drop(sftp);
     assert_eq!(pool.stats().bulk.channels, 0);
+}
+
+#[tokio::test]
+async fn files_beyond_those_that_a_server_can_name_are_read_all_the_same() {
+    let sshd = sshd().await;
+    let pool = pool(&sshd);
+    let path = sshd.home().join("file");
+    std::fs::write(&path, "text").unwrap();
+    let path = path.to_str().unwrap();
+    let files = pool.files(Lane::Bulk).await.unwrap();
+    let texts = join_all((0..400).map(|_| async { files.open(path).await?.unwrap().read(0, 10).await })).await;
+    assert!(texts.iter().all(|text| text.as_ref().is_ok_and(|text| text == b"text")), "{texts:?}");
+}
+
+#[tokio::test]
+async fn openings_that_nobody_awaits_leave_no_file_open() {
+    let sshd = sshd().await;
+    let pool = pool(&sshd);
+    let path = sshd.home().join("file");
+    std::fs::write(&path, "text").unwrap();
+    let path = path.to_str().unwrap();
+    let files = pool.files(Lane::Bulk).await.unwrap();
+    for _ in 0..400 {
+        assert!(files.open(path).now_or_never().is_none(), "it was opened at once, so that this shows nothing");
+        tokio::task::yield_now().await;
+    }
+    let opened = join_all((0..catalyst_ssh::OPEN_FILES).map(|_| files.open(path))).await;
+    for reader in opened {
+        assert_eq!(reader.unwrap().unwrap().read(0, 10).await.unwrap(), b"text");
+    }
 }
 
 #[tokio::test]

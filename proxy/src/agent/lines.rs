@@ -21,7 +21,7 @@ pub struct Line<'a> {
 }
 
 /// The state between two pieces.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lines {
     start: u64,
     partial: Vec<u8>,

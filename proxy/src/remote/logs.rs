@@ -22,7 +22,7 @@ impl Logs {
         Logs { pool, lane, files: Mutex::new(WeakFiles::default()) }
     }
 
-    /// Opens a file by its absolute path; none if it is not there.
+    /// Opens a file by its absolute path; none if it is not there. For those who read it at once: see [`Log`] for others.
     pub(crate) async fn open(&self, path: &str) -> Result<Option<FileReader>, RemoteError> {
         let files = self.files().await?;
         Ok(files.open(path).await?)
@@ -37,5 +37,33 @@ impl Logs {
         let files = self.pool.files(self.lane).await?;
         *shared = files.downgrade();
         Ok(files)
+    }
+}
+
+/// A file that is read piece by piece over any time. It stays open in between only while there are places enough, so that
+/// nobody's pauses keep others from reading.
+#[derive(Debug)]
+pub(crate) struct Log {
+    path: String,
+    reader: Option<FileReader>,
+}
+
+impl Log {
+    /// By its absolute path; nothing is opened yet.
+    pub(crate) fn new(path: String) -> Log {
+        Log { path, reader: None }
+    }
+
+    /// Up to `length` bytes from byte `offset` on: empty at the end of the file, none if it is not there. Cancel safe.
+    pub(crate) async fn read(&mut self, logs: &Logs, offset: u64, length: u32) -> Result<Option<Vec<u8>>, RemoteError> {
+        if self.reader.is_none() {
+            self.reader = logs.open(&self.path).await?;
+        }
+        let Some(reader) = &self.reader else { return Ok(None) };
+        let read = reader.read(offset, length).await;
+        if read.is_err() || reader.is_scarce() {
+            self.reader = None;
+        }
+        Ok(Some(read?))
     }
 }

@@ -14,7 +14,7 @@ mod logs;
 mod program;
 
 pub use command::quote;
-pub(crate) use logs::{Logs, READ};
+pub(crate) use logs::{Log, Logs, READ};
 pub(crate) use program::{Piece, Stream};
 
 /// Largest output that a script may print before it is refused, in bytes.

@@ -78,7 +78,7 @@ impl Frame {
 }
 
 /// Reads one run's log from some line on and makes frames.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader {
     run: u64,
     lines: Lines,
@@ -93,7 +93,7 @@ pub(super) struct Reader {
 }
 
 /// An event whose frame is not made yet, because a delta may still be joined to it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Joined {
     first: Seq,
     seq: Seq,

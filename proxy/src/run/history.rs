@@ -223,6 +223,7 @@ pub(super) async fn page(vm: &Vm, idea: &IdeaRef, before: Position) -> Result<Pa
 }
 
 /// What a viewer is shown first, and the reader that goes on from there.
+#[derive(Clone)]
 pub(super) struct Recent {
     pub(super) frames: Vec<Arc<Frame>>,
     pub(super) before: Option<Position>,

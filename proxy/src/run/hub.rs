@@ -3,7 +3,6 @@
 //! A hub lives while somebody looks or a turn runs, so that a turn's end is noticed though no browser is open.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +10,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::frame::{Frame, Position};
+use super::history::{self, Recent};
+use super::question::Question;
 use super::ring::Ring;
 use super::vm::{Latest, Vm};
 use super::{IdeaRef, RunError, RunStats};
@@ -29,10 +30,10 @@ pub(super) struct Hub {
     /// Counts changes; viewers and the follower wait for them.
     changed: watch::Sender<u64>,
     consumed: Notify,
-    /// How many times the VM was asked how the latest run stands.
-    asked: AtomicU64,
-    /// The number of such a question, and its answer.
-    answer: tokio::sync::Mutex<(u64, Option<Result<Latest, RunError>>)>,
+    /// How the latest run stands.
+    stands: Question<Latest>,
+    /// The same, and what those are shown first who come.
+    shows: Question<Arc<(Latest, Recent)>>,
 }
 
 struct Inner {
@@ -71,8 +72,8 @@ impl Hub {
             }),
             changed: watch::Sender::new(0),
             consumed: Notify::new(),
-            asked: AtomicU64::new(0),
-            answer: tokio::sync::Mutex::default(),
+            stands: Question::default(),
+            shows: Question::default(),
         }
     }
 
@@ -241,17 +242,28 @@ impl Hub {
 
     /// How the latest run stands, as of after this call: many who come at once share one question to the VM.
     pub(super) async fn latest(&self, vm: &Vm) -> Result<Latest, RunError> {
-        let before = self.asked.load(Ordering::Acquire);
-        let mut answer = self.answer.lock().await;
-        if let (number, Some(told)) = &*answer
-            && *number > before
-        {
-            return told.clone();
-        }
-        let number = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
-        let told = vm.state(&self.idea).await;
-        *answer = (number, Some(told.clone()));
-        told
+        self.stands
+            .ask(async {
+                let latest = vm.state(&self.idea).await?;
+                // In case the index was late or lost the line.
+                self.learn(&latest);
+                if latest.run > 0 {
+                    self.know(latest.run);
+                }
+                Ok(latest)
+            })
+            .await
+    }
+
+    /// The last of the history as of after this call, shared in the same way.
+    pub(super) async fn recent(&self, vm: &Vm) -> Result<Arc<(Latest, Recent)>, RunError> {
+        self.shows
+            .ask(async {
+                let latest = self.latest(vm).await?;
+                let recent = history::recent(vm, &self.idea, latest.run, latest.live).await?;
+                Ok(Arc::new((latest, recent)))
+            })
+            .await
     }
 
     /// Counts a viewer in; false if the hub has ended and another is needed.

@@ -9,6 +9,7 @@ mod frame;
 mod history;
 mod hub;
 mod index;
+mod question;
 mod range;
 mod ring;
 mod subscription;
@@ -26,6 +27,7 @@ pub use subscription::Subscription;
 pub use vm::{RunList, RunSummary};
 
 use follow::Follower;
+use history::Recent;
 use hub::Hub;
 use index::{Hubs, Index};
 use vm::{Stopped, Vm};
@@ -281,29 +283,26 @@ impl Runs {
             let start = Start { run, before: None, live: hub.turn_open() };
             return Ok(Subscription::joined(hub, Arc::clone(&self.vm), start, after, place));
         }
-        let latest = hub.latest(&self.vm).await?;
-        // In case the index was late or lost the line.
-        hub.learn(&latest);
-        if latest.run > 0 {
-            hub.know(latest.run);
-        }
-        let run = Some(latest.run).filter(|run| *run > 0);
         let subscription = match after {
             Some(after) => {
+                let latest = hub.latest(&self.vm).await?;
                 if after.run > latest.run || after.run == 0 {
                     return Err(RunError::BadPosition);
                 }
                 let reader = history::since(&self.vm, idea, after).await?;
                 let live = latest.live && (after.run < latest.run || reader.state().turn_open());
                 entered.hand_on();
-                let start = Start { run, before: None, live };
+                let start = Start { run: latest.run(), before: None, live };
                 Subscription::new(hub, Arc::clone(&self.vm), start, Vec::new(), reader)
             }
             None => {
-                let recent = history::recent(&self.vm, idea, latest.run, latest.live).await?;
+                let shared = hub.recent(&self.vm).await?;
+                let (latest, recent) = &*shared;
                 let live = latest.live && recent.reader.state().turn_open();
                 entered.hand_on();
-                Subscription::recent(hub, Arc::clone(&self.vm), live, run, recent)
+                let start = Start { run: latest.run(), before: recent.before, live };
+                let Recent { frames, reader, .. } = recent.clone();
+                Subscription::new(hub, Arc::clone(&self.vm), start, frames, reader)
             }
         };
         Ok(subscription)

@@ -2,17 +2,24 @@
 
 use std::sync::Arc;
 
-use catalyst_ssh::{FileReader, Lane};
+use catalyst_ssh::Lane;
 
+use super::vm::Vm;
 use super::{IdeaRef, RunError, Runs};
-use crate::remote::READ;
+use crate::remote::{Log, READ};
 
 /// Bytes of a run's log.
-#[derive(Debug)]
 pub struct LogRange {
-    file: FileReader,
+    vm: Arc<Vm>,
+    log: Log,
     at: u64,
     end: u64,
+}
+
+impl std::fmt::Debug for LogRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogRange").field("log", &self.log).field("at", &self.at).finish_non_exhaustive()
+    }
 }
 
 impl LogRange {
@@ -25,9 +32,14 @@ impl LogRange {
         if left == 0 {
             return Ok(None);
         }
-        let bytes = self.file.read(self.at, left).await?;
+        let bytes = self.read(left).await?;
         self.at += bytes.len() as u64;
         Ok((!bytes.is_empty()).then_some(bytes))
+    }
+
+    async fn read(&mut self, length: u32) -> Result<Vec<u8>, RunError> {
+        let logs = self.vm.remote().logs(Lane::Bulk);
+        self.log.read(logs, self.at, length).await?.ok_or(RunError::BadPosition)
     }
 }
 
@@ -44,8 +56,10 @@ impl Runs {
         length: u64,
     ) -> Result<LogRange, RunError> {
         let vm = self.vm();
-        let path = vm.log(idea, run).await?;
-        let file = vm.remote().logs(Lane::Bulk).open(&path).await?.ok_or(RunError::BadPosition)?;
-        Ok(LogRange { file, at: start, end: start.saturating_add(length) })
+        let log = Log::new(vm.log(idea, run).await?);
+        let mut range = LogRange { vm, log, at: start, end: start.saturating_add(length) };
+        // Whether it is there is to be known before anything is answered.
+        range.read(0).await?;
+        Ok(range)
     }
 }

@@ -7,18 +7,17 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalyst_ssh::{FileReader, Lane};
+use catalyst_ssh::Lane;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::frame::{Frame, Position, Reader, Resume};
-use super::history::Recent;
 use super::hub::Hub;
 use super::ring::{Found, Place};
 use super::vm::Vm;
 use super::{IdeaRef, RunError, Start};
 use crate::agent::{Event, State};
-use crate::remote::READ;
+use crate::remote::{Log, READ};
 
 /// A viewer is told of an outage that lasts longer than this.
 const SILENT_OUTAGE: Duration = Duration::from_secs(5);
@@ -38,7 +37,7 @@ pub struct Subscription {
     /// From where the log is read if the viewer falls behind.
     resume: Resume,
     /// The log that was read from last, with its run.
-    file: Option<(u64, FileReader)>,
+    file: Option<(u64, Log)>,
     pending: VecDeque<Arc<Frame>>,
     changes: watch::Receiver<u64>,
     told: u64,
@@ -83,11 +82,6 @@ impl Subscription {
             told: 0,
             outage: None,
         }
-    }
-
-    pub(super) fn recent(hub: Arc<Hub>, vm: Arc<Vm>, live: bool, run: Option<u64>, recent: Recent) -> Subscription {
-        let start = Start { run, before: recent.before, live };
-        Subscription::new(hub, vm, start, recent.frames, recent.reader)
     }
 
     /// Straight into the ring, if it has all after `after`.
@@ -253,25 +247,17 @@ impl Subscription {
 
     /// A piece of a run's log; empty at its end, none if it is not there.
     async fn read(
-        file: &mut Option<(u64, FileReader)>,
+        file: &mut Option<(u64, Log)>,
         vm: &Vm,
         idea: &IdeaRef,
         run: u64,
         offset: u64,
     ) -> Result<Option<Vec<u8>>, RunError> {
         if file.as_ref().is_none_or(|(of, _)| *of != run) {
-            let path = vm.log(idea, run).await?;
-            let opened = vm.remote().logs(Lane::Bulk).open(&path).await?;
-            *file = opened.map(|opened| (run, opened));
+            *file = Some((run, Log::new(vm.log(idea, run).await?)));
         }
         let Some((_, log)) = file else { return Ok(None) };
-        match log.read(offset, READ).await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(failure) => {
-                *file = None;
-                Err(failure.into())
-            }
-        }
+        Ok(log.read(vm.remote().logs(Lane::Bulk), offset, READ).await?)
     }
 
     /// Waits after a failure; gives the error once an outage has lasted.

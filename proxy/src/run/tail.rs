@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use catalyst_ssh::{FileReader, Lane};
+use catalyst_ssh::Lane;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::vm::{Latest, Vm};
 use super::{IdeaRef, RunError};
-use crate::remote::{Piece, READ, Stream};
+use crate::remote::{Log, Piece, READ, Stream};
 
 /// Pauses between reads that find nothing: the first, and the longest while the log was written to of late.
 const PAUSE_FIRST: Duration = Duration::from_millis(25);
@@ -61,8 +61,9 @@ pub(super) struct Shared {
     vm: Arc<Vm>,
     idea: IdeaRef,
     run: u64,
-    path: String,
-    file: Option<FileReader>,
+    log: Log,
+    /// It was there.
+    found: bool,
     offset: u64,
     /// When it is read next, and the pause after that.
     due: Instant,
@@ -80,11 +81,11 @@ impl Shared {
     async fn new(vm: &Arc<Vm>, idea: &IdeaRef, run: u64, offset: u64) -> Result<Shared, RunError> {
         let now = Instant::now();
         Ok(Shared {
-            path: vm.log(idea, run).await?,
+            log: Log::new(vm.log(idea, run).await?),
+            found: false,
             vm: Arc::clone(vm),
             idea: idea.clone(),
             run,
-            file: None,
             offset,
             due: now,
             pause: PAUSE_FIRST,
@@ -96,10 +97,13 @@ impl Shared {
     }
 
     async fn next(&mut self) -> Result<Piece, RunError> {
-        let Some(file) = &self.file else { return self.open().await };
         loop {
             sleep_until(self.due).await;
-            let bytes = file.read(self.offset, READ).await?;
+            let logs = self.vm.remote().logs(Lane::Interactive);
+            let Some(bytes) = self.log.read(logs, self.offset, READ).await? else { return self.absent().await };
+            if !std::mem::replace(&mut self.found, true) && bytes.is_empty() {
+                return Ok(Piece::Output(Bytes::new()));
+            }
             let now = Instant::now();
             if !bytes.is_empty() {
                 self.offset += bytes.len() as u64;
@@ -123,11 +127,7 @@ impl Shared {
         }
     }
 
-    async fn open(&mut self) -> Result<Piece, RunError> {
-        self.file = self.vm.remote().logs(Lane::Interactive).open(&self.path).await?;
-        if self.file.is_some() {
-            return Ok(Piece::Output(Bytes::new()));
-        }
+    async fn absent(&mut self) -> Result<Piece, RunError> {
         let latest = Self::judge(&mut self.checking, &self.vm, &self.idea).await?;
         Ok(Piece::Ended(match latest.run.cmp(&self.run) {
             std::cmp::Ordering::Less => NO_SUCH_RUN,

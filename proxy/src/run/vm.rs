@@ -32,6 +32,13 @@ pub(super) struct Latest {
     pub(super) answered: HashSet<String>,
 }
 
+impl Latest {
+    /// The latest run, if there was one.
+    pub(super) fn run(&self) -> Option<u64> {
+        Some(self.run).filter(|run| *run > 0)
+    }
+}
+
 /// A range of a log.
 pub(super) struct Range {
     /// What the lines that begin before the range mean to a decoder, as lines; empty unless it was asked for.

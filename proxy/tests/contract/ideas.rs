@@ -1,6 +1,7 @@
 use std::fs;
 
 use catalyst_ssh::testing::TestSshd;
+use futures::FutureExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -248,4 +249,20 @@ async fn a_folder_that_cannot_be_read_is_named_and_hides_no_other() {
     assert_eq!((status, list["data"].as_array().map(Vec::len)), (200, Some(1)), "{list}");
     assert_eq!(list["damaged"].as_array().map(Vec::len), Some(1), "{list}");
     assert_eq!(list["damaged"][0]["slug"], "odd");
+}
+
+#[tokio::test]
+async fn hundreds_who_open_ideas_at_once_are_served_as_are_those_who_come_after_hundreds_who_went_away() {
+    let sshd = vm().await;
+    plant(&sshd, "there", r#"{"id":"t","title":"There","status":"done","createdAt":"","updatedAt":""}"#);
+    let server = Server::start(&settings(&sshd)).await;
+    let ideas = &server.app.ideas;
+    let all = futures::future::join_all((0..400).map(|_| ideas.get("there"))).await;
+    assert!(all.iter().all(Result::is_ok), "{:?}", all.iter().find(|idea| idea.is_err()));
+    for _ in 0..400 {
+        assert!(ideas.get("there").now_or_never().is_none(), "it was answered at once, so that this shows nothing");
+        // What was asked for is on its way.
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ideas.get("there").await.unwrap().title, "There");
 }

@@ -5,6 +5,7 @@ mod asked;
 mod broken;
 mod ended;
 mod machine;
+mod many;
 mod replay;
 #[path = "../stage/mod.rs"]
 mod stage;

@@ -1,14 +1,17 @@
 //! The one SFTP session of the ideas: opened when first needed, opened anew when it breaks, each call with a deadline.
+//!
+//! Invariant: each operation has one file open at a time, so no more are open than operations may be under way.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use catalyst_ssh::Sftp;
 use catalyst_ssh::russh_sftp::client::error::Error as SftpError;
 use catalyst_ssh::russh_sftp::protocol::{OpenFlags, StatusCode};
+use catalyst_ssh::{OPEN_FILES, Sftp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::IdeasError;
@@ -20,7 +23,28 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// Files on the VM.
 pub(super) struct Files {
     remote: Arc<Remote>,
-    session: Mutex<Option<Arc<Sftp>>>,
+    session: Mutex<Option<Arc<Session>>>,
+    places: Semaphore,
+}
+
+struct Session {
+    sftp: Arc<Sftp>,
+    /// An operation was left in its midst: what it opened may stay open, for as long as the session does.
+    left: AtomicBool,
+}
+
+/// An operation under way on a session.
+struct UnderWay<'a> {
+    session: &'a Session,
+    over: bool,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.session.left.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// How an attempt on an SFTP session ended.
@@ -62,7 +86,7 @@ impl From<std::io::Error> for Attempt {
 impl Files {
     /// Nothing is opened yet.
     pub(super) fn new(remote: Arc<Remote>) -> Files {
-        Files { remote, session: Mutex::new(None) }
+        Files { remote, session: Mutex::new(None), places: Semaphore::new(OPEN_FILES) }
     }
 
     /// Runs one operation that may be repeated safely; a broken session is replaced once.
@@ -76,9 +100,15 @@ impl Files {
     {
         let mut last = String::new();
         let deadline = Instant::now() + DEADLINE;
+        let late = || IdeasError::TimedOut { what: what.to_owned() };
+        let _place = timeout_at(deadline, self.places.acquire()).await.map_err(|_| late())?;
         for _ in 0..2 {
             let session = self.session(deadline).await?;
-            match timeout_at(deadline, operation(session.clone())).await {
+            let mut under_way = UnderWay { session: &session, over: false };
+            let done = timeout_at(deadline, operation(session.sftp.clone())).await;
+            under_way.over = done.is_ok();
+            drop(under_way);
+            match done {
                 Ok(Ok(value)) => return Ok(Some(value)),
                 Ok(Err(Attempt::Missing)) => return Ok(None),
                 Ok(Err(Attempt::Refused(cause))) => return Err(IdeasError::refused(what, &cause)),
@@ -86,31 +116,27 @@ impl Files {
                     self.forget(&session).await;
                     last = cause;
                 }
-                Err(_) => {
-                    self.forget(&session).await;
-                    return Err(IdeasError::TimedOut { what: what.to_owned() });
-                }
+                Err(_) => return Err(late()),
             }
         }
         tracing::warn!(what, cause = last, "the SFTP session to the VM broke twice");
         Err(IdeasError::Broken { what: what.to_owned() })
     }
 
-    async fn session(&self, deadline: Instant) -> Result<Arc<Sftp>, IdeasError> {
+    async fn session(&self, deadline: Instant) -> Result<Arc<Session>, IdeasError> {
         let mut held = self.session.lock().await;
-        if let Some(session) = &*held {
+        if let Some(session) = held.as_ref().filter(|session| !session.left.load(Ordering::Acquire)) {
             return Ok(session.clone());
         }
-        let session = Arc::new(
-            timeout_at(deadline, self.remote.pool().sftp())
-                .await
-                .map_err(|_| IdeasError::TimedOut { what: "open an SFTP session".to_owned() })??,
-        );
+        let sftp = timeout_at(deadline, self.remote.pool().sftp())
+            .await
+            .map_err(|_| IdeasError::TimedOut { what: "open an SFTP session".to_owned() })??;
+        let session = Arc::new(Session { sftp: Arc::new(sftp), left: AtomicBool::new(false) });
         *held = Some(session.clone());
         Ok(session)
     }
 
-    async fn forget(&self, broken: &Arc<Sftp>) {
+    async fn forget(&self, broken: &Arc<Session>) {
         let mut held = self.session.lock().await;
         if held.as_ref().is_some_and(|session| Arc::ptr_eq(session, broken)) {
             *held = None;
