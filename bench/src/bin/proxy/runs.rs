@@ -53,9 +53,12 @@ async fn viewers(stage: &Stage, table: &mut Table, ideas: &[Idea], count: usize)
         socket.chat(idea, &viewed).await?;
         speakers.push(socket);
     }
-    let done = join_all(sockets.iter_mut().map(|(_, socket)| complete(socket, &viewed))).await;
+    // Whoever is not attached sees nothing, and need not be waited for.
+    let attached_ones = sockets.iter_mut().zip(&subscribed).filter(|(_, outcome)| outcome.is_ok());
+    let done = join_all(attached_ones.map(|((_, socket), _)| complete(socket, &viewed))).await;
     let whole = done.iter().filter(|outcome| matches!(outcome, Ok(true))).count();
-    let problem = done.into_iter().find_map(Result::err).map(|error| format!("; {error:#}")).unwrap_or_default();
+    let problem = subscribed.into_iter().find_map(Result::err).or_else(|| done.into_iter().find_map(Result::err));
+    let problem = problem.map(|error| format!("; {error:#}")).unwrap_or_default();
     let remark = format!(
         "on {} runs; attached in {attached:.1} s ({lost} not), served in {:.1} s; {:.0} MiB{problem}",
         ideas.len(),
