@@ -1,7 +1,7 @@
 //! A few SSH connections to one VM, shared by many commands.
 //!
 //! Invariants: no connection carries more channels than its capacity (counted here, under sshd's MaxSessions); one dial
-//! at a time per lane, and three in all; bulk transfers never share a connection with interactive work, which they would delay; a
+//! at a time per lane, and three in all, of which terminals leave one to the lanes; bulk transfers never share a connection with interactive work, which they would delay; a
 //! connection that shows any sign of death gets no new channel.
 
 mod core;
@@ -278,6 +278,10 @@ impl Pool {
 
     /// A new connection, when not too many are under way.
     async fn connect(&self, accepted: Option<PublicKey>, purpose: Purpose) -> Result<Connection, Failure> {
+        let _turn_of_terminals = match purpose {
+            Purpose::Terminal => Some(self.core.terminals_dials.acquire().await),
+            Purpose::Shared => None,
+        };
         let _turn = self.core.dials.acquire().await;
         (self.source)()?.connect_after(accepted, purpose).await
     }

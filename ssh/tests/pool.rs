@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the functions that tests share fail as tests do")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
@@ -264,6 +265,33 @@ async fn a_burst_on_a_cold_pool_meets_no_refusal_of_an_sshd_that_takes_few() {
     );
     assert!(commands.iter().all(|output| output == b"ok\n"));
     assert!(terminals.iter().all(Result::is_ok), "{terminals:?}");
+}
+
+#[tokio::test]
+async fn terminals_whose_dials_hang_do_not_keep_commands_waiting() {
+    let sshd = sshd().await;
+    // Takes connections and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (hangs, connector) = (Arc::new(AtomicBool::new(true)), sshd.connector());
+    let mut hanging = connector.clone();
+    hanging.endpoint.port = silent.local_addr().unwrap().port();
+    let now_hanging = hangs.clone();
+    let source = move || Ok(if now_hanging.load(Ordering::SeqCst) { hanging.clone() } else { connector.clone() });
+    let pool = Pool::new(Arc::new(source), PoolLimits::default());
+    let terminals: Vec<_> = (0..6)
+        .map(|_| {
+            tokio::spawn({
+                let pool = pool.clone();
+                async move { pool.connect_for_terminal().await }
+            })
+        })
+        .collect();
+    let _dialed = (silent.accept().await.unwrap(), silent.accept().await.unwrap());
+    hangs.store(false, Ordering::SeqCst);
+    let begun = Instant::now();
+    assert_eq!(run(&pool, "echo ok").await, b"ok\n");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    terminals.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

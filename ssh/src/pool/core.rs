@@ -19,6 +19,8 @@ pub enum Lane {
 
 /// sshd turns connections away at random from its tenth on that has not signed in (MaxStartups), whoever they are from.
 const DIALS: usize = 3;
+/// So many of them may be terminals': one is left for commands, which all wait for it.
+const TERMINALS_DIALS: usize = DIALS - 1;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -44,13 +46,20 @@ pub(super) struct Core {
     pub(super) changed: Notify,
     /// Dials that may be under way at once, terminals' included.
     pub(super) dials: Semaphore,
+    pub(super) terminals_dials: Semaphore,
     /// How long a connection without channels is kept if it is not its lane's last.
     pub(super) idle: Duration,
 }
 
 impl Core {
     pub(super) fn new(idle: Duration) -> Core {
-        Core { state: Mutex::new(State::default()), changed: Notify::new(), dials: Semaphore::new(DIALS), idle }
+        Core {
+            state: Mutex::new(State::default()),
+            changed: Notify::new(),
+            dials: Semaphore::new(DIALS),
+            terminals_dials: Semaphore::new(TERMINALS_DIALS),
+            idle,
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
