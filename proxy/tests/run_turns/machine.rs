@@ -3,9 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 use catalyst_proxy::agent::Event;
-use catalyst_proxy::run::{Mode, RunError};
+use catalyst_proxy::run::{Frame, Mode, RunError};
 
 use crate::stage::{Stage, bodies, is_exit, text, until, until_results};
 
@@ -120,6 +121,73 @@ async fn a_disk_that_is_full_in_the_midst_of_a_run_costs_no_message_silently() {
             runs.end(&stage.idea).await.unwrap();
         }
     }
+}
+
+/// Where the VM keeps what it knows of runs, on a file system of its own that has few files to give; gone with this.
+struct FewFiles(PathBuf);
+
+impl FewFiles {
+    fn under(state: PathBuf) -> FewFiles {
+        std::fs::create_dir_all(&state).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "nr_inodes=200", "few"]).arg(&state).status();
+        assert!(mounted.unwrap().success());
+        FewFiles(state)
+    }
+
+    /// Leaves so many.
+    fn leave(&self, free: usize) {
+        std::fs::create_dir(self.0.join("filling")).unwrap();
+        let name = |at: usize| self.0.join(format!("filling/{at}"));
+        let made = (0..200).take_while(|at| std::fs::write(name(*at), "").is_ok()).count();
+        assert!(made > free && made < 200, "{made}");
+        (0..free).for_each(|at| std::fs::remove_file(name(at)).unwrap());
+    }
+
+    fn free(&self) {
+        std::fs::remove_dir_all(self.0.join("filling")).unwrap();
+    }
+}
+
+impl Drop for FewFiles {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn where_no_more_files_can_be_made_no_message_is_lost_silently() {
+    // Each number is another step that fails: taking the message is one of them.
+    let mut unanswered = 0;
+    for (shell, free) in [("dash", 0), ("dash", 1), ("dash", 2), ("dash", 3), ("dash", 4), ("dash", 5), ("busybox", 3)]
+    {
+        let stage = Stage::with_shell(shell, &[]).await;
+        let disk = FewFiles::under(stage.sshd.home().join(".local/state/catalyst"));
+        let runs = stage.replica();
+        let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+        runs.send(&stage.idea, Mode::Chat, "one", None).await.unwrap();
+        until_results(&mut viewer, 1).await;
+        disk.leave(free);
+        let sent = runs.send(&stage.idea, Mode::Chat, "two", Some("m-2")).await;
+        let mut answered = false;
+        if sent.is_ok() {
+            let answer = |frame: &Frame| matches!(&frame.event, Event::Result(turn) if turn.error.is_none());
+            let frames = until(&mut viewer, |frame| is_exit(frame) || answer(frame)).await;
+            let said = bodies(&frames).join("\n");
+            let shown = |frame: &&Arc<Frame>| matches!(&frame.event, Event::User { text, .. } if text == "two");
+            assert_eq!(frames.iter().filter(shown).count(), 1, "{shell} {free}: {said}");
+            answered = text(&frames) == "you said: two";
+            let told = matches!(&frames.last().unwrap().event, Event::Exit { reason, .. } if reason == "full");
+            assert!(answered || told, "{shell} {free}: {said}");
+            unanswered += usize::from(!answered);
+        }
+        disk.free();
+        if !answered {
+            runs.send(&stage.idea, Mode::Chat, "two", Some("m-2")).await.unwrap();
+            assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: two", "{shell} {free}: {sent:?}");
+        }
+        runs.end(&stage.idea).await.unwrap();
+    }
+    assert!(unanswered > 0, "no message failed only when it was to be taken, so that this shows nothing");
 }
 
 #[tokio::test]

@@ -228,14 +228,15 @@ enqueue() {
 }
 
 # Tells the feeder of message $1. Fails, and the message is withdrawn, if gate $2 closed before the feeder took it:
-# whoever makes the file in done first has the message. A withdrawn one is not empty, for it links what is there.
+# whoever makes the file in done first has the message. A withdrawn one is not empty, for it links what is there. Where no
+# file can be made, neither has it, and it goes back to its sender.
 tell() {
   exec 5<>"$run/ctl"
   printf '%s\n' "$1" >&5
   exec 5>&-
   if [ -e "$run/$2" ] || [ -e "$run/exit" ] || ! alive "$run/identity"; then
     ln "$run/identity" "$run/done/$1" 2>/dev/null
-    [ ! -s "$run/done/$1" ] || return 1
+    [ -e "$run/done/$1" ] && [ ! -s "$run/done/$1" ] || return 1
   fi
   return 0
 }

@@ -104,6 +104,10 @@ hand_over() {
       # Claude gets nothing that the log does not say.
       [ -n "$full" ] || cat "spool/$1" >&4
     fi
+  elif [ ! -e "done/$1" ]; then
+    # Nobody took it: there is no room for one more file.
+    await_line_end
+    no_room "$1"
   elif [ -s "done/$1" ]; then
     # Withdrawn: the files are its sender's.
     return 0
@@ -111,8 +115,8 @@ hand_over() {
   rm -f "brief/$1" "spool/$1" "turns/$1"
 }
 
-# The log takes no more, so that neither message $1 nor what Claude says would be in it: ends the run. The room that was
-# kept for the last line is used for the message, too, if it is short. It may be sent again.
+# The log takes no more, so that neither message $1 nor what Claude says would be in it, or no file can be made any more:
+# ends the run. The room that was kept for the last line is used for the message, too, if it is short. It may be sent again.
 no_room() {
   full=1
   rm -f "$logs/.reserve"
@@ -120,11 +124,13 @@ no_room() {
   said=
   read_brief "brief/$1" || [ "$(wc -c <"turns/$1")" -gt 8192 ] || IFS= read -r said <"turns/$1"
   [ -z "$said" ] || [ ${#said} -gt 8192 ] || printf '%s' "$said$newline" >>"$log"
-  rm -rf "${run%/runs/*}/messages/$1"
+  # First, for the reason may need the place of a file.
+  rm -rf "${run%/runs/*}/messages/$1" "brief/$1" "spool/$1" "turns/$1"
   end_turn full
 }
 
-# Makes message $1 ours, unless it is or was withdrawn. Only one can make a file that is not there.
+# Makes message $1 ours, unless it is or was withdrawn. Only one can make a file that is not there; and nobody, where no file
+# can be made: then there is none afterwards.
 take() {
   set -C
   { printf '' >"done/$1"; } 2>/dev/null
