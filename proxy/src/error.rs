@@ -56,6 +56,9 @@ pub enum ApiError {
     /// 503 while the server ends.
     #[error("The server is restarting; try again in a moment")]
     Restarting,
+    /// 503 where all connections are taken but those that are kept for health.
+    #[error("Too many connections are open; try again in a moment")]
+    Full,
     /// 504.
     #[error("The request took longer than {} s", .0.as_secs())]
     TimedOut(Duration),
@@ -100,7 +103,7 @@ impl ApiError {
             ApiError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             ApiError::NotEnded(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Broken => StatusCode::INTERNAL_SERVER_ERROR,
-            ApiError::Restarting => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Restarting | ApiError::Full => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
             ApiError::Run(RunError::BadPosition | RunError::IdeaGone) => StatusCode::NOT_FOUND,
             ApiError::Run(_) => StatusCode::SERVICE_UNAVAILABLE,

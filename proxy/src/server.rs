@@ -20,10 +20,23 @@ use crate::error::ApiError;
 use crate::{assets, websocket};
 use guard::{identify, require_origin, require_session};
 
-pub use connections::{serve, serve_metrics};
+pub use connections::{ConnectionLimits, serve, serve_metrics, serve_within};
 
 /// The longest that a REST call may take.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(45);
+
+/// What is answered on connections that are kept for health, where it is not answered before any route.
+fn routes_in_reserve(app: &App) -> Router {
+    health_routes().fallback(full).layer(from_fn_with_state(app.clone(), layers::secure)).with_state(app.clone())
+}
+
+fn health_routes() -> Router<App> {
+    Router::new().route("/livez", get(health::live)).route("/readyz", get(health::ready))
+}
+
+async fn full() -> Response {
+    ApiError::Full.into_response()
+}
 
 /// All routes.
 pub fn routes(app: &App) -> Router {
@@ -50,14 +63,13 @@ pub fn routes(app: &App) -> Router {
         .layer(from_fn_with_state(app.clone(), identify))
         .layer(from_fn(layers::time_limit))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
-    let health = Router::new().route("/livez", get(health::live)).route("/readyz", get(health::ready));
     let socket = Router::new()
         .route("/ws", get(websocket::upgrade))
         .route("/ws/terminal", get(websocket::terminal::upgrade))
         .layer(from_fn_with_state(app.clone(), identify));
     Router::new()
         .nest("/api", api.fallback(not_found))
-        .merge(health)
+        .merge(health_routes())
         .merge(socket)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(assets::serve)

@@ -1,7 +1,11 @@
 //! Accepts connections, bounds them, and ends them gracefully: sockets are told, requests under way are finished.
+//!
+//! Who connects and asks nothing holds his place for seconds only; and whoever holds all places does not keep health from
+//! being answered, for which some more are kept.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
@@ -19,10 +23,9 @@ use tokio_util::task::TaskTracker;
 use tower::Layer;
 
 use super::probe::HealthFirst;
-use super::routes;
+use super::{routes, routes_in_reserve};
 use crate::app::App;
 
-const CONNECTIONS: usize = 16_384;
 /// Longer than nginx keeps an idle connection to us (60 s), so that we never close one that it is about to use.
 const HEADERS_WITHIN: Duration = Duration::from_secs(75);
 const HEADER_BYTES: usize = 64 * 1024;
@@ -34,12 +37,42 @@ const FINISH: Duration = Duration::from_secs(5);
 /// What runs told of last is written into the ideas within this time.
 const WRITE: Duration = Duration::from_secs(3);
 
+/// The bounds of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Open at once.
+    pub connections: usize,
+    /// Beyond them, for health alone.
+    pub reserve: usize,
+    /// How long the first request of a connection is waited for.
+    pub first_request: Duration,
+    /// The same in the reserve, where no second one is waited for.
+    pub in_reserve: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> ConnectionLimits {
+        ConnectionLimits {
+            connections: 16_384,
+            reserve: 256,
+            first_request: Duration::from_secs(15),
+            in_reserve: Duration::from_secs(2),
+        }
+    }
+}
+
 /// Serves until `app.draining` is cancelled, then ends gracefully.
 pub async fn serve(listener: TcpListener, app: App) {
+    serve_within(ConnectionLimits::default(), listener, app).await;
+}
+
+/// As [`serve`], with other bounds.
+pub async fn serve_within(limits: ConnectionLimits, listener: TcpListener, app: App) {
     let draining = app.draining.clone();
     let connections = TaskTracker::new();
     let ending = CancellationToken::new();
-    let accepting = accept(listener, routes(&app), Some(app.clone()), &connections, &ending);
+    let answers = Answers { all: routes(&app), in_reserve: routes_in_reserve(&app), app: Some(app.clone()) };
+    let accepting = accept(limits, listener, answers, &connections, &ending);
     tokio::select! {
         () = accepting => {}
         () = async {
@@ -77,20 +110,37 @@ pub async fn serve_metrics(listener: TcpListener, app: App) {
         get(async move || (text, app.metrics.render(app.remote.pool(), app.runs.stats())).into_response()),
     );
     let ending = CancellationToken::new();
-    until.run_until_cancelled(accept(listener, router, None, &connections, &ending)).await;
+    let answers = Answers { all: router.clone(), in_reserve: router, app: None };
+    let limits = ConnectionLimits::default();
+    until.run_until_cancelled(accept(limits, listener, answers, &connections, &ending)).await;
     ending.cancel();
 }
 
-async fn accept(
-    listener: TcpListener,
-    router: Router,
+/// What is answered to whom.
+struct Answers {
+    all: Router,
+    in_reserve: Router,
+    /// Whose health is answered first.
     app: Option<App>,
+}
+
+async fn accept(
+    limits: ConnectionLimits,
+    listener: TcpListener,
+    answers: Answers,
     connections: &TaskTracker,
     ending: &CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let reserve = Arc::new(Semaphore::new(limits.reserve));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let (place, reserved) = match places.clone().try_acquire_owned() {
+            Ok(place) => (place, false),
+            Err(_) => {
+                let Ok(place) = reserve.clone().acquire_owned().await else { return };
+                (place, true)
+            }
+        };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -100,31 +150,70 @@ async fn accept(
                 continue;
             }
         };
-        let (app, router, ending) = (app.clone(), router.clone(), ending.clone());
+        let (app, ending) = (answers.app.clone(), ending.clone());
+        let (router, patience) = match reserved {
+            false => (answers.all.clone(), Patience { first: limits.first_request, next: Some(HEADERS_WITHIN) }),
+            true => (answers.in_reserve.clone(), Patience { first: limits.in_reserve, next: None }),
+        };
         connections.spawn(async move {
             let _open = app.as_ref().map(|app| app.metrics.connection());
-            connection(stream, peer, router, app, ending).await;
+            connection(stream, peer, router, app, patience, ending).await;
             drop(place);
         });
     }
 }
 
+/// How long a connection's requests are waited for.
+#[derive(Clone, Copy)]
+struct Patience {
+    first: Duration,
+    /// None: the connection ends after the first.
+    next: Option<Duration>,
+}
+
 /// With `app`, whose health is answered first.
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, app: Option<App>, ending: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    app: Option<App>,
+    patience: Patience,
+    ending: CancellationToken,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(cause = %error, "TCP_NODELAY cannot be set");
     }
     let routed = Extension(ConnectInfo(peer)).layer(router);
-    let service = TowerToHyperService::new(HealthFirst::new(app, peer, routed));
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = TowerToHyperService::new(HealthFirst::new(app, peer, asked.clone(), routed));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_buf_size(HEADER_BYTES);
+    let headers_within = patience.next.unwrap_or(patience.first);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(headers_within).max_buf_size(HEADER_BYTES);
+    builder.http1().keep_alive(patience.next.is_some());
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
-    let outcome = tokio::select! {
-        outcome = serving.as_mut() => outcome,
-        () = ending.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    // Boxed, since most connections are past it for all of their time.
+    let mut first = Some(Box::pin(tokio::time::sleep(patience.first)));
+    let outcome = loop {
+        let late = async {
+            match &mut first {
+                Some(first) => first.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            outcome = serving.as_mut() => break outcome,
+            () = late => {
+                if !asked.load(Ordering::Relaxed) {
+                    tracing::debug!("a connection asked for nothing");
+                    return;
+                }
+                first = None;
+            }
+            () = ending.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                break serving.await;
+            }
         }
     };
     if let Err(error) = outcome {

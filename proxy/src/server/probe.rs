@@ -4,6 +4,8 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -23,13 +25,15 @@ use crate::error::ApiError;
 pub(super) struct HealthFirst<S> {
     app: Option<App>,
     peer: SocketAddr,
+    /// A request has come.
+    asked: Arc<AtomicBool>,
     inner: S,
 }
 
 impl<S> HealthFirst<S> {
-    /// Without `app`, everything is for `inner`.
-    pub(super) fn new(app: Option<App>, peer: SocketAddr, inner: S) -> HealthFirst<S> {
-        HealthFirst { app, peer, inner }
+    /// Without `app`, everything is for `inner`. `asked` becomes true with the first request.
+    pub(super) fn new(app: Option<App>, peer: SocketAddr, asked: Arc<AtomicBool>, inner: S) -> HealthFirst<S> {
+        HealthFirst { app, peer, asked, inner }
     }
 }
 
@@ -43,6 +47,7 @@ impl<B, S: Service<Request<B>, Response = Response, Error = Infallible>> Service
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.asked.store(true, Ordering::Relaxed);
         let is_ours = request.uri().path() == health::PATH;
         let Some(app) = self.app.as_ref().filter(|_| is_ours) else {
             return Either::Right(self.inner.call(request));

@@ -11,6 +11,7 @@
 )]
 
 mod binary;
+mod crowded;
 mod edits;
 mod faults;
 mod ideas;

@@ -7,7 +7,7 @@ use catalyst_proxy::app::{App, AppState};
 use catalyst_proxy::health::Timing;
 use catalyst_proxy::origin::Origin;
 use catalyst_proxy::protocol::ALIVE;
-use catalyst_proxy::server;
+use catalyst_proxy::server::{self, ConnectionLimits};
 use catalyst_proxy::settings::{KeySource, Secret, Settings, SshSettings, TerminalMode, WebSettings};
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use futures::{SinkExt, StreamExt};
@@ -103,11 +103,16 @@ impl Server {
 
     /// Started only.
     pub async fn start_signed_out(settings: &Settings) -> Server {
+        Server::start_within(settings, ConnectionLimits::default()).await
+    }
+
+    /// Started only, with other bounds of connections.
+    pub async fn start_within(settings: &Settings, limits: ConnectionLimits) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let timing = Timing { interval: Duration::from_millis(250), deadline: Duration::from_millis(1000) };
         let app = AppState::start(settings, timing, CancellationToken::new());
-        let ended = tokio::spawn(server::serve(listener, app.clone()));
+        let ended = tokio::spawn(server::serve_within(limits, listener, app.clone()));
         Server { address, app, cookie: String::new(), ended, http: reqwest::Client::new() }
     }
 
@@ -235,6 +240,16 @@ impl Socket {
             }
         };
         tokio::time::timeout(PATIENCE, message).await
+    }
+
+    /// The next message of one of these types.
+    pub async fn until_any(&mut self, kinds: &[&str]) -> Value {
+        loop {
+            let message = self.next().await.unwrap_or_else(|| panic!("closed before any of {kinds:?}"));
+            if kinds.iter().any(|kind| message["type"] == *kind) {
+                return message;
+            }
+        }
     }
 
     /// Messages up to and including the first of this type.
