@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +22,9 @@ use crate::terminal::{TerminalSettings, Terminals};
 
 /// Whether everybody was signed out is asked once in so many checks of the VM.
 const SIGNED_OUT_EVERY: u32 = 3;
+
+/// What all clients together have sent that is not carried out yet, in bytes: some of the longest messages.
+const INBOUND: usize = 64 * 1024 * 1024;
 
 /// What all handlers share.
 pub type App = Arc<AppState>;
@@ -55,6 +59,8 @@ pub struct AppState {
     pub draining: CancellationToken,
     /// Open WebSockets.
     pub sockets: TaskTracker,
+    /// Room for what they have sent, in bytes.
+    pub inbound: Arc<Semaphore>,
     /// What sockets have under way; a message is brought to the VM though its socket has gone.
     pub acts: TaskTracker,
 }
@@ -104,6 +110,7 @@ impl AppState {
             started: Instant::now(),
             draining,
             sockets: TaskTracker::new(),
+            inbound: Arc::new(Semaphore::new(INBOUND)),
             acts: TaskTracker::new(),
         })
     }

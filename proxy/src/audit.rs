@@ -14,11 +14,20 @@ pub fn act(who: &Session, act: &'static str, on: &str) {
     tracing::info!(target: "audit", act, session = who.id, user = who.user.as_deref(), on, "{act}");
 }
 
-/// Somebody answered a request for permission: which one, and how, without what was written.
-pub fn answer(who: &Session, on: &str, request: &str, decision: &'static str) {
+/// Somebody answered a request for permission: which one, how (without what was written), and whether that counts (`taken`),
+/// came too late (`late`) or did not get there (`failed`).
+pub fn answer(who: &Session, on: &str, request: &str, decision: &'static str, outcome: &'static str) {
     let (on, request) = (shown(on), shown(request));
     tracing::info!(
-        target: "audit", act = "answer", session = who.id, user = who.user.as_deref(), on, request, decision, "answer"
+        target: "audit",
+        act = "answer",
+        session = who.id,
+        user = who.user.as_deref(),
+        on,
+        request,
+        decision,
+        outcome,
+        "answer {outcome}"
     );
 }
 

@@ -3,12 +3,14 @@
 //! Each idea has a worker that carries out its commands in order, so a slow one never holds up another's. Everything
 //! that goes out passes one bounded queue: a client that does not read holds up its own viewers only.
 
+mod incoming;
 mod outgoing;
 pub mod terminal;
 mod viewer;
 mod worker;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
@@ -27,7 +29,9 @@ use crate::auth::cookie::{self, Session};
 use crate::error::ApiError;
 use crate::origin;
 use crate::protocol::{self, About, Command, DRAINING, INVALID, Notice};
+use incoming::Incoming;
 use outgoing::Outgoing;
+use worker::{Order, Worker};
 
 /// The largest frame: a prompt of the largest size with its escapes. Beyond it the socket ends, with a word why.
 const READ_LIMIT: usize = 16 * 1024 * 1024;
@@ -88,7 +92,9 @@ async fn serve(app: App, session: Session, socket: WebSocket) {
     tracing::debug!(session = session.id, "WebSocket opened");
     let (sink, stream) = socket.split();
     let (outgoing, writer) = Outgoing::start(sink, PING_EVERY, app.metrics.clone());
-    let close = Reader { app, session, outgoing, workers: HashMap::new() }.read(stream).await;
+    let incoming = Incoming::new(app.inbound.clone());
+    let session = Arc::new(session);
+    let close = Reader { app, session, incoming, outgoing, workers: HashMap::new() }.read(stream).await;
     writer.finish(close).await;
     tracing::debug!("WebSocket closed");
 }
@@ -96,9 +102,10 @@ async fn serve(app: App, session: Session, socket: WebSocket) {
 /// Reads until the socket ends. Its workers end with it, but for what they have to finish on the VM.
 struct Reader {
     app: App,
-    session: Session,
+    session: Arc<Session>,
+    incoming: Incoming,
     outgoing: Outgoing,
-    workers: HashMap<String, worker::Worker>,
+    workers: HashMap<String, Worker>,
 }
 
 impl Reader {
@@ -165,29 +172,31 @@ impl Reader {
         self.app.metrics.frames_in(1, text.len() as u64);
         match protocol::decode(text) {
             Err(_) => self.outgoing.notice("", INVALID).await,
-            Ok(request) => self.hand_over(request.idea_id, request.command).await,
+            Ok(request) => self.hand_over(request.idea_id, request.command, text.len()).await,
         }
     }
 
-    async fn hand_over(&mut self, idea_id: String, command: Command) {
-        let mut command = command;
+    async fn hand_over(&mut self, idea_id: String, command: Command, bytes: usize) {
         let about = command.about();
         match (&command, command.audited()) {
-            (Command::Answer { request_id, answer }, _) => {
-                audit::answer(&self.session, &idea_id, request_id, answer.said());
-            }
+            // With its outcome, when that is known.
+            (Command::Answer { .. }, _) | (_, None) => {}
             (_, Some(act)) => audit::act(&self.session, act, &idea_id),
-            (_, None) => {}
         }
+        let room = match self.incoming.take(bytes) {
+            Ok(room) => room,
+            Err(told) => return self.outgoing.failure(&idea_id, told, &about).await,
+        };
+        let mut order = Order { command, by: self.session.clone(), room };
         if let Some(worker) = self.workers.get(&idea_id) {
-            match worker.commands.try_send(command) {
+            match worker.orders.try_send(order) {
                 Ok(()) => return,
                 Err(TrySendError::Full(_)) => {
                     let error = "Too many requests wait for this idea; try again when some are done";
                     return self.outgoing.failure(&idea_id, error, &about).await;
                 }
                 // The worker had nothing left to do; a new one takes over.
-                Err(TrySendError::Closed(back)) => command = back,
+                Err(TrySendError::Closed(back)) => order = back,
             }
             self.workers.remove(&idea_id);
         }
@@ -198,9 +207,9 @@ impl Reader {
             let error = "Too many ideas are open on this connection; close some";
             return self.outgoing.failure(&idea_id, error, &about).await;
         }
-        let (commands, waiting) = mpsc::channel(COMMANDS_WAITING);
-        let _fits = commands.try_send(command);
-        let worker = worker::Worker::start(self.app.clone(), idea_id.clone(), commands, waiting, self.outgoing.clone());
+        let (orders, waiting) = mpsc::channel(COMMANDS_WAITING);
+        let _fits = orders.try_send(order);
+        let worker = Worker::start(self.app.clone(), idea_id.clone(), orders, waiting, self.outgoing.clone());
         self.workers.insert(idea_id, worker);
     }
 }

@@ -9,8 +9,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::incoming::Room;
 use super::outgoing::Outgoing;
 use crate::app::App;
+use crate::audit;
+use crate::auth::cookie::Session;
 use crate::observer::reference;
 use crate::protocol::{self, About, Command, Frames, Notice, Prefix};
 use crate::remote::ideas::IdeasError;
@@ -20,20 +23,27 @@ use crate::websocket::viewer::FromTurn;
 /// Frames are put together up to about this many bytes.
 const BATCH: usize = 64 * 1024;
 
+/// A command, who gave it, and the room that it takes until it is carried out.
+pub(super) struct Order {
+    pub(super) command: Command,
+    pub(super) by: Arc<Session>,
+    pub(super) room: Room,
+}
+
 /// A running worker; ends by itself when there is nothing left to do, or when it is dropped and what acts is done.
 pub(super) struct Worker {
-    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) orders: mpsc::Sender<Order>,
     task: JoinHandle<()>,
     _here: DropGuard,
 }
 
 impl Worker {
-    /// Starts it; `waiting` is the other end of `commands`.
+    /// Starts it; `waiting` is the other end of `orders`.
     pub(super) fn start(
         app: App,
         idea_id: String,
-        commands: mpsc::Sender<Command>,
-        mut waiting: mpsc::Receiver<Command>,
+        orders: mpsc::Sender<Order>,
+        mut waiting: mpsc::Receiver<Order>,
         outgoing: Outgoing,
     ) -> Worker {
         let gone = CancellationToken::new();
@@ -42,29 +52,31 @@ impl Worker {
         let mut work = Work { app, idea_id, outgoing, viewer: None };
         let task = tracker.spawn(async move {
             loop {
-                let command = match waiting.try_recv() {
-                    Ok(command) => command,
+                let order = match waiting.try_recv() {
+                    Ok(order) => order,
                     Err(_) if work.is_watched() => match waiting.recv().await {
-                        Some(command) => command,
+                        Some(order) => order,
                         None => return,
                     },
                     Err(_) => {
                         // From here on a sender is refused and starts a new worker; what came before is still done.
                         waiting.close();
                         match waiting.recv().await {
-                            Some(command) => command,
+                            Some(order) => order,
                             None => return,
                         }
                     }
                 };
+                let Order { command, by, room } = order;
                 if command.acts() {
-                    work.carry_out(command).await;
-                } else if gone.run_until_cancelled(work.carry_out(command)).await.is_none() {
+                    work.carry_out(command, &by).await;
+                } else if gone.run_until_cancelled(work.carry_out(command, &by)).await.is_none() {
                     work.viewer = None;
                 }
+                drop(room);
             }
         });
-        Worker { commands, task, _here: here }
+        Worker { orders, task, _here: here }
     }
 
     /// Whether it has ended.
@@ -85,18 +97,29 @@ impl Work {
         self.viewer.as_ref().is_some_and(|viewer| !viewer.is_finished())
     }
 
-    async fn carry_out(&mut self, command: Command) {
+    async fn carry_out(&mut self, command: Command, by: &Session) {
         if matches!(command, Command::Unsubscribe) {
             self.viewer = None;
             return;
         }
         let about = command.about();
+        let said = if let Command::Answer { answer, .. } = &command { Some(answer.said()) } else { None };
+        let outcome = self.try_to_carry_out(command).await;
+        if let (Some(said), Some(request)) = (said, &about.request_id) {
+            audit::answer(by, &self.idea_id, request, said, outcome_word(&outcome));
+        }
+        if let Err(failed) = outcome {
+            self.error(&failed.to_string(), &about).await;
+        }
+    }
+
+    async fn try_to_carry_out(&mut self, command: Command) -> Result<(), Failed> {
         let idea = match self.app.ideas.get(&self.idea_id).await {
             Ok(idea) => reference(&idea),
-            Err(IdeasError::NotFound) => return self.error(&format!("Idea not found: {}", self.idea_id), &about).await,
-            Err(error) => return self.error(&error.to_string(), &about).await,
+            Err(IdeasError::NotFound) => return Err(Failed::Idea(format!("Idea not found: {}", self.idea_id))),
+            Err(error) => return Err(Failed::Idea(error.to_string())),
         };
-        let outcome = match command {
+        match command {
             Command::Chat { message, message_id } => {
                 self.send(&idea, Mode::Chat, Permissions::default(), message, message_id).await
             }
@@ -117,14 +140,7 @@ impl Work {
                 }
                 Err(error) => Err(error),
             },
-            Command::Answer { request_id, answer } => {
-                let said = answer.said();
-                let outcome = self.app.runs.answer(&idea, &request_id, answer).await;
-                if outcome.is_ok() {
-                    tracing::info!(idea = idea.slug, request = request_id, answer = said, "permission answered");
-                }
-                outcome
-            }
+            Command::Answer { request_id, answer } => self.app.runs.answer(&idea, &request_id, answer).await,
             Command::Permissions => self.tell_rules(self.app.runs.allowances(&idea).await).await,
             Command::Revoke { rule } => {
                 tracing::info!(idea = idea.slug, "a standing permission is revoked");
@@ -138,10 +154,8 @@ impl Work {
                 }
                 Err(error) => Err(error),
             },
-        };
-        if let Err(error) = outcome {
-            self.error(&error.to_string(), &about).await;
         }
+        .map_err(Failed::Run)
     }
 
     async fn tell_rules(&self, rules: Result<Vec<String>, RunError>) -> Result<(), RunError> {
@@ -186,6 +200,24 @@ impl Work {
 
     async fn error(&self, error: &str, about: &About) {
         self.outgoing.failure(&self.idea_id, error, about).await;
+    }
+}
+
+/// Why a command was not carried out; a sentence for the user.
+#[derive(thiserror::Error, Debug)]
+enum Failed {
+    #[error("{0}")]
+    Idea(String),
+    #[error(transparent)]
+    Run(RunError),
+}
+
+/// How an answer fared, in a word.
+fn outcome_word(outcome: &Result<(), Failed>) -> &'static str {
+    match outcome {
+        Ok(()) => "taken",
+        Err(Failed::Run(RunError::AlreadyAnswered | RunError::RequestGone)) => "late",
+        Err(_) => "failed",
     }
 }
 

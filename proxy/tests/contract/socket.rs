@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::serving::{Server, Socket, settings, vm};
+use crate::serving::{PATIENCE, Server, Socket, settings, vm};
 
 impl Socket {
     /// Whether the server still answers here.
@@ -106,4 +106,47 @@ async fn too_many_requests_are_refused_by_name() {
     sshd.thaw();
     assert!(error["error"].as_str().unwrap().starts_with("Too many requests"), "{error}");
     assert!(error["messageId"].as_str().is_some_and(|id| id.starts_with("m-3")), "{error}");
+}
+
+#[tokio::test]
+async fn what_many_send_to_a_vm_that_hangs_is_bounded_and_small_requests_still_pass() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let slug = server.idea("Loaded").await;
+    let message = "w".repeat(6_000_000);
+    sshd.freeze();
+    let mut sockets = Vec::new();
+    // Two of three fit into what a socket may have waiting, and eleven into what all may.
+    for (number, sent, first_refused) in [(0, 3, 2), (1, 3, 2), (2, 3, 2), (3, 3, 2), (4, 3, 2), (5, 2, 1)] {
+        let mut socket = server.socket().await;
+        for at in 0..sent {
+            let id = format!("m-{number}-{at}");
+            socket.send(json!({"type": "chat", "ideaId": slug, "message": message, "messageId": id})).await;
+        }
+        for at in first_refused..sent {
+            let error = socket.until("claude:error").await.pop().unwrap();
+            let told = error["error"].as_str().unwrap();
+            assert!(told.starts_with(if number < 5 { "Too much waits" } else { "Others send" }), "{error}");
+            assert_eq!(error["messageId"], format!("m-{number}-{at}"));
+        }
+        sockets.push(socket);
+    }
+    // A small one waits for its turn instead.
+    let last = sockets.last_mut().unwrap();
+    last.send(json!({"type": "subscribe", "ideaId": slug})).await;
+    sshd.thaw();
+    last.until("subscribed").await;
+    // What was carried out, or failed, gives its room back.
+    let again = async {
+        loop {
+            last.send(json!({"type": "chat", "ideaId": slug, "message": message, "messageId": "m-again"})).await;
+            let all = last.until_any(&["accepted", "claude:error"]).await;
+            if all["type"] == "accepted" {
+                return;
+            }
+            assert!(all["error"].as_str().is_some_and(|told| told.starts_with("Others send")), "{all}");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE * 2, again).await.expect("the room does not come back");
 }
