@@ -11,6 +11,7 @@ pub mod assets;
 pub mod audit;
 pub mod auth;
 pub mod check;
+pub mod descriptors;
 pub mod dial;
 pub mod error;
 pub mod health;

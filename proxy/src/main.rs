@@ -9,7 +9,7 @@ use catalyst_proxy::app::AppState;
 use catalyst_proxy::args::{Args, Command};
 use catalyst_proxy::health::Timing;
 use catalyst_proxy::settings::Settings;
-use catalyst_proxy::{check, server, telemetry, tools};
+use catalyst_proxy::{check, descriptors, server, telemetry, tools};
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -67,6 +67,7 @@ fn run<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
+    descriptors::raise();
     let draining = CancellationToken::new();
     let listener = listen(settings.listen, "PORT").await?;
     let metrics = match settings.metrics {

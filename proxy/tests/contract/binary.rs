@@ -6,9 +6,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use catalyst_ssh::testing::TestSshd;
+use futures::future::join_all;
+use futures::{SinkExt, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::serving::{ORIGIN, PATIENCE, SECRET, vm};
 
@@ -164,6 +169,14 @@ async fn the_log_tells_who_did_what_and_holds_no_secret_and_nothing_that_people_
     assert_eq!(call(Method::POST, "/api/ideas", &cookie, idea).await.unwrap().status(), 201);
     let change = json!({"title": "Another title"});
     assert_eq!(call(Method::PATCH, "/api/ideas/plain-title", &cookie, change).await.unwrap().status(), 200);
+    let mut socket = format!("ws://127.0.0.1:{port}/ws").into_client_request().unwrap();
+    socket.headers_mut().insert("cookie", cookie.parse().unwrap());
+    socket.headers_mut().insert("origin", ORIGIN.parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::connect_async(socket).await.unwrap();
+    let answer = json!({"type": "answer", "ideaId": "plain-title", "requestId": "ask-1", "decision": "deny", "message": "what-a-person-wrote"});
+    socket.send(Message::text(answer.to_string())).await.unwrap();
+    let told = tokio::time::timeout(PATIENCE, socket.next()).await.expect("no answer").unwrap().unwrap();
+    assert!(told.to_text().unwrap().contains("no longer open"), "{told}");
     assert_eq!(call(Method::DELETE, "/api/ideas/plain-title", &cookie, json!(null)).await.unwrap().status(), 200);
     let pid = server.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
@@ -185,6 +198,42 @@ async fn the_log_tells_who_did_what_and_holds_no_secret_and_nothing_that_people_
         .collect();
     let expected = ["sign-in failed -", "sign-in succeeded -", "create - plain-title", "change - plain-title"];
     assert_eq!(acts[..4], expected, "{log}");
-    assert!(acts.len() == 5 && acts[4].starts_with("delete - plain-title."), "{acts:?}");
-    assert!(audit[1]["session"].is_string() && audit[1]["session"] == audit[4]["session"], "{audit:?}");
+    assert_eq!(acts[4], "answer late plain-title", "an answer is told with how it fared");
+    assert_eq!((&audit[4]["request"], &audit[4]["decision"]), (&json!("ask-1"), &json!("deny")));
+    assert!(acts.len() == 6 && acts[5].starts_with("delete - plain-title."), "{acts:?}");
+    assert!(audit[1]["session"].is_string(), "{audit:?}");
+    assert!(audit[4..].iter().all(|act| act["session"] == audit[1]["session"]), "{audit:?}");
+}
+
+#[tokio::test]
+async fn a_low_limit_of_open_files_is_raised_as_far_as_it_goes_and_told() {
+    let sshd = vm().await;
+    for (limits, says) in [("-Sn 256", "before=256"), ("-n 256", "few files may be open")] {
+        let port = free_port();
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit {limits} && exec \"$0\""), BINARY]).env_clear().kill_on_drop(true);
+        for (name, value) in leading_to(&sshd).as_std().get_envs() {
+            command.env(name, value.unwrap());
+        }
+        command.env("LISTEN_ADDRESS", "127.0.0.1").env("PORT", port.to_string()).env("LOG_FORMAT", "text");
+        let server = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let listens = async {
+            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, listens).await.expect("the server does not listen");
+        let sockets = join_all((0..400).map(|_| TcpStream::connect(("127.0.0.1", port)))).await;
+        if limits == "-Sn 256" {
+            let health = reqwest::get(format!("http://127.0.0.1:{port}/livez"));
+            let answer = tokio::time::timeout(PATIENCE, health).await.expect("health is not answered").unwrap();
+            assert_eq!(answer.status(), 200);
+        }
+        drop(sockets);
+        let pid = server.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+        let output = tokio::time::timeout(PATIENCE, server.wait_with_output()).await.expect("it does not end").unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(log.contains(says), "{limits}: {log}");
+    }
 }
