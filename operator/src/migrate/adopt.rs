@@ -1,7 +1,9 @@
 //! Takes a running Helm release over: observes, plans, carries out one step, and observes again, until nothing is left. So a
 //! run that is killed at any point is simply begun again.
 
-pub use super::adoption::{ADOPTING_ANNOTATION, AdoptError, Adoption, Patience, SELECTOR_ANNOTATION};
+pub use super::adoption::{
+    ADOPTED_ANNOTATION, ADOPTING_ANNOTATION, AdoptError, Adoption, Patience, SELECTOR_ANNOTATION,
+};
 use super::{carry_out::carry_out, observe, plan::plan, seen::Observed, step::Step};
 use crate::offline::cluster::Cluster;
 

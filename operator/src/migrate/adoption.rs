@@ -15,6 +15,8 @@ use crate::{
 
 /// Annotation on an instance: the Helm release that it is taking over.
 pub const ADOPTING_ANNOTATION: &str = "catalyst.dev/adopting";
+/// Annotation on an instance: the Helm release that it has taken over, which is told from one that never was.
+pub const ADOPTED_ANNOTATION: &str = "catalyst.dev/adopted";
 /// Annotation on an instance that takes a release over: the selector of the release's Deployment, which is deleted on the way.
 pub const SELECTOR_ANNOTATION: &str = "catalyst.dev/adopting-selector";
 

@@ -10,7 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    adoption::{ADOPTING_ANNOTATION, AdoptError, Adoption, SELECTOR_ANNOTATION},
+    adoption::{ADOPTED_ANNOTATION, ADOPTING_ANNOTATION, AdoptError, Adoption, SELECTOR_ANNOTATION},
     fields::{HELM_ANNOTATIONS, ON_THE_WAY, handed_over},
     observe::{is_record, marked, observe, owner},
     seen::{ObjectSeen, Observed},
@@ -65,7 +65,11 @@ pub(super) async fn carry_out(
         Step::MarkPods(pods) => label_pods(adoption, pods, json!(adoption.name())).await,
         Step::UnmarkPods(pods) => label_pods(adoption, pods, Value::Null).await,
         Step::Resume => annotate(adoption, seen, json!({PAUSED_ANNOTATION: null})).await,
-        Step::Finish => annotate(adoption, seen, json!({ADOPTING_ANNOTATION: null, SELECTOR_ANNOTATION: null})).await,
+        Step::Finish => {
+            let done =
+                json!({ADOPTED_ANNOTATION: adoption.release, ADOPTING_ANNOTATION: null, SELECTOR_ANNOTATION: null});
+            annotate(adoption, seen, done).await
+        }
         Step::RemoveSets(sets) => {
             // Proxies hear of endpoints that are gone a moment after the API server does.
             tokio::time::sleep(adoption.patience.drain).await;

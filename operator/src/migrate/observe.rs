@@ -9,7 +9,7 @@ use kube::{
 };
 
 use super::{
-    adoption::{ADOPTING_ANNOTATION, AdoptError, Adoption},
+    adoption::{ADOPTED_ANNOTATION, ADOPTING_ANNOTATION, AdoptError, Adoption},
     fields::{HELM_ANNOTATIONS, unfinished},
     kinds,
     seen::{InstanceSeen, ObjectName, ObjectSeen, Observed, OfRelease},
@@ -54,21 +54,27 @@ pub(super) async fn observe(adoption: &Adoption) -> Result<Observed, AdoptError>
     }
     old::pods(adoption, live.as_ref(), &mut observed).await?;
     let api: Api<Secret> = Api::namespaced(adoption.cluster.client.clone(), &adoption.namespace);
-    let params = ListParams::default().labels(&format!("owner=helm,name={}", adoption.release));
-    let records =
-        api.list_metadata(&params).await.map_err(|error| adoption.failed(&error, "list Helm's records (Secrets)"))?;
-    let records = records.items.iter().filter(|record| is_record(&record.metadata, &adoption.release));
-    observed.records = records.map(|record| object("Secret", &record.metadata)).collect();
+    let records = api.list_metadata(&ListParams::default().labels("owner=helm")).await;
+    let records = records.map_err(|error| adoption.failed(&error, "list Helm's records (Secrets)"))?.items;
+    let (own, others): (Vec<_>, Vec<_>) =
+        records.iter().map(|record| &record.metadata).partition(|meta| is_record(meta, &adoption.release));
+    observed.records = own.into_iter().map(|meta| object("Secret", meta)).collect();
+    observed.others = others.into_iter().filter_map(|meta| meta.labels.as_ref()?.get("name").cloned()).collect();
+    observed.others.sort();
+    observed.others.dedup();
     Ok(observed)
 }
 
-/// The name of the instance that takes the release over already, else of the release's Deployment.
+/// The name of the instance that takes the release over, or has done so, else of the release's Deployment.
 pub(super) async fn name_of(cluster: &Cluster, namespace: &str, release: &str) -> Result<Option<String>, AdoptError> {
     let failed = |error: &kube::Error, doing: &str| AdoptError::Cluster(explain(error, doing, &cluster.url));
     let instances: Api<CatalystInstance> = Api::namespaced(cluster.client.clone(), namespace);
     let instances = instances.list_metadata(&ListParams::default()).await;
     let instances = instances.map_err(|error| failed(&error, "list CatalystInstances"))?.items;
-    if let Some(found) = instances.iter().find(|instance| adopting(&instance.metadata) == Some(release)) {
+    let of_release = |meta: &ObjectMeta| {
+        [ADOPTING_ANNOTATION, ADOPTED_ANNOTATION].iter().any(|note| annotation(meta, note) == Some(release))
+    };
+    if let Some(found) = instances.iter().find(|instance| of_release(&instance.metadata)) {
         return Ok(found.metadata.name.clone());
     }
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
@@ -118,6 +124,7 @@ fn seen(instance: &CatalystInstance) -> InstanceSeen {
     InstanceSeen {
         uid: instance.uid().unwrap_or_default(),
         adopting: adopting(&instance.metadata).map(str::to_owned),
+        adopted: annotation(&instance.metadata, ADOPTED_ANNOTATION).map(str::to_owned),
         paused: annotation(&instance.metadata, PAUSED_ANNOTATION) == Some("true"),
         acknowledged: conditions().any(|condition| condition.reason == Reason::Paused.as_str()),
         trouble: trouble.map(|ready| format!("{}: {}", ready.reason, ready.message)),

@@ -15,9 +15,15 @@ use super::{
 pub enum NoWay {
     /// Nothing of the release is there.
     #[error(
-        "no Deployment of the Helm release {0} is in this namespace; `helm list -A` shows releases and their namespaces"
+        "there is no Helm release {release} in this namespace{}; `helm list -A` shows those of all namespaces",
+        among(.others)
     )]
-    NoRelease(String),
+    NoRelease {
+        /// What was named.
+        release: String,
+        /// Those that there are.
+        others: Vec<String>,
+    },
     /// The instance was made by somebody else.
     #[error(
         "the CatalystInstance exists and was not made by this migration. Delete it (it owns nothing of the release), or give \
@@ -40,6 +46,10 @@ pub enum NoWay {
         name = .0.name
     )]
     Kept(ObjectSeen),
+}
+
+fn among(others: &[String]) -> String {
+    if others.is_empty() { ", nor any other".to_owned() } else { format!(". Here are: {}", others.join(", ")) }
 }
 
 /// The steps that are left, in order; none when all is done.
@@ -73,10 +83,18 @@ pub fn plan(release: &str, observed: &Observed) -> Result<Vec<Step>, NoWay> {
 
 /// Whether the instance has the release already; an error where it may not have it.
 fn all_is_done(release: &str, observed: &Observed, deployment: Option<&OfRelease>) -> Result<bool, NoWay> {
+    let no_release = || NoWay::NoRelease { release: release.to_owned(), others: observed.others.clone() };
+    let adopted = observed.instance.as_ref().is_some_and(|instance| instance.adopted.as_deref() == Some(release));
     match observed.instance.as_ref().map(|instance| instance.adopting.as_deref()) {
-        None if deployment.is_none() => Err(NoWay::NoRelease(release.to_owned())),
+        None if deployment.is_none() => Err(no_release()),
         None => Ok(false),
-        Some(None) if observed.marked.is_empty() && observed.records.is_empty() => Ok(true),
+        Some(None) if observed.marked.is_empty() && observed.records.is_empty() => {
+            if adopted {
+                Ok(true)
+            } else {
+                Err(no_release())
+            }
+        }
         Some(None) => Err(NoWay::InstanceExists),
         Some(Some(other)) if other != release => Err(NoWay::OtherRelease(other.to_owned())),
         Some(Some(_)) => Ok(false),

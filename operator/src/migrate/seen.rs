@@ -29,6 +29,8 @@ pub struct Observed {
     pub serving: Vec<String>,
     /// Helm's records of the release (Secrets `sh.helm.release.v1.…`).
     pub records: Vec<ObjectSeen>,
+    /// Names of the other releases of which Helm has records in the namespace.
+    pub others: Vec<String>,
 }
 
 /// The instance as far as it matters here.
@@ -38,6 +40,8 @@ pub struct InstanceSeen {
     pub uid: String,
     /// The release that it is taking over, if it is.
     pub adopting: Option<String>,
+    /// The release that it has taken over, if it has.
+    pub adopted: Option<String>,
     /// Whether the operator keeps its hands off.
     pub paused: bool,
     /// Whether the operator has said that it does, which shows that it runs.

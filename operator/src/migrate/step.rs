@@ -40,7 +40,7 @@ pub enum Step {
     Leave(ObjectSeen),
     /// Delete Helm's records.
     Forget(Vec<ObjectSeen>),
-    /// Take the notes of this way off the instance.
+    /// Take the notes of this way off the instance, and leave that of its end.
     Finish,
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for Step {
                 write!(formatter, "leave {object}, as helm.sh/resource-policy: keep asks: take Helm's marks off it")
             }
             Step::Forget(records) => write!(formatter, "delete Helm's records of the release: {}", many(records)),
-            Step::Finish => formatter.write_str("take the notes of this migration off the instance"),
+            Step::Finish => formatter.write_str("note on the instance that the release has been taken over"),
         }
     }
 }

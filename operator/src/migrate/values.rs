@@ -93,7 +93,8 @@ fn also(notes: &[Note]) -> String {
 /// See [`ValuesError`].
 pub fn migrate(text: &str, file: &str, options: &Options) -> Result<Migrated, ValuesError> {
     let values = read::read(text).map_err(|problem| ValuesError::Unreadable { file: file.to_owned(), problem })?;
-    let mut mapping = Mapping { spec: Map::new(), notes: Vec::new(), adopting: options.adopting };
+    let namespace = options.namespace.clone();
+    let mut mapping = Mapping { spec: Map::new(), notes: Vec::new(), adopting: options.adopting, namespace };
     let chosen = ["fullnameOverride", "nameOverride"].iter().find_map(|key| values.get(*key)?.as_str());
     let name = options.name.as_deref().or(chosen.filter(|name| !name.is_empty())).unwrap_or(DEFAULT_NAME);
     if InstanceName::parse(name).is_none() {
@@ -105,6 +106,7 @@ pub fn migrate(text: &str, file: &str, options: &Options) -> Result<Migrated, Va
     for (key, value) in &values {
         mapping.value(&schema, key, &[key], value);
     }
+    mapping.issuer();
     mapping.kept_secret(&values, name);
     mapping.kept_key(&values);
     let metadata = match &options.namespace {
@@ -118,6 +120,7 @@ struct Mapping {
     spec: Map<String, Value>,
     notes: Vec<Note>,
     adopting: bool,
+    namespace: Option<String>,
 }
 
 impl Mapping {

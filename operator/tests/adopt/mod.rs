@@ -81,7 +81,8 @@ async fn a_serving_release_is_taken_over_without_a_gap_though_the_run_is_killed_
     assert!(steps.iter().any(|step| *step == Step::AwaitReady || *step == Step::Finish), "{steps:?}");
 
     let instance = world.exists::<CatalystInstance>("catalyst").await;
-    assert_eq!(instance.annotations().len(), 0, "{:?}", instance.annotations());
+    let notes: Vec<_> = instance.annotations().iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(notes, [("catalyst.dev/adopted", "catalyst")]);
     let uid = instance.uid().unwrap();
     let ours = |meta: &kube::api::ObjectMeta| {
         let owned = meta
@@ -155,7 +156,7 @@ async fn a_plan_writes_nothing_and_without_an_operator_nothing_is_begun() {
         assert!(told.contains(line), "{line}: {told}");
     }
     let (code, _, told) = run(&kubeconfig, &["--adopt", "nonesuch"]);
-    assert!(code == 2 && told.contains("no Deployment of the Helm release nonesuch"), "{told}");
+    assert!(code == 2 && told.contains("no Helm release nonesuch in this namespace. Here are: catalyst;"), "{told}");
     let written: Vec<_> = plane().writes().unwrap().into_iter().filter(|write| write.user == "planner").collect();
     assert!(written.is_empty(), "{written:#?}");
 

@@ -120,9 +120,27 @@ fn what_the_chart_asks_to_keep_is_never_deleted() {
 
 #[test]
 fn what_was_done_is_done_and_what_is_not_ours_to_take_is_refused() {
-    let done = Observed { instance: Some(InstanceSeen::default()), ..Observed::default() };
-    assert_eq!(plan("catalyst", &done), Ok(vec![]));
-    assert_eq!(plan("catalyst", &Observed::default()), Err(NoWay::NoRelease("catalyst".into())));
+    let none = |others: &[&str]| {
+        let others = others.iter().map(|name| (*name).to_owned()).collect();
+        NoWay::NoRelease { release: "catalyst".into(), others }
+    };
+    assert_eq!(plan("catalyst", &Observed::default()), Err(none(&[])));
+    assert!(none(&[]).to_string().starts_with("there is no Helm release catalyst in this namespace, nor any other;"));
+    // That an instance is there does not mean that it has come from this release.
+    let made = Observed {
+        instance: Some(InstanceSeen::default()),
+        others: vec!["web".into(), "wiki".into()],
+        ..Observed::default()
+    };
+    assert_eq!(plan("catalyst", &made), Err(none(&["web", "wiki"])));
+    assert!(none(&["web", "wiki"]).to_string().contains("Here are: web, wiki; "));
+    let adopted = InstanceSeen { adopted: Some("catalyst".into()), ..InstanceSeen::default() };
+    let finished = Observed { instance: Some(adopted), ..made };
+    assert_eq!(plan("catalyst", &finished), Ok(Vec::new()));
+    assert_eq!(
+        plan("another", &finished).map_err(|error| error.to_string().contains("no Helm release another")),
+        Err(true)
+    );
     let exists = Observed { instance: Some(InstanceSeen::default()), ..release() };
     assert_eq!(plan("catalyst", &exists), Err(NoWay::InstanceExists));
     let other = Observed { instance: taking(true), ..release() };

@@ -15,6 +15,10 @@ const CHART_KEY_SECRET: &str = "catalyst-ssh-key";
 /// The annotation of the chart that asks the controller to insert text into its configuration.
 const SNIPPET: &str = "nginx.ingress.kubernetes.io/configuration-snippet";
 
+/// Annotations by which cert-manager makes a certificate, and of which kind the issuer is that they name.
+const ISSUERS: [(&str, &str); 2] =
+    [("cert-manager.io/cluster-issuer", "ClusterIssuer"), ("cert-manager.io/issuer", "Issuer")];
+
 impl Mapping {
     pub(super) fn environment(&mut self, path: &str, value: &Value) {
         let entries: Vec<Value> = match value {
@@ -77,6 +81,29 @@ impl Mapping {
         }
         if !kept.is_empty() {
             self.set(&["ingress", "annotations"], Value::Object(kept));
+        }
+    }
+
+    /// The annotation by which cert-manager is asked for a certificate becomes the issuer, of which the operator makes the annotation
+    /// again, and the Secret. One that names an issuer of another kind or group stays as it is.
+    pub(super) fn issuer(&mut self) {
+        let Some(Value::Object(ingress)) = self.spec.get_mut("ingress") else { return };
+        let secret_given = ingress.get("tls").is_some_and(|tls| tls.get("secretName").is_some());
+        let Some(Value::Object(annotations)) = ingress.get_mut("annotations") else { return };
+        if annotations.contains_key("cert-manager.io/issuer-kind")
+            || annotations.contains_key("cert-manager.io/issuer-group")
+        {
+            return;
+        }
+        let named: Vec<_> = ISSUERS.iter().filter(|(key, _)| annotations.contains_key(*key)).collect();
+        let &[&(key, kind)] = named.as_slice() else { return };
+        let Some(name) = annotations.remove(key) else { return };
+        self.set(&["ingress", "tls", "issuer"], json!({"name": name, "kind": kind}));
+        if !secret_given {
+            let reason = "it becomes spec.ingress.tls.issuer, by which the app is served over https; without ingress.tls the chart \
+                          had no certificate made.";
+            let remedy = "To stay with plain http, remove spec.ingress.tls.";
+            self.note(&format!("ingress.annotations[{key}]"), reason, remedy);
         }
     }
 
@@ -174,6 +201,7 @@ impl Mapping {
                 let remedy =
                     "To keep the present one, take the release over with --adopt, which sets spec.secrets.useExisting.";
                 self.note("secrets.useExisting", "the operator generates a new secret to sign in with.", remedy);
+                self.refused_secrets(values);
                 false
             }
             Some(true) => true,
@@ -203,17 +231,24 @@ impl Mapping {
         }
     }
 
-    /// The chart made its Secret of these; the operator's pods would wait for better ones.
+    /// The chart made its Secret of these; with --adopt the operator's pods would wait for better ones.
     fn refused_secrets(&mut self, values: &Map<String, Value>) {
         for (key, entry) in [("catalystSecret", "CATALYST_SECRET"), ("cookieSecret", "COOKIE_SECRET")] {
             let value = values.get(key).or_else(|| values.get("secrets")?.get(key)).filter(|value| !unset(value));
             let problem = value.and_then(text).and_then(|value| secret_problem(value.as_bytes()));
             if let Some(problem) = problem {
+                let place = self.namespace.as_ref().map(|namespace| format!("-n {namespace} ")).unwrap_or_default();
                 let remedy = format!(
-                    "Set it before you take the release over: kubectl patch secret {CHART_SECRET} -p \
+                    "Set it before you take the release over: kubectl patch secret {place}{CHART_SECRET} -p \
                      '{{\"stringData\":{{\"{entry}\":\"'$(openssl rand -hex 32)'\"}}}}'"
                 );
-                let reason = format!("the value {problem}, and the new pods do not start with such a one.");
+                let reason = if self.adopting {
+                    format!("the value {problem}, and the new pods do not start with such a one.")
+                } else {
+                    format!(
+                        "the value {problem}: whoever guesses it signs in to the release, and the operator takes no such one."
+                    )
+                };
                 self.note(&format!("secrets.{key}"), reason, remedy);
             }
         }

@@ -104,6 +104,40 @@ fn secrets_are_never_copied_and_those_of_a_running_release_are_kept() {
 }
 
 #[test]
+fn a_placeholder_is_told_whether_the_release_is_taken_over_or_not_with_a_command_for_its_namespace() {
+    let text = SEED.replace("useExisting: true", "useExisting: false\n  catalystSecret: CHANGE_ME_PLEASE_NOW");
+    for adopting in [false, true] {
+        let options = Options { adopting, namespace: Some("ideas".into()), ..Options::default() };
+        let migrated = migrate(&text, "v", &options).unwrap();
+        let note = migrated.notes.iter().find(|note| note.key == "secrets.catalystSecret").expect("told").to_string();
+        assert!(note.contains("still has the placeholder CHANGE_ME"), "{note}");
+        assert!(note.contains("kubectl patch secret -n ideas catalyst-secrets -p '{\"stringData\""), "{note}");
+    }
+}
+
+#[test]
+fn the_annotation_for_cert_manager_becomes_the_issuer() {
+    let with = |annotations: &str, tls: &str| {
+        let ingress = format!("  className: nginx\n  annotations: {{{annotations}}}\n{tls}");
+        migrated(&SEED.replace("  className: nginx\n", &ingress))
+    };
+    let tls = "  tls: [{secretName: web-tls}]\n";
+    let both = with("cert-manager.io/cluster-issuer: letsencrypt, a: b", tls);
+    let issuer = json!({"name": "letsencrypt", "kind": "ClusterIssuer"});
+    assert_eq!(spec(&both)["ingress"]["tls"], json!({"secretName": "web-tls", "issuer": issuer}));
+    assert_eq!(spec(&both)["ingress"]["annotations"], json!({"a": "b"}));
+    assert_eq!(notes(&both), Vec::<&str>::new());
+    // Where the chart had no certificate made, that there will be one is news.
+    let alone = with("cert-manager.io/issuer: own", "");
+    assert_eq!(spec(&alone)["ingress"]["tls"], json!({"issuer": {"name": "own", "kind": "Issuer"}}));
+    assert_eq!(spec(&alone)["ingress"].get("annotations"), None);
+    assert_eq!(notes(&alone), ["ingress.annotations[cert-manager.io/issuer]"]);
+    let foreign = with("cert-manager.io/issuer: own, cert-manager.io/issuer-kind: AWSPCAIssuer", tls);
+    assert_eq!(spec(&foreign)["ingress"]["tls"], json!({"secretName": "web-tls"}));
+    assert_eq!(spec(&foreign)["ingress"]["annotations"].as_object().unwrap().len(), 2);
+}
+
+#[test]
 fn what_the_chart_takes_by_default_is_taken_and_told() {
     let text =
         SEED.replace("secrets:\n  useExisting: true\n", "").replace("  existingKeySecret: \"catalyst-ssh-key\"\n", "");
@@ -202,8 +236,8 @@ fn a_placeholder_that_the_chart_made_its_secret_of_is_told_before_the_release_is
     assert_eq!(notes(&adopted), ["secrets.useExisting", "secrets.catalystSecret", "secrets.cookieSecret"]);
     let told = adopted.notes[1].to_string();
     assert!(told.contains("placeholder CHANGE_ME") && told.contains("kubectl patch secret catalyst-secrets"), "{told}");
-    // Without the release a new one is generated.
-    assert_eq!(notes(&migrated(&text)), ["secrets.useExisting"]);
+    // Without the release a new one is generated; that whoever guesses it signs in to the old one is told all the same.
+    assert_eq!(notes(&migrated(&text)), ["secrets.useExisting", "secrets.catalystSecret", "secrets.cookieSecret"]);
 }
 
 #[test]
