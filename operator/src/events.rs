@@ -43,9 +43,8 @@ impl Announcer {
         reason: Reason,
         note: &str,
     ) {
-        let grave = matches!(reason.severity(), Severity::Stalled | Severity::Warning);
         let event = Event {
-            type_: if grave || reason == Reason::HostKeyTrusted { EventType::Warning } else { EventType::Normal },
+            type_: type_of(reason),
             reason: reason.as_str().to_owned(),
             note: Some(cut(note)),
             action: "Reconcile".to_owned(),
@@ -54,6 +53,18 @@ impl Announcer {
         if let Err(error) = bounded(self.recorder.publish(&event, &instance.object_ref(&()))).await {
             tracing::warn!(%error, %reason, "an event could not be told");
         }
+    }
+}
+
+/// What keeps an instance from working is a Warning, also while it may pass by itself: what is only a step on the way is no
+/// event. So is what somebody should have a look at.
+fn type_of(reason: Reason) -> EventType {
+    match (reason.severity(), reason) {
+        (Severity::Stalled | Severity::Reconciling | Severity::Warning, _)
+        | (_, Reason::HostKeyTrusted | Reason::SSHKeyRotationRefused | Reason::SecretRotationRefused) => {
+            EventType::Warning
+        }
+        (Severity::Ready | Severity::Event, _) => EventType::Normal,
     }
 }
 
@@ -68,6 +79,19 @@ fn cut(note: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vm_that_is_away_is_a_warning_and_that_it_is_back_is_none() {
+        let warns = |reason| matches!(type_of(reason), EventType::Warning);
+        for reason in
+            [Reason::HostUnreachable, Reason::SSHTimedOut, Reason::SecretMissing, Reason::SSHKeyRotationRefused]
+        {
+            assert!(warns(reason), "{reason}");
+        }
+        for reason in [Reason::Available, Reason::SSHKeyGenerated, Reason::RolloutStarted] {
+            assert!(!warns(reason), "{reason}");
+        }
+    }
 
     #[test]
     fn a_note_is_cut_between_letters() {

@@ -120,9 +120,9 @@ reasons! {
     ImagePullFailed(Stalled) "The image cannot be pulled.",
         "Check image.repository, image.tag and image.pullSecrets.";
     PodRefused(Stalled) "The cluster refuses to create the pods.",
-        "The message holds the cluster's words: a quota, an admission policy or a missing service account.";
+        "Mend what the cluster's words in the message name: a quota, an admission policy or a missing service account.";
     PodCrashing(Stalled) "The container ends soon after each start.",
-        "Read its last words in the message, and `kubectl logs deployment/NAME --previous`.";
+        "The message has its last words, or what it lacks, and the command that shows more.";
     IdeasPathUnwritable(Stalled) "The folder that ssh.ideasBasePath names cannot be made or written on the VM.",
         "Give it to ssh.user on the VM, free space there, or set ssh.ideasBasePath to a folder that this user can write.";
     GatewayApiMissing(Stalled) "The cluster has no HTTPRoute, which gateway asks for.",
@@ -132,7 +132,7 @@ reasons! {
     RolloutStuck(Stalled) "The Deployment has come no further for ten minutes, and no pod says why.",
         "Ask the cluster: `kubectl describe deployment NAME` and `kubectl describe pod -l catalyst.dev/instance=NAME`. Look also whether its scheduler and its controllers run.";
     ApplyRefused(Stalled) "The API server refuses an object that the instance needs.",
-        "The message holds the API server's words.";
+        "Mend what the API server's words name: a field of the instance, or a quota or an admission policy of the namespace.";
     RightMissing(Stalled) "The operator lacks a right in the cluster that it needs for this instance.",
         "Give the operator's service account the verb and the resource that the message names; config/rbac and the Helm chart have them all, and `kubectl catalyst doctor` compares.";
 
@@ -146,14 +146,14 @@ reasons! {
     PodFailed(Reconciling) "A node ended the pod or did not take it; another takes its place.",
         "The message holds the node's words; if it goes on, mend what they say (its memory or disk is full, it lacks a device), or keep the pods off it with nodeSelector.";
     PodNotReady(Reconciling) "The pod runs but is not ready.",
-        "Wait; if it stays so, ask it: `kubectl exec deployment/NAME -- curl -s localhost:3001/api/health`.";
+        "Wait; if it stays so, and a pod runs, ask it: `kubectl exec deployment/NAME -- curl -s localhost:3001/api/health`.";
     HostUnresolvable(Reconciling) "The name in ssh.host does not resolve.", "Check ssh.host and the cluster's DNS.";
     HostUnreachable(Reconciling) "The VM cannot be reached over the network.",
         "Check that the VM runs and that the cluster's nodes have a route to it. If only the pods have one, set ssh.knownHosts.";
     SSHConnectionRefused(Reconciling) "The VM answers, but nothing listens on ssh.port.", "Start sshd on the VM, or correct ssh.port.";
     SSHTimedOut(Reconciling) "The VM does not answer in time.", "Check that the VM runs, is not frozen, and that no firewall drops the packets.";
     SSHConnectionLost(Reconciling) "The connection to the VM broke off.",
-        "Retried; if it stays so, look at the log of sshd on the VM (MaxStartups, a full disk).";
+        "It is tried again; if it stays so, look at the log of sshd on the VM (MaxStartups, a full disk).";
     SSHChannelRefused(Reconciling) "The VM's SSH server opens no more sessions.", "Raise MaxSessions in its sshd_config, or end other sessions.";
     CertificatePending(Reconciling) "cert-manager has not made the certificate that ingress.tls.issuer asks for yet.",
         "Wait; if it stays so, ask cert-manager: `kubectl describe certificate`.";
@@ -161,7 +161,8 @@ reasons! {
         "Correct gateway.parentRefs or gateway.hostnames as the message says, have the Gateway's listener allow routes of this namespace, or install a controller for the Gateway.";
     WebhookUnavailable(Reconciling) "An admission webhook that the API server has to ask before it takes an object does not answer.",
         "Have whatever serves the webhook run again (for ingress-nginx its controller), or remove its ValidatingWebhookConfiguration or MutatingWebhookConfiguration if it was uninstalled.";
-    ApplyFailed(Reconciling) "The API server could not be used.", "Retried; the message holds the error.";
+    ApplyFailed(Reconciling) "The API server could not be used.",
+        "It is tried again; if it stays so, the error in the message says what to look at.";
 
     // Works, but a person should know.
     PermissiveEgress(Warning) "The NetworkPolicy allows SSH to everywhere, or nearly: ssh.host is a name, or networkPolicy.sshEgressCidr is wide.",
@@ -201,6 +202,12 @@ reasons! {
 }
 
 impl Reason {
+    /// Whether the message of a condition leaves it to the remedy in this list to say what to do. The others say it themselves, with
+    /// the names and commands of the case, or only ask to wait: the remedy beside them would be said twice.
+    pub fn leaves_remedy(self) -> bool {
+        matches!(self, Reason::InvalidSpec | Reason::PodRefused)
+    }
+
     /// After how long a reason that is [`Severity::Reconciling`] becomes `Stalled`; `None` for those that never do.
     pub fn patience(self) -> Option<Duration> {
         match self {
@@ -253,7 +260,7 @@ pub fn reasons_markdown() -> String {
     let mut text = String::from(
         "# Reasons\n\n<!-- Generated by `make generate`. Do not edit. -->\n\n\
          What `kubectl get cati` shows in the column Reason, and what events carry. The message beside it names the\n\
-         particulars: the field, the Secret, the host, the fingerprint.\n",
+         particulars: the field, the Secret, the host, the fingerprint; [status.md](status.md) shows how that looks.\n",
     );
     for (severity, heading) in [
         (Severity::Stalled, "Stalled: a person must act"),

@@ -54,13 +54,20 @@ impl Verdict {
     pub fn of(findings: &[Finding]) -> Option<Self> {
         let gravest = findings.iter().min_by_key(|finding| finding.reason.severity())?;
         let others = findings.iter().filter(|finding| *finding != gravest);
-        let mut message = gravest.message.clone();
-        for other in others {
-            message.push(' ');
-            message.push_str(&other.message);
-        }
-        Some(Self::new(gravest.reason, message))
+        let told: Vec<String> = std::iter::once(gravest).chain(others).map(sentence).collect();
+        Some(Self::new(gravest.reason, told.join(" ")))
     }
+}
+
+/// What is wrong with a field is told as what follows its name; the others are sentences, or end with a command.
+fn sentence(finding: &Finding) -> String {
+    if finding.reason == Reason::InvalidSpec { ended(&finding.message) } else { finding.message.clone() }
+}
+
+/// A sentence with its full stop.
+fn ended(sentence: &str) -> String {
+    let sentence = sentence.trim_end();
+    if sentence.ends_with(['.', '!', '?']) { sentence.to_owned() } else { format!("{sentence}.") }
 }
 
 /// What is known besides the verdict.
@@ -156,10 +163,11 @@ mod tests {
         let verdict = Verdict::of(&[
             finding(Reason::PermissiveEgress, "Wide."),
             finding(Reason::SecretMissing, "Missing."),
+            finding(Reason::InvalidSpec, "ssh.user must be a name"),
             finding(Reason::HostUnreachable, "Away."),
         ])
         .unwrap();
-        assert_eq!(verdict, Verdict::new(Reason::SecretMissing, "Missing. Wide. Away."));
+        assert_eq!(verdict, Verdict::new(Reason::SecretMissing, "Missing. Wide. ssh.user must be a name. Away."));
     }
 
     #[test]
@@ -176,6 +184,30 @@ mod tests {
         let (first, _) = status(None, &verdict, facts(), Timestamp::UNIX_EPOCH);
         let (second, _) = status(Some(&first), &verdict, facts(), Timestamp::from_second(1000).unwrap());
         assert_eq!(first, second);
+    }
+
+    #[test]
+    fn that_somebody_else_scales_the_pods_is_told() {
+        let mut valid = crate::validate::tests::valid_instance();
+        valid.replicas = 1;
+        let told = |wanted: i32| {
+            let view = DeploymentView {
+                wanted,
+                replicas: wanted,
+                updated: wanted,
+                available: wanted,
+                ready: wanted,
+                ..DeploymentView::default()
+            };
+            let fetched = crate::observed::Fetched { deployment: Some(view), ..Default::default() };
+            diagnose(&valid, &fetched, &Circumstances::default())
+        };
+        assert!(told(1).message.starts_with("The pod is ready."), "{:?}", told(1));
+        assert!(!told(1).message.contains("scales"), "{:?}", told(1));
+        let scaled = told(3);
+        assert_eq!(scaled.reason, Reason::Available);
+        let words = "3 pods are ready. Somebody else scales the Deployment, and that number is kept until spec.replicas, which is 1, is changed.";
+        assert!(scaled.message.starts_with(words), "{scaled:?}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use self::{
     pods::{crash, crashed, crashing, failed, image, refused, unschedulable, waiting},
     vm::{Weight, forbidden_host, said_by_pod, seen_from_here},
 };
-use super::Verdict;
+use super::{Verdict, ended};
 use crate::{
     observed::{DeploymentView, Fetched, PodView},
     reason::{Reason, Severity},
@@ -69,6 +69,7 @@ fn ready(instance: &ValidatedInstance, fetched: &Fetched, deployment: &Deploymen
         1 => "The pod is ready.".to_owned(),
         many => format!("{many} pods are ready."),
     };
+    message.push_str(&scaled(instance, deployment));
     // What only exposure suffers from (a missing IngressClass) keeps the pods from nothing, but people from the app.
     let advice = advice(instance, fetched);
     let gravest = advice.iter().min_by_key(|finding| finding.reason.severity());
@@ -80,6 +81,17 @@ fn ready(instance: &ValidatedInstance, fetched: &Fetched, deployment: &Deploymen
         Some(finding) => Verdict::new(finding.reason, format!("{} {message}", finding.message)),
         None => Verdict::new(Reason::Available, message),
     }
+}
+
+/// Whose number of pods it is, where it is not the instance's own: a HorizontalPodAutoscaler's, or somebody's who scaled by hand.
+fn scaled(instance: &ValidatedInstance, deployment: &DeploymentView) -> String {
+    if deployment.wanted == instance.replicas {
+        return String::new();
+    }
+    format!(
+        " Somebody else scales the Deployment, and that number is kept until spec.replicas, which is {}, is changed.",
+        instance.replicas
+    )
 }
 
 /// What is to be said of an instance whose pods serve: what validation found, and what the server said meanwhile.
@@ -145,12 +157,6 @@ pub(super) fn workload_cause(instance: &ValidatedInstance, fetched: &Fetched, de
 
 fn unready(fetched: &Fetched) -> Vec<&PodView> {
     fetched.pods.iter().filter(|pod| !pod.terminating && !pod.ready).collect()
-}
-
-/// A sentence with its full stop.
-fn ended(sentence: &str) -> String {
-    let sentence = sentence.trim_end();
-    if sentence.ends_with(['.', '!', '?']) { sentence.to_owned() } else { format!("{sentence}.") }
 }
 
 #[cfg(test)]

@@ -118,7 +118,12 @@ pub(super) fn crash(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdi
         )),
         "CreateContainerConfigError" => Some(Verdict::new(
             Reason::PodCrashing,
-            format!("The container of pod {} cannot be configured: {words}", pod.name),
+            format!(
+                "The container of pod {} cannot be configured: {} Create what is missing there, or correct what names it; the pod then \
+                 starts by itself.",
+                pod.name,
+                ended(words)
+            ),
         )),
         "CreateContainerError" | "RunContainerError" => Some(Verdict::new(
             Reason::PodCrashing,
@@ -170,7 +175,7 @@ fn exit_code(pod: &PodView) -> String {
 
 pub(super) fn unschedulable(pod: &PodView) -> Option<Verdict> {
     let words = pod.unschedulable.as_deref()?;
-    let message = format!("No node takes pod {}: {words}. {}", pod.name, Reason::PodUnschedulable.remedy());
+    let message = format!("No node takes pod {}: {} {}", pod.name, ended(words), Reason::PodUnschedulable.remedy());
     Some(Verdict::new(Reason::PodUnschedulable, message))
 }
 
