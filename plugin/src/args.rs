@@ -10,8 +10,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
     bin_name = "kubectl catalyst",
     version,
     about,
-    after_help = "Exit codes: 0 all is well; 1 something is wrong with what was looked at, or a question was answered with no; 2 the \
-                  command failed.\nThe name of the instance may be left out where the namespace has only one."
+    after_help = "Exit codes: 0 all is well; 1 something is wrong with what was looked at (an instance is not ready, doctor found \
+                  something), or a question was answered with no; 2 the command failed.\nThe name of the instance may be left out where the namespace has only one."
 )]
 pub(crate) struct Args {
     /// Where.
@@ -64,8 +64,8 @@ pub(crate) enum Command {
     TrustHost(TrustHost),
     /// Turn the values of a Helm release into a CatalystInstance, and with --adopt take its running objects over.
     Migrate(MigrateArgs),
-    /// Check the cluster, the operator, its rights and yours, and every instance; say what to do about what is wrong.
-    Doctor,
+    /// Check the cluster, the operator, its rights and yours, and every instance or one; say what to do about what is wrong.
+    Doctor(Which),
 }
 
 /// Which instance.

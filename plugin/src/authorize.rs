@@ -23,14 +23,16 @@ pub(crate) async fn run(context: &Context, args: &args::Authorize) -> anyhow::Re
     let lines =
         instance.status.iter().flat_map(|status| [&status.next_authorized_keys_line, &status.authorized_keys_line]);
     let Some(line) = lines.flatten().next().cloned() else {
-        bail!("{} has no key yet; `kubectl catalyst status` says why", place(&instance));
+        bail!("{} has no key yet; `{}` says why", place(&instance), context.hints.ours("status", &instance));
     };
     let ssh = &instance.spec.ssh;
     if !args.install {
         println!("{line}");
         eprintln!(
-            "Add this line to ~/.ssh/authorized_keys of {} on {}, or have it done with your own ssh: kubectl catalyst authorize --install",
-            ssh.user, ssh.host
+            "Add this line to ~/.ssh/authorized_keys of {} on {}, or have it done with your own ssh: {}",
+            ssh.user,
+            ssh.host,
+            context.hints.ours("authorize --install", &instance)
         );
         return Ok(true);
     }
@@ -44,7 +46,8 @@ pub(crate) async fn run(context: &Context, args: &args::Authorize) -> anyhow::Re
         arguments.extend(["-p".to_owned(), port.to_string()]);
     }
     arguments.extend(["--".to_owned(), destination.clone(), INSTALL.to_owned()]);
-    let said = ssh_with(&arguments, &line).await?;
+    let by_hand = context.hints.ours("authorize", &instance);
+    let said = ssh_with(&arguments, &line, &by_hand).await?;
     match said.trim() {
         "added" => println!("The key of {} is authorised on {destination}.", place(&instance)),
         "present" => println!("The key of {} was authorised on {destination} already.", place(&instance)),
@@ -53,17 +56,17 @@ pub(crate) async fn run(context: &Context, args: &args::Authorize) -> anyhow::Re
     Ok(true)
 }
 
-/// What ssh prints; its questions and errors go to the terminal.
-async fn ssh_with(arguments: &[String], line: &str) -> anyhow::Result<String> {
+/// What ssh prints; its questions and errors go to the terminal. `by_hand`: the command that only prints the line.
+async fn ssh_with(arguments: &[String], line: &str, by_hand: &str) -> anyhow::Result<String> {
     let mut child = Command::new("ssh")
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .context(
-            "ssh cannot be started; install OpenSSH's client, or add the line by hand (kubectl catalyst authorize)",
-        )?;
+        .with_context(|| {
+            format!("ssh cannot be started; install OpenSSH's client, or add the line by hand: {by_hand}")
+        })?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that could not sign in reads nothing; its exit says so.
         let _ = stdin.write_all(format!("{line}\n").as_bytes()).await;
@@ -71,8 +74,7 @@ async fn ssh_with(arguments: &[String], line: &str) -> anyhow::Result<String> {
     let output = child.wait_with_output().await.context("ssh cannot be waited for")?;
     if !output.status.success() {
         bail!(
-            "ssh ended with {}; it must be able to sign in there by itself (a key, or -- OPTIONS). Or add the line by hand: kubectl \
-             catalyst authorize",
+            "ssh ended with {}; it must be able to sign in there by itself (a key, or -- OPTIONS). Or add the line by hand: {by_hand}",
             output.status
         );
     }

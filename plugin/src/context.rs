@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Scope, Which},
+    hints::Hints,
     paint::Paint,
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Context {
     pub(crate) namespace: Option<String>,
     pub(crate) output: Output,
     pub(crate) paint: Paint,
+    pub(crate) hints: Hints,
 }
 
 impl Context {
@@ -39,6 +41,7 @@ impl Context {
         Ok(Context {
             namespace: (!scope.all_namespaces).then_some(namespace),
             output: scope.output,
+            hints: Hints::of(scope),
             paint: Paint::when(
                 std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
             ),
@@ -74,7 +77,10 @@ impl Context {
         let instances = self.instances().await?;
         let names: Vec<_> = instances.iter().map(ResourceExt::name_any).collect();
         let there = if names.is_empty() {
-            "There is none here; `kubectl catalyst status -A` shows those of all namespaces.".to_owned()
+            format!(
+                "There is none here; `{}` shows those of all namespaces.",
+                self.hints.anywhere("catalyst status -A")
+            )
         } else {
             format!("Here are: {}.", names.join(", "))
         };

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::{
+    args::Which,
     context::{Context, place},
     report::{self, Mark},
 };
@@ -29,21 +30,24 @@ impl Check {
     }
 }
 
-/// Whether nothing bad was found.
-pub(crate) async fn run(context: &Context) -> anyhow::Result<bool> {
+/// Whether nothing was found that is to be done. What could not be looked at is no finding.
+pub(crate) async fn run(context: &Context, which: &Which) -> anyhow::Result<bool> {
     let mut found = vec![checks::api_server(context).await?, checks::crd(context).await?];
     let operator = checks::operator(context).await?;
     found.push(operator.check);
     if let Some(account) = operator.account {
-        found.push(rights::of_operator(context, &account).await?);
+        found.extend(rights::of_operator(context, &account).await?);
     }
     found.push(rights::of_user(context).await?);
     // Without the CRD there is nothing to list, and it was said.
     if found.iter().all(|check| check.what != checks::CRD || check.mark != Mark::Bad) {
-        let instances = context.instances().await?;
+        let instances = match which.name {
+            Some(_) => vec![context.instance(which).await?],
+            None => context.instances().await?,
+        };
         found.extend(checks::ingress_classes(context, &instances).await?);
         for instance in &instances {
-            let report = report::of(instance);
+            let report = report::of(instance, &context.hints);
             let next = report.next.map_or_else(String::new, |next| format!(" Next: {next}"));
             let what = format!("instance {}", place(instance));
             let words = format!("{}: {}", report.reason, report.message);
@@ -57,7 +61,11 @@ pub(crate) async fn run(context: &Context) -> anyhow::Result<bool> {
         Output::Text => print!("{}", text(&found, context)),
         Output::Json => println!("{}", serde_json::to_string_pretty(&serde_json::json!({"checks": found}))?),
     }
-    Ok(found.iter().all(|check| check.mark != Mark::Bad))
+    Ok(well(&found))
+}
+
+fn well(checks: &[Check]) -> bool {
+    checks.iter().all(|check| matches!(check.mark, Mark::Good | Mark::Unknown))
 }
 
 fn text(checks: &[Check], context: &Context) -> String {
@@ -85,4 +93,16 @@ fn unseen<T>(context: &Context, what: &str, answer: Result<T, kube::Error>) -> a
 
 fn names(objects: &[impl ResourceExt]) -> String {
     objects.iter().map(ResourceExt::name_any).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_to_be_done_is_a_finding_and_what_could_not_be_looked_at_is_none() {
+        let is_well = |mark| well(&[Check::new("a", Mark::Good, "", ""), Check::new("b", mark, "", "")]);
+        assert!(is_well(Mark::Good) && is_well(Mark::Unknown));
+        assert!(!is_well(Mark::Bad) && !is_well(Mark::Warning) && !is_well(Mark::Waiting));
+    }
 }

@@ -17,7 +17,7 @@ pub(crate) async fn run(context: &Context, args: &args::Logs) -> anyhow::Result<
     let pods = context.labelled::<Pod>(&instance).await?.unwrap_or_default();
     let names: Vec<_> = pods.iter().map(ResourceExt::name_any).collect();
     if names.is_empty() {
-        bail!("{} has no pods; `kubectl catalyst status` says why", place(&instance));
+        bail!("{} has no pods; `{}` says why", place(&instance), context.hints.ours("status", &instance));
     }
     let params = LogParams {
         container: Some(CONTAINER.to_owned()),

@@ -11,6 +11,7 @@ mod args;
 mod authorize;
 mod context;
 mod doctor;
+mod hints;
 mod logs;
 mod open;
 mod paint;
@@ -24,7 +25,7 @@ mod trust_host;
 
 use std::process::ExitCode;
 
-use catalyst_operator::migrate::command;
+use catalyst_operator::{args::Output, migrate::command};
 use clap::Parser;
 
 use crate::{
@@ -52,6 +53,9 @@ async fn main() -> ExitCode {
 /// Whether all is well.
 async fn run(args: Args) -> anyhow::Result<bool> {
     let Args { scope, command } = args;
+    if scope.output == Output::Json && !matches!(command, Command::Status(_) | Command::Doctor(_)) {
+        anyhow::bail!("-o json is for status and doctor; this command prints text only");
+    }
     if let Command::Migrate(migrate) = &command
         && migrate.adopt.is_none()
     {
@@ -70,7 +74,7 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         Command::RotateKey(args) => rotate_key::run(&context, &args).await,
         Command::RotateSecret(args) => rotate_secret::run(&context, &args).await,
         Command::TrustHost(args) => trust_host::run(&context, &args).await,
-        Command::Doctor => doctor::run(&context).await,
+        Command::Doctor(args) => doctor::run(&context, &args).await,
         Command::Migrate(args) => {
             if let Some(release) = &args.adopt {
                 let cluster = context.cluster.clone();

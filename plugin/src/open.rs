@@ -28,7 +28,7 @@ pub(crate) async fn run(context: &Context, args: &args::Open) -> anyhow::Result<
     let pods: Api<Pod> = context.beside(&instance);
     let selector = format!("{INSTANCE_LABEL}={}", instance.name_any());
     let Some(pod) = context.answered(ready(&pods, &selector).await, "list pods")? else {
-        bail!(not_ready(&instance));
+        bail!(not_ready(context, &instance));
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
         .await
@@ -38,16 +38,17 @@ pub(crate) async fn run(context: &Context, args: &args::Open) -> anyhow::Result<
     if !args.no_browser && std::io::stdout().is_terminal() && !browse(&url) {
         println!("Open it in your browser: no program was found that does it.");
     }
+    let status = context.hints.ours("status", &instance);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let (stream, _) = tokio::select! {
             accepted = listener.accept() => accepted.context("the port can no longer be listened on")?,
             _ = tokio::signal::ctrl_c() => return Ok(true),
         };
-        let (pods, selector) = (pods.clone(), selector.clone());
+        let (pods, selector, status) = (pods.clone(), selector.clone(), status.clone());
         let Ok(held) = Arc::clone(&places).acquire_owned().await else { return Ok(true) };
         tokio::spawn(async move {
-            if let Err(error) = forward(&pods, &selector, stream).await {
+            if let Err(error) = forward(&pods, &selector, stream, &status).await {
                 eprintln!("A connection broke off: {error:#}");
             }
             drop(held);
@@ -55,9 +56,9 @@ pub(crate) async fn run(context: &Context, args: &args::Open) -> anyhow::Result<
     }
 }
 
-/// One connection, to a pod that is ready now: the pods may be others than a moment ago.
-async fn forward(pods: &Api<Pod>, selector: &str, mut stream: TcpStream) -> anyhow::Result<()> {
-    let pod = ready(pods, selector).await?.context("no pod is ready; see kubectl catalyst status")?;
+/// One connection, to a pod that is ready now: the pods may be others than a moment ago. `status`: the command that says more.
+async fn forward(pods: &Api<Pod>, selector: &str, mut stream: TcpStream, status: &str) -> anyhow::Result<()> {
+    let pod = ready(pods, selector).await?.with_context(|| format!("no pod is ready; `{status}` says why"))?;
     let mut forwarder = pods.portforward(&pod, &[HTTP_PORT]).await?;
     let mut upstream = forwarder.take_stream(HTTP_PORT).context("the API server opened no stream")?;
     let copied = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
@@ -81,10 +82,11 @@ fn serves(pod: &Pod) -> bool {
         && conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-fn not_ready(instance: &CatalystInstance) -> String {
-    let report = report::of(instance);
+fn not_ready(context: &Context, instance: &CatalystInstance) -> String {
+    let report = report::of(instance, &context.hints);
     let next = report.next.map_or_else(String::new, |next| format!(" Next: {next}"));
-    format!("no pod of {} is ready. {}: {} {}{next}", place(instance), report.reason, report.message, report.remedy)
+    let told = format!("{}: {} {}", report.reason, report.message, report.remedy);
+    format!("no pod of {} is ready. {}{next}", place(instance), told.trim_end())
 }
 
 /// Whether a program was started that opens the URL.

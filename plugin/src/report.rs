@@ -8,6 +8,11 @@ use catalyst_operator::{
 use kube::ResourceExt;
 use serde::Serialize;
 
+use crate::hints::Hints;
+
+/// The condition of the Secrets.
+const SECRETS: &str = "SecretsReady";
+
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,7 +38,7 @@ pub(crate) struct InstanceReport {
     pub(crate) mark: Mark,
     pub(crate) reason: String,
     pub(crate) message: String,
-    /// What to do, where the message does not say it.
+    /// What to do; empty where the message says it.
     pub(crate) remedy: String,
     /// The command of ours that helps, if there is one.
     pub(crate) next: Option<String>,
@@ -68,7 +73,7 @@ pub(crate) struct ObjectReport {
 }
 
 /// What the status of an instance says; objects are still to be added.
-pub(crate) fn of(instance: &CatalystInstance) -> InstanceReport {
+pub(crate) fn of(instance: &CatalystInstance, hints: &Hints) -> InstanceReport {
     let (namespace, name) = (instance.namespace().unwrap_or_default(), instance.name_any());
     let status = instance.status.clone().unwrap_or_default();
     let mut conditions: Vec<_> = status
@@ -87,7 +92,8 @@ pub(crate) fn of(instance: &CatalystInstance) -> InstanceReport {
     let current = status.observed_generation == instance.metadata.generation;
     let (mark, reason, message) = match ready {
         None => {
-            let message = "No operator has looked at it yet. Look whether one runs: kubectl catalyst doctor".to_owned();
+            let doctor = hints.ours("doctor", instance);
+            let message = format!("No operator has looked at it yet. Look whether one runs: {doctor}");
             (Mark::Bad, "NotSeen".to_owned(), message)
         }
         Some(ready) if !current => {
@@ -99,15 +105,15 @@ pub(crate) fn of(instance: &CatalystInstance) -> InstanceReport {
     };
     conditions.sort_by(|one, other| (one.mark, &one.type_).cmp(&(other.mark, &other.type_)));
     let known = Reason::ALL.iter().find(|known| known.as_str() == reason);
-    let remedy = known.map(|known| known.remedy()).filter(|remedy| mark != Mark::Good && !message.contains(remedy));
+    let remedy = known.filter(|known| mark != Mark::Good && known.leaves_remedy()).map(|known| known.remedy());
     InstanceReport {
         mark,
         remedy: remedy.unwrap_or_default().to_owned(),
-        next: known.and_then(|known| next(*known)).map(|verb| format!("kubectl catalyst {verb} -n {namespace} {name}")),
+        next: known.and_then(|known| next(*known)).map(|verb| hints.ours(verb, instance)),
         url: status.url.clone(),
         conditions,
         objects: Vec::new(),
-        notes: notes(&namespace, &name, instance),
+        notes: notes(instance, mark, hints),
         namespace,
         name,
         reason,
@@ -134,24 +140,28 @@ fn next(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::SSHAuthRejected => Some("authorize"),
         Reason::HostKeyChanged => Some("trust-host"),
-        Reason::PodCrashing => Some("logs --previous"),
         _ => None,
     }
 }
 
-/// How to go on, as the notes of a chart tell it.
-fn notes(namespace: &str, name: &str, instance: &CatalystInstance) -> Vec<String> {
-    let secret = catalyst_operator::names::References::of(instance).app_secret;
+/// How to go on, as the notes of a chart tell it; only what can be done as things are.
+fn notes(instance: &CatalystInstance, mark: Mark, hints: &Hints) -> Vec<String> {
+    let status = instance.status.as_ref();
+    let serves = status.and_then(|status| status.ready_replicas).unwrap_or_default() > 0;
+    let open = hints.ours("open", instance);
     let mut notes = Vec::new();
-    match instance.status.as_ref().and_then(|status| status.url.as_deref()) {
-        Some(url) => {
-            notes.push(format!("Open {url}, or without an ingress: kubectl catalyst open -n {namespace} {name}"))
-        }
-        None => notes.push(format!("Open it: kubectl catalyst open -n {namespace} {name}")),
+    match status.and_then(|status| status.url.as_deref()) {
+        Some(url) if serves => notes.push(format!("Open {url}, or without an ingress: {open}")),
+        None if serves => notes.push(format!("Open it: {open}")),
+        _ if mark == Mark::Waiting => notes.push(format!("As soon as a pod is ready, open it: {open}")),
+        _ => {}
     }
-    notes.push(format!(
-        "The secret to sign in with: kubectl get secret -n {namespace} {secret} -o jsonpath='{{.data.CATALYST_SECRET}}' | base64 -d"
-    ));
+    let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
+    if conditions.any(|told| told.type_ == SECRETS && told.status == "True") {
+        let secret = catalyst_operator::names::References::of(instance).app_secret;
+        let get = hints.beside(&format!("get secret {secret} -o jsonpath='{{.data.CATALYST_SECRET}}'"), instance);
+        notes.push(format!("The secret to sign in with: {get} | base64 -d"));
+    }
     notes
 }
 
@@ -168,44 +178,67 @@ mod tests {
         .unwrap()
     }
 
+    fn of_here(instance: &CatalystInstance) -> InstanceReport {
+        of(instance, &Hints::default())
+    }
+
     fn condition(kind: &str, status: &str, reason: &str) -> Value {
         json!({"type": kind, "status": status, "reason": reason, "message": "Words.", "lastTransitionTime": "2026-01-01T00:00:00Z"})
     }
 
     #[test]
-    fn a_stalled_instance_is_bad_and_comes_with_remedy_and_command() {
-        let report = of(&instance(json!([
+    fn a_stalled_instance_is_bad_and_comes_with_the_command_that_helps_and_a_remedy_only_where_the_message_has_none() {
+        let report = of_here(&instance(json!([
             condition("Ready", "False", "SSHAuthRejected"),
             condition("Reconciling", "False", "SSHAuthRejected"),
             condition("Stalled", "True", "SSHAuthRejected"),
         ])));
         assert_eq!((report.mark, report.reason.as_str()), (Mark::Bad, "SSHAuthRejected"));
-        assert_eq!(report.remedy, Reason::SSHAuthRejected.remedy());
+        assert_eq!(report.remedy, "", "the message says it, with the names of the case");
         assert_eq!(report.next.as_deref(), Some("kubectl catalyst authorize -n n x"));
         let order: Vec<_> = report.conditions.iter().map(|one| (one.type_.as_str(), one.mark)).collect();
         assert_eq!(order, [("Ready", Mark::Bad), ("Stalled", Mark::Bad), ("Reconciling", Mark::Good)]);
+        let invalid = json!([condition("Ready", "False", "InvalidSpec"), condition("Stalled", "True", "InvalidSpec")]);
+        assert_eq!(of_here(&instance(invalid)).remedy, Reason::InvalidSpec.remedy());
     }
 
     #[test]
     fn what_passes_by_itself_waits_and_an_outdated_status_says_so() {
         let waiting =
             json!([condition("Ready", "False", "Progressing"), condition("Reconciling", "True", "Progressing")]);
-        assert_eq!(of(&instance(waiting.clone())).mark, Mark::Waiting);
+        assert_eq!(of_here(&instance(waiting.clone())).mark, Mark::Waiting);
         let mut old = instance(json!([condition("Ready", "True", "Available")]));
         old.metadata.generation = Some(3);
-        let report = of(&old);
+        let report = of_here(&old);
         assert!(report.mark == Mark::Waiting && report.message.contains("present spec"), "{report:?}");
     }
 
     #[test]
     fn an_instance_that_no_operator_saw_is_not_well() {
-        let report = of(&instance(json!([])));
+        let report = of_here(&instance(json!([])));
         assert!(report.mark == Mark::Bad && report.message.contains("doctor"), "{report:?}");
     }
 
     #[test]
     fn a_warning_is_shown_as_one_though_the_instance_is_ready() {
-        let report = of(&instance(json!([condition("Ready", "True", "PermissiveEgress")])));
-        assert_eq!((report.mark, report.remedy.as_str()), (Mark::Warning, Reason::PermissiveEgress.remedy()));
+        assert_eq!(of_here(&instance(json!([condition("Ready", "True", "PermissiveEgress")]))).mark, Mark::Warning);
+    }
+
+    #[test]
+    fn the_notes_tell_only_what_can_be_done() {
+        let secrets = |is: &str| condition("SecretsReady", is, "Available");
+        let stalled = [condition("Ready", "False", "SSHAuthRejected"), condition("Stalled", "True", "SSHAuthRejected")];
+        let notes = |conditions: &[Value], ready: i32| {
+            let mut instance = instance(json!(conditions));
+            instance.status.as_mut().unwrap().ready_replicas = Some(ready);
+            of_here(&instance).notes.join("\n")
+        };
+        assert_eq!(notes(&[&stalled[..], &[secrets("False")]].concat(), 0), "");
+        let key = "The secret to sign in with: kubectl get secret x-secrets -o jsonpath='{.data.CATALYST_SECRET}' -n n | base64 -d";
+        assert_eq!(notes(&[&stalled[..], &[secrets("True")]].concat(), 0), key);
+        let open = "kubectl catalyst open -n n x";
+        let waiting = [condition("Ready", "False", "Progressing"), condition("Reconciling", "True", "Progressing")];
+        assert_eq!(notes(&waiting, 0), format!("As soon as a pod is ready, open it: {open}"));
+        assert_eq!(notes(&[condition("Ready", "True", "Available")], 1), format!("Open it: {open}"));
     }
 }

@@ -22,7 +22,7 @@ pub(crate) async fn run(context: &Context, which: &Which) -> anyhow::Result<bool
     let name = instance.name_any();
     let api: Api<Deployment> = context.beside(&instance);
     if context.answered(api.get_metadata_opt(&name).await, "read the Deployment")?.is_none() {
-        bail!("{} has no Deployment yet; `kubectl catalyst status` says why", place(&instance));
+        bail!("{} has no Deployment yet; `{}` says why", place(&instance), context.hints.ours("status", &instance));
     }
     let now = k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let patch = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED: now}}}}});
@@ -30,9 +30,9 @@ pub(crate) async fn run(context: &Context, which: &Which) -> anyhow::Result<bool
     let outcome = api.patch_metadata(&name, &params, &Patch::Merge(&patch)).await;
     context.answered(outcome, "restart the Deployment")?;
     println!(
-        "The pods of {} are replaced one by one. Follow it: kubectl rollout status -n {} deployment/{name}",
+        "The pods of {} are replaced one by one. Follow it: {}",
         place(&instance),
-        instance.namespace().unwrap_or_default()
+        context.hints.beside(&format!("rollout status deployment/{name}"), &instance)
     );
     Ok(true)
 }

@@ -6,6 +6,7 @@ use catalyst_operator::crd::ROTATE_SSH_KEY_ANNOTATION;
 use crate::{
     args::Which,
     context::{Context, place},
+    rotate_secret::events,
 };
 
 /// Asks for it.
@@ -28,9 +29,11 @@ pub(crate) async fn run(context: &Context, which: &Which) -> anyhow::Result<bool
     let now = k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     context.annotate(&instance, ROTATE_SSH_KEY_ANNOTATION, &now).await?;
     println!(
-        "A new key is being made for {}. Until the VM accepts it the old one is used; its line, as soon as it is there: kubectl \
-         catalyst authorize. Where the operator refuses, an event says why: kubectl get events",
-        place(&instance)
+        "A new key is being made for {}. Until the VM accepts it the old one is used; its line, as soon as it is there: {}\n\
+         Where the operator refuses, an event says why: {}",
+        place(&instance),
+        context.hints.ours("authorize", &instance),
+        events(context, &instance)
     );
     Ok(true)
 }

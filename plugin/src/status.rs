@@ -1,6 +1,6 @@
 //! `status`: reads an instance's objects and tells how each is.
 
-use catalyst_operator::{args::Output, crd::CatalystInstance, names::References};
+use catalyst_operator::{args::Output, build::HTTPRoute, crd::CatalystInstance, names::References};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod, Secret, Service},
@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &Context, which: &Which) -> anyhow::Result<bool
     }
     let mut reports = Vec::new();
     for instance in &instances {
-        let mut report = report::of(instance);
+        let mut report = report::of(instance, &context.hints);
         report.objects = objects(context, instance).await?;
         reports.push(report);
     }
@@ -61,6 +61,9 @@ async fn objects(context: &Context, instance: &CatalystInstance) -> anyhow::Resu
     for found in context.labelled::<Ingress>(instance).await?.unwrap_or_default() {
         objects.push(plain("Ingress", &found, ingress(&found)));
     }
+    for found in context.labelled::<HTTPRoute>(instance).await?.unwrap_or_default() {
+        objects.push(plain("HTTPRoute", &found, route(&found)));
+    }
     for found in context.labelled::<NetworkPolicy>(instance).await?.unwrap_or_default() {
         objects.push(plain("NetworkPolicy", &found, String::new()));
     }
@@ -83,14 +86,21 @@ async fn secrets(context: &Context, instance: &CatalystInstance) -> anyhow::Resu
         Err(error) => return context.answered(Err(error), "list Secrets"),
     };
     let uid = instance.metadata.uid.as_deref();
-    let used = [(references.app_secret, "to sign in"), (references.ssh_key, "SSH key")];
+    let spec = &instance.spec;
+    let app_is_given =
+        spec.secrets.as_ref().is_some_and(|it| it.use_existing == Some(true) || it.existing_secret.is_some());
+    let used = [
+        (references.app_secret, "to sign in", app_is_given),
+        (references.ssh_key, "SSH key", spec.ssh.existing_key_secret.is_some()),
+    ];
     Ok(used
         .into_iter()
-        .map(|(name, purpose)| {
+        .map(|(name, purpose, given)| {
             let found = listed.as_ref().map(|all| all.iter().find(|secret| secret.name_any() == name));
             let (mark, whose) = match found {
                 None => (Mark::Unknown, "you may not list Secrets"),
-                Some(None) => (Mark::Bad, "missing"),
+                Some(None) if given => (Mark::Bad, "missing"),
+                Some(None) => (Mark::Waiting, "not generated yet"),
                 Some(Some(secret)) if secret.owner_references().iter().any(|owner| Some(owner.uid.as_str()) == uid) => {
                     (Mark::Good, "generated")
                 }
@@ -166,6 +176,11 @@ fn ingress(ingress: &Ingress) -> String {
         balancer.into_iter().flatten().filter_map(|at| at.ip.clone().or(at.hostname.clone())).collect();
     let at = if addresses.is_empty() { String::new() } else { format!(" at {}", addresses.join(", ")) };
     format!("{} by {}{at}", hosts.join(", "), spec.ingress_class_name.unwrap_or_default())
+}
+
+fn route(route: &HTTPRoute) -> String {
+    let parents: Vec<_> = route.spec.parent_refs.iter().map(|parent| parent.name.as_str()).collect();
+    format!("{} by {}", route.spec.hostnames.join(", "), parents.join(", "))
 }
 
 #[cfg(test)]

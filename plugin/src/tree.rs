@@ -33,7 +33,7 @@ fn instance(report: &InstanceReport, paint: Paint) -> String {
             condition.status,
             condition.reason
         );
-        if condition.mark != Mark::Good && condition.message != *message && !condition.message.is_empty() {
+        if condition.mark != Mark::Good && !message.contains(&condition.message) {
             line.push_str(&format!(": {}", condition.message));
         }
         text.push_str(&format!("{line}\n"));

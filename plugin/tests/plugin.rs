@@ -8,157 +8,57 @@
     reason = "a test ends where something is not as it must be"
 )]
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-    sync::{Arc, OnceLock, mpsc},
-    time::Duration,
-};
+mod world;
+
+use std::path::Path;
 
 use catalyst_lab::{ControlPlane, ControlPlaneOptions};
-use catalyst_operator::crd::{self, CatalystInstance};
+use catalyst_operator::{build::HTTPRoute, crd, prober::AddressPolicy};
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::Namespace},
+    api::{
+        apps::v1::Deployment,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::{Patch, PatchParams, PostParams},
     runtime::{conditions, wait::await_condition},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
+use world::{World, plane, plugin, plugin_as, spec, status, until};
 
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// One control plane for all tests, with the CRD.
-fn plane() -> &'static ControlPlane {
-    static PLANE: OnceLock<ControlPlane> = OnceLock::new();
-    PLANE.get_or_init(|| {
-        let (sender, receiver) = mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Runtime::new().unwrap();
-            runtime.block_on(async {
-                let plane = ControlPlane::start(ControlPlaneOptions::default()).await.unwrap();
-                let crds: Api<CustomResourceDefinition> = Api::all(plane.client().await.unwrap());
-                for crd in crd::all() {
-                    let name = crd.name_any();
-                    crds.patch(&name, &PatchParams::apply("test"), &Patch::Apply(&crd)).await.unwrap();
-                    await_condition(crds.clone(), &name, conditions::is_crd_established()).await.unwrap();
-                }
-                sender.send(plane).unwrap();
-                std::future::pending::<()>().await;
-            });
-        });
-        receiver.recv().unwrap()
-    })
-}
-
-/// Exit code, standard output, standard error of the plugin.
-fn plugin_as(kubeconfig: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_kubectl-catalyst"))
-        .args(arguments)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
-        .env("KUBECONFIG", kubeconfig)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-fn plugin(arguments: &[&str]) -> (i32, String, String) {
-    plugin_as(plane().kubeconfig(), arguments)
-}
-
-struct World {
-    client: kube::Client,
-    namespace: String,
-}
-
-impl World {
-    async fn new(namespace: &str) -> World {
-        let client = plane().client().await.unwrap();
-        let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
-        Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
-        World { client, namespace: namespace.to_owned() }
-    }
-
-    fn instances(&self) -> Api<CatalystInstance> {
-        Api::namespaced(self.client.clone(), &self.namespace)
-    }
-
-    /// An instance with a status as the operator writes it.
-    async fn instance(&self, name: &str, spec: Value, status: Value) {
-        let object: CatalystInstance =
-            serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap();
-        self.instances().create(&PostParams::default(), &object).await.unwrap();
-        let params = PatchParams::default();
-        self.instances().patch_status(name, &params, &Patch::Merge(json!({"status": status}))).await.unwrap();
-    }
-
-    async fn annotation(&self, name: &str, key: &str) -> Option<String> {
-        self.instances().get(name).await.unwrap().annotations().get(key).cloned()
-    }
-}
-
-fn status(ready: &str, reason: &str, message: &str) -> Value {
-    let condition = |kind: &str, status: &str| {
-        json!({"type": kind, "status": status, "reason": reason, "message": message,
-            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1})
-    };
-    let stalled = if ready == "True" { "False" } else { "True" };
-    json!({"observedGeneration": 1, "conditions": [condition("Ready", ready), condition("Stalled", stalled)],
-        "hostKeys": [{"host": "192.0.2.1", "port": 22, "key": "ssh-ed25519 AAAA", "fingerprint": "SHA256:old",
-            "recordedAt": "2026-01-01T00:00:00Z"}],
-        "authorizedKeysLine": "restrict,pty ssh-ed25519 AAAAC3 catalyst-x"})
-}
-
-fn spec() -> Value {
-    json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})
-}
-
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    let asking = async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, asking).await.unwrap_or_else(|_| panic!("not within 60 s: {what}"))
+/// A route of `a-good`, in a cluster that knows routes.
+async fn a_route(client: &kube::Client) {
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let name = "httproutes.gateway.networking.k8s.io";
+    let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": name,
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api"}},
+        "spec": {"group": "gateway.networking.k8s.io", "scope": "Namespaced",
+            "names": {"kind": "HTTPRoute", "plural": "httproutes", "singular": "httproute"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything}}}}]}});
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    crds.patch(name, &PatchParams::apply("test"), &Patch::Apply(&crd)).await.unwrap();
+    await_condition(crds, name, conditions::is_crd_established()).await.unwrap();
+    let routes: Api<HTTPRoute> = Api::namespaced(client.clone(), "status");
+    let route = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": {"name": "a-good", "labels": {"catalyst.dev/instance": "a-good"}},
+        "spec": {"parentRefs": [{"name": "public"}], "hostnames": ["a.example.com"], "rules": []}});
+    let params = PatchParams::apply("test");
+    until("routes are served", || async { routes.patch("a-good", &params, &Patch::Apply(&route)).await.ok() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_shows_what_is_wrong_first_with_the_remedy_and_the_objects_that_the_operator_made() {
     let world = World::new("status").await;
-    let stop = tokio_util::sync::CancellationToken::new();
-    let settings = catalyst_operator::controller::Settings {
-        namespaces: vec!["status".into()],
-        concurrency: 2,
-        identity: "test".into(),
-        defaults: catalyst_operator::validated::Defaults { proxy_image: "proxy:test".into() },
-        prober: catalyst_operator::prober::ProberSettings {
-            concurrent: 2,
-            deadline: Duration::from_secs(5),
-            addresses: catalyst_operator::prober::AddressPolicy::refusing(Vec::new()),
-        },
-    };
-    let operator = catalyst_operator::controller::run(
-        world.client.clone(),
-        settings,
-        Arc::default(),
-        catalyst_operator::admin::Readiness::default(),
-        stop.clone(),
-    );
-    let operator = tokio::spawn(operator);
+    let (stop, operator) = world.operator(&["status"], AddressPolicy::refusing(Vec::new()));
     let bad = json!({"ssh": {"host": "192.0.2.1", "user": "dev"}, "secrets": {"existingSecret": "none"}});
-    for (name, spec) in [("a-good", spec()), ("z-bad", bad)] {
-        let object: CatalystInstance =
-            serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap();
-        world.instances().create(&PostParams::default(), &object).await.unwrap();
-    }
+    world.create("a-good", spec()).await;
+    world.create("z-bad", bad).await;
     let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "status");
     until("the Deployment is there", || async { deployments.get_opt("a-good").await.unwrap() }).await;
     until("z-bad is judged", || async {
@@ -166,15 +66,17 @@ async fn status_shows_what_is_wrong_first_with_the_remedy_and_the_objects_that_t
         instance.status?.conditions.into_iter().find(|one| one.reason == "SecretMissing")
     })
     .await;
+    a_route(&world.client).await;
     let (code, text, errors) = plugin(&["status", "-n", "status"]);
     assert_eq!((code, errors.as_str()), (1, ""), "{text}");
     assert!(text.starts_with("✗ status/z-bad  SecretMissing\n  Secret none"), "{text}");
     for line in [
         "Deployment a-good  0/1 ready, proxy:test",
         "Service a-good  ClusterIP port 80",
+        "HTTPRoute a-good  a.example.com by public",
         "Secret a-good-ssh-key  generated",
         "Secret none  missing",
-        "kubectl catalyst open -n status a-good",
+        "As soon as a pod is ready, open it: kubectl catalyst open -n status a-good",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
@@ -192,12 +94,16 @@ async fn status_shows_what_is_wrong_first_with_the_remedy_and_the_objects_that_t
     let template = deployments.get("a-good").await.unwrap().spec.unwrap().template.metadata.unwrap();
     assert!(template.annotations.unwrap().contains_key("kubectl.kubernetes.io/restartedAt"));
     let (code, _, errors) = plugin(&["restart", "-n", "status", "z-bad"]);
-    assert!(code == 2 && errors.contains("has no Deployment yet"), "{errors}");
+    let hint = "has no Deployment yet; `kubectl catalyst status -n status z-bad` says why";
+    assert!(code == 2 && errors.contains(hint), "{errors}");
     // Nothing runs here, so there is nothing to open and no log.
     let (code, _, errors) = plugin(&["open", "-n", "status", "z-bad"]);
     assert!(code == 2 && errors.contains("no pod of status/z-bad is ready. SecretMissing: Secret none"), "{errors}");
     let (code, _, errors) = plugin(&["logs", "-n", "status", "z-bad"]);
-    assert!(code == 2 && errors.contains("has no pods"), "{errors}");
+    assert!(
+        code == 2 && errors.contains("has no pods; `kubectl catalyst status -n status z-bad` says why"),
+        "{errors}"
+    );
     stop.cancel();
     operator.await.unwrap();
 }
@@ -208,8 +114,9 @@ async fn the_name_may_be_left_out_where_there_is_only_one_and_mistakes_are_told_
     let (code, _, errors) = plugin(&["authorize", "-n", "names"]);
     assert!(code == 2 && errors.contains("no CatalystInstance in namespace names"), "{errors}");
     world.instance("one", spec(), status("True", "Available", "Fine.")).await;
-    let (code, line, _) = plugin(&["authorize", "-n", "names"]);
+    let (code, line, hint) = plugin(&["authorize", "-n", "names"]);
     assert_eq!((code, line.as_str()), (0, "restrict,pty ssh-ed25519 AAAAC3 catalyst-x\n"));
+    assert!(hint.ends_with("with your own ssh: kubectl catalyst authorize --install -n names one\n"), "{hint}");
     let waiting = json!({"status": {"nextAuthorizedKeysLine": "restrict,pty ssh-ed25519 AAAANEXT x"}});
     world.instances().patch_status("one", &PatchParams::default(), &Patch::Merge(waiting)).await.unwrap();
     let (code, line, _) = plugin(&["authorize", "-n", "names"]);
@@ -219,6 +126,8 @@ async fn the_name_may_be_left_out_where_there_is_only_one_and_mistakes_are_told_
     world.instance("two", spec(), status("True", "Available", "Fine.")).await;
     let (code, _, errors) = plugin(&["authorize", "-n", "names"]);
     assert!(code == 2 && errors.contains("which one? Here are: one, two."), "{errors}");
+    let (code, text, errors) = plugin(&["authorize", "-n", "names", "one", "-o", "json"]);
+    assert!(code == 2 && text.is_empty() && errors.contains("-o json is for status and doctor"), "{errors}");
     let (code, _, errors) = plugin(&["authorize", "-A"]);
     assert!(code == 2 && errors.contains("-n"), "{errors}");
 }
@@ -285,7 +194,7 @@ async fn the_line_is_installed_once_with_the_users_own_ssh() {
     assert!(code == 0 && text.contains("was authorised"), "{text}{errors}");
     assert_eq!(std::fs::read_to_string(&keys).unwrap(), "# mine\nrestrict,pty ssh-ed25519 AAAAC3 catalyst-x\n");
     let (code, _, errors) = install(&["-i", "/nowhere/key", "-o", "IdentitiesOnly=yes"]);
-    assert!(code == 2 && errors.contains("add the line by hand"), "{errors}");
+    assert!(code == 2 && errors.contains("add the line by hand: kubectl catalyst authorize -n install x"), "{errors}");
 }
 
 fn tempfile(text: &str) -> std::path::PathBuf {
@@ -317,6 +226,15 @@ async fn doctor_names_what_is_missing_and_what_cannot_be_seen() {
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
+    world.instance("other", spec(), status("True", "Available", "Fine.")).await;
+    let (code, text, _) = plugin(&["doctor", "-n", "doctor", "other"]);
+    assert!(code == 1 && text.contains("instance doctor/other") && !text.contains("doctor/x"), "{text}");
+    let (code, _, errors) = plugin(&["doctor", "-n", "doctor", "none"]);
+    assert!(
+        code == 2 && errors.contains("no CatalystInstance none in namespace doctor. Here are: other, x."),
+        "{errors}"
+    );
+    the_operators_rights_are_those_of_its_role(&world).await;
     // Somebody who may do nothing is told so, and what to do.
     let nobody = plane().kubeconfig_for("nobody", None).unwrap();
     let (code, _, errors) = plugin_as(&nobody, &["status", "-n", "doctor"]);
@@ -329,6 +247,58 @@ async fn doctor_names_what_is_missing_and_what_cannot_be_seen() {
     // No cluster at all.
     let (code, _, errors) = plugin_as(Path::new("/nowhere/config"), &["status"]);
     assert!(code == 2 && errors.contains("no cluster to talk to") && errors.contains("--kubeconfig"), "{errors}");
+}
+
+/// An operator whose account has all rights, then one less, then only those in the namespace.
+async fn the_operators_rights_are_those_of_its_role(world: &World) {
+    let labels = json!({"app.kubernetes.io/name": "catalyst-operator"});
+    let template = json!({"metadata": {"labels": labels},
+        "spec": {"serviceAccountName": "op", "containers": [{"name": "operator", "image": "operator:test"}]}});
+    let deployment = json!({"metadata": {"name": "operator", "labels": labels},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}});
+    let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "doctor");
+    deployments.create(&PostParams::default(), &deployment).await.unwrap();
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/rbac/operator.yaml")).unwrap();
+    let mut role: ClusterRole =
+        ClusterRole::deserialize(serde_yaml::Deserializer::from_str(&text).next().unwrap()).unwrap();
+    let roles: Api<ClusterRole> = Api::all(world.client.clone());
+    role = roles.create(&PostParams::default(), &role).await.unwrap();
+    let binding = |kind: &str| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
+        "metadata": {"name": "op"}, "subjects": [{"kind": "ServiceAccount", "name": "op", "namespace": "doctor"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "catalyst-operator"}})
+    };
+    let everywhere: ClusterRoleBinding = serde_json::from_value(binding("ClusterRoleBinding")).unwrap();
+    let bindings: Api<ClusterRoleBinding> = Api::all(world.client.clone());
+    bindings.create(&PostParams::default(), &everywhere).await.unwrap();
+    // The API server may go by the rights from before for a moment.
+    let says = async |lines: &[&str]| {
+        until(&lines.join(", "), || async {
+            let (_, text, _) = plugin(&["doctor", "-n", "doctor"]);
+            lines.iter().all(|line| text.contains(line)).then_some(())
+        })
+        .await;
+    };
+    let (all, cluster) = ("✓ operator's rights: all that is needed", "operator's view of the cluster");
+    says(&[all, &format!("✓ {cluster}: all that is needed")]).await;
+    for rule in role.rules.iter_mut().flatten() {
+        if rule.resources.iter().flatten().any(|resource| resource == "poddisruptionbudgets") {
+            rule.verbs.retain(|verb| verb != "delete");
+        }
+    }
+    roles.replace("catalyst-operator", &PostParams::default(), &role).await.unwrap();
+    says(&["✗ operator's rights: missing: delete poddisruptionbudgets"]).await;
+    roles.delete("catalyst-operator", &Default::default()).await.unwrap();
+    role.rules = ClusterRole::deserialize(serde_yaml::Deserializer::from_str(&text).next().unwrap()).unwrap().rules;
+    role.metadata.resource_version = None;
+    roles.create(&PostParams::default(), &role).await.unwrap();
+    bindings.delete("op", &Default::default()).await.unwrap();
+    let here: RoleBinding = serde_json::from_value(binding("RoleBinding")).unwrap();
+    Api::<RoleBinding>::namespaced(world.client.clone(), "doctor").create(&PostParams::default(), &here).await.unwrap();
+    says(&[all, &format!("! {cluster}: missing: list ingressclasses, list servicecidrs, list nodes"), "clusterCidrs"])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

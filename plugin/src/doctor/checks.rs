@@ -41,7 +41,7 @@ pub(super) async fn crd(context: &Context) -> anyhow::Result<Check> {
         Ok(live) => live,
         Err(check) => return Ok(check),
     };
-    let apply = "catalyst-operator crds | kubectl apply --server-side -f -";
+    let apply = format!("catalyst-operator crds | {}", context.hints.anywhere("apply --server-side -f -"));
     let Some(live) = live else {
         return Ok(Check::new(
             CRD,
@@ -58,7 +58,7 @@ pub(super) async fn crd(context: &Context) -> anyhow::Result<Check> {
             .any(|condition| condition.type_ == "Established" && condition.status == "True")
     });
     if !established {
-        let remedy = format!("See kubectl describe crd {}.", ours.name_any());
+        let remedy = format!("See {}", context.hints.anywhere(&format!("describe crd {}", ours.name_any())));
         return Ok(Check::new(CRD, Mark::Bad, "it is installed but not served", remedy));
     }
     let (ours, theirs) = (fields(&ours), fields(&live));
@@ -106,8 +106,17 @@ fn walk(schema: &JSONSchemaProps, path: &str, paths: &mut Vec<String>) {
 /// The operator's Deployment, and the service account that it runs as.
 pub(super) struct Operator {
     pub(super) check: Check,
+    pub(super) account: Option<Account>,
+}
+
+/// As what the operator runs, and where it looks.
+pub(super) struct Account {
     /// `namespace:name`, as in `system:serviceaccount:namespace:name`.
-    pub(super) account: Option<String>,
+    pub(super) user: String,
+    /// Whether it is told to watch some namespaces only.
+    pub(super) narrow: bool,
+    /// Whether it is told the networks of pods and Services, which it otherwise has to read from the cluster.
+    pub(super) networks_given: bool,
 }
 
 pub(super) async fn operator(context: &Context) -> anyhow::Result<Operator> {
@@ -118,8 +127,9 @@ pub(super) async fn operator(context: &Context) -> anyhow::Result<Operator> {
         Err(check) => return Ok(Operator { check, account: None }),
     };
     let Some(deployment) = found.first() else {
-        let remedy = "Install it: kubectl apply --server-side -k config, or the Helm chart.";
+        let install = context.hints.anywhere("apply --server-side -k config");
         let found = format!("no Deployment is labelled {OPERATOR}");
+        let remedy = format!("Install it: {install} (in a checkout of the release), or the Helm chart.");
         return Ok(Operator { check: Check::new(WHAT, Mark::Bad, found, remedy), account: None });
     };
     let (namespace, name) = (deployment.namespace().unwrap_or_default(), deployment.name_any());
@@ -133,14 +143,25 @@ pub(super) async fn operator(context: &Context) -> anyhow::Result<Operator> {
         let remedy = "Remove all but one: two with their own Leases would write against each other.";
         Check::new(WHAT, Mark::Warning, format!("there are {}: {}", found.len(), names(&found)), remedy)
     } else if available < 1 {
-        let remedy = format!(
-            "See why: kubectl -n {namespace} describe deployment {name}; kubectl -n {namespace} logs deployment/{name}"
-        );
+        let see = |words: &str| context.hints.anywhere(&format!("-n {namespace} {words}{name}"));
+        let remedy = format!("See why: {}; {}", see("describe deployment "), see("logs deployment/"));
         Check::new(WHAT, Mark::Bad, words, remedy)
     } else {
         Check::new(WHAT, Mark::Good, words, "")
     };
-    Ok(Operator { check, account: Some(format!("{namespace}:{account}")) })
+    let given = |name: &str| {
+        let variables = pod.and_then(|pod| pod.containers.first()).and_then(|container| container.env.as_ref());
+        let variable = variables.into_iter().flatten().find(|variable| variable.name == name);
+        variable.is_some_and(|it| {
+            it.value_from.is_some() || it.value.as_ref().is_some_and(|value| !value.trim().is_empty())
+        })
+    };
+    let account = Account {
+        user: format!("{namespace}:{account}"),
+        narrow: given("WATCH_NAMESPACES"),
+        networks_given: given("CLUSTER_CIDRS"),
+    };
+    Ok(Operator { check, account: Some(account) })
 }
 
 pub(super) async fn ingress_classes(context: &Context, instances: &[CatalystInstance]) -> anyhow::Result<Vec<Check>> {

@@ -1,35 +1,55 @@
 //! What the operator and the user may do, asked of the API server itself.
 
+use anyhow::Context as _;
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
-    SubjectAccessReviewSpec,
+use k8s_openapi::api::{
+    authorization::v1::{
+        ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
+        SubjectAccessReviewSpec,
+    },
+    rbac::v1::ClusterRole,
 };
 use kube::{Api, api::PostParams};
+use serde::Deserialize;
 
-use super::{Check, unseen};
+use super::{Check, checks::Account, unseen};
 use crate::{context::Context, report::Mark};
 
-/// Group, resource (with subresource) and verbs.
-type Right = (&'static str, &'static str, &'static [&'static str]);
+/// What the operator's account is granted; without any of it the operator cannot do all of its work.
+const OPERATOR: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../config/rbac/operator.yaml"));
+/// What is in no namespace. An operator that watches only some namespaces has no right to these, and works without.
+const OF_THE_CLUSTER: [&str; 3] = ["ingressclasses", "servicecidrs", "nodes"];
 
-/// Without any of these the operator cannot do its work.
-const OPERATOR: [Right; 11] = [
-    ("catalyst.dev", "catalystinstances", &["get", "list", "watch"]),
-    ("catalyst.dev", "catalystinstances/status", &["patch"]),
-    ("apps", "deployments", &["get", "list", "watch", "create", "patch"]),
-    ("", "services", &["get", "list", "watch", "create", "patch"]),
-    ("", "configmaps", &["get", "list", "watch", "create", "patch"]),
-    ("", "secrets", &["get", "list", "watch", "create"]),
-    ("networking.k8s.io", "ingresses", &["get", "list", "watch", "create", "patch", "delete"]),
-    ("networking.k8s.io", "networkpolicies", &["get", "list", "watch", "create", "patch", "delete"]),
-    ("", "pods", &["list", "watch"]),
-    ("", "pods/log", &["get"]),
-    ("events.k8s.io", "events", &["create", "patch"]),
-];
+/// A verb and what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Right {
+    group: String,
+    /// With the subresource.
+    resource: String,
+    verb: String,
+}
+
+/// The rights in the operator's role.
+fn of_role() -> anyhow::Result<Vec<Right>> {
+    let document = serde_yaml::Deserializer::from_str(OPERATOR).next().context("the operator's role is empty")?;
+    let role = ClusterRole::deserialize(document).context("the operator's role cannot be read")?;
+    let mut rights = Vec::new();
+    for rule in role.rules.into_iter().flatten() {
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                rights.extend(rule.verbs.iter().map(|verb| Right {
+                    group: group.clone(),
+                    resource: resource.clone(),
+                    verb: verb.clone(),
+                }));
+            }
+        }
+    }
+    Ok(rights)
+}
 
 /// What the commands of this plugin need.
-const USER: [Right; 5] = [
+const USER: [(&str, &str, &[&str]); 5] = [
     ("catalyst.dev", "catalystinstances", &["get", "list", "create", "patch"]),
     ("apps", "deployments", &["get", "list", "patch"]),
     ("", "pods", &["list"]),
@@ -39,65 +59,92 @@ const USER: [Right; 5] = [
 /// Questions that are open at the same time.
 const CONCURRENT: usize = 8;
 
-fn attributes((group, resource, _): &Right, verb: &str, namespace: Option<&String>) -> ResourceAttributes {
-    let (resource, subresource) = match resource.split_once('/') {
-        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
-        None => (*resource, None),
+fn of_commands() -> Vec<Right> {
+    let each = |(group, resource, verbs): &(&str, &str, &[&str])| {
+        let right = |verb: &&str| Right {
+            group: (*group).to_owned(),
+            resource: (*resource).to_owned(),
+            verb: (*verb).to_owned(),
+        };
+        verbs.iter().map(right).collect::<Vec<_>>()
     };
-    ResourceAttributes {
-        group: Some((*group).to_owned()),
-        resource: Some(resource.to_owned()),
-        subresource,
-        verb: Some(verb.to_owned()),
-        namespace: namespace.cloned(),
-        ..ResourceAttributes::default()
+    USER.iter().flat_map(each).collect()
+}
+
+impl Right {
+    fn is_of_the_cluster(&self) -> bool {
+        OF_THE_CLUSTER.contains(&self.resource.as_str())
+    }
+
+    fn attributes(&self, namespace: Option<&String>) -> ResourceAttributes {
+        let (resource, subresource) = match self.resource.split_once('/') {
+            Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+            None => (self.resource.as_str(), None),
+        };
+        ResourceAttributes {
+            group: Some(self.group.clone()),
+            resource: Some(resource.to_owned()),
+            subresource,
+            verb: Some(self.verb.clone()),
+            namespace: namespace.filter(|_| !self.is_of_the_cluster()).cloned(),
+            ..ResourceAttributes::default()
+        }
+    }
+
+    fn words(&self) -> String {
+        format!("{} {}", self.verb, self.resource)
     }
 }
 
-/// Each verb and resource.
-fn each(rights: &'static [Right]) -> impl Iterator<Item = (&'static Right, &'static str)> {
-    rights.iter().flat_map(|right| right.2.iter().map(move |verb| (right, *verb)))
-}
-
 /// The operator's service account, in the namespace that is looked at (or all).
-pub(super) async fn of_operator(context: &Context, account: &str) -> anyhow::Result<Check> {
+pub(super) async fn of_operator(context: &Context, account: &Account) -> anyhow::Result<Vec<Check>> {
     const WHAT: &str = "operator's rights";
+    const CLUSTER: &str = "operator's view of the cluster";
     let api: Api<SubjectAccessReview> = Api::all(context.cluster.client.clone());
-    let user = format!("system:serviceaccount:{account}");
-    let ask = |(right, verb): (&'static Right, &'static str)| {
+    let user = format!("system:serviceaccount:{}", account.user);
+    let ask = |right: Right| {
         let spec = SubjectAccessReviewSpec {
             user: Some(user.clone()),
-            resource_attributes: Some(attributes(right, verb, context.namespace.as_ref())),
+            resource_attributes: Some(right.attributes(context.namespace.as_ref())),
             ..SubjectAccessReviewSpec::default()
         };
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
         let api = api.clone();
         async move {
             let answer = api.create(&PostParams::default(), &review).await?;
-            Ok((format!("{verb} {}", right.1), answer.status.is_some_and(|status| status.allowed)))
+            Ok((right.words(), answer.status.is_some_and(|status| status.allowed)))
         }
     };
+    let (cluster, namespaced): (Vec<_>, Vec<_>) = of_role()?.into_iter().partition(Right::is_of_the_cluster);
     let remedy = "Apply what the release brings: kubectl apply --server-side -k config (or the Helm chart). An operator that watches \
                   only some namespaces needs its rights in those: look there with -n.";
-    told(context, WHAT, asked(each(&OPERATOR).map(ask)).await, Mark::Bad, remedy)
+    let missing = asked(namespaced.into_iter().map(ask)).await;
+    let mut checks = vec![told(context, WHAT, missing, Mark::Bad, remedy)?];
+    let remedy = "Without, the operator cannot tell whether an IngressClass exists, and the networks of pods and Services have to be \
+                  named in its CLUSTER_CIDRS (clusterCidrs of the chart), or an instance can have it open SSH connections into \
+                  them.";
+    // One that is told to watch some namespaces only is meant to see no more; but then its networks have to be told too.
+    let mark = if account.narrow && account.networks_given { Mark::Good } else { Mark::Warning };
+    checks.push(told(context, CLUSTER, asked(cluster.into_iter().map(ask)).await, mark, remedy)?);
+    Ok(checks)
 }
 
 /// The user's own, for the commands of this plugin.
 pub(super) async fn of_user(context: &Context) -> anyhow::Result<Check> {
     const WHAT: &str = "your rights";
     let api: Api<SelfSubjectAccessReview> = Api::all(context.cluster.client.clone());
-    let ask = |(right, verb): (&'static Right, &'static str)| {
-        let attributes = attributes(right, verb, context.namespace.as_ref());
+    let ask = |right: Right| {
+        let attributes = right.attributes(context.namespace.as_ref());
         let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
         let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
         let api = api.clone();
         async move {
             let answer = api.create(&PostParams::default(), &review).await?;
-            Ok((format!("{verb} {}", right.1), answer.status.is_some_and(|status| status.allowed)))
+            Ok((right.words(), answer.status.is_some_and(|status| status.allowed)))
         }
     };
     let remedy = "Some commands will be refused. The role edit, with catalyst-edit of config/rbac/users.yaml, grants all of them.";
-    told(context, WHAT, asked(each(&USER).map(ask)).await, Mark::Warning, remedy)
+    told(context, WHAT, asked(of_commands().into_iter().map(ask)).await, Mark::Warning, remedy)
 }
 
 /// What is not allowed, in the order asked.
@@ -121,4 +168,29 @@ fn told(
         Ok(missing) if missing.is_empty() => Check::new(what, Mark::Good, "all that is needed", ""),
         Ok(missing) => Check::new(what, mark, format!("missing: {}", missing.join(", ")), remedy),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operator_needs_is_what_its_role_grants() {
+        let words: Vec<String> = of_role().unwrap().iter().map(Right::words).collect();
+        for right in
+            ["delete poddisruptionbudgets", "patch catalystinstances/status", "list ingressclasses", "patch pods"]
+        {
+            assert!(words.iter().any(|word| word == right), "{right}: {words:?}");
+        }
+        let of_namespace = Right { group: String::new(), resource: "pods/log".into(), verb: "get".into() };
+        let attributes = of_namespace.attributes(Some(&"n".to_owned()));
+        assert_eq!((attributes.resource.as_deref(), attributes.subresource.as_deref()), (Some("pods"), Some("log")));
+        assert_eq!(attributes.namespace.as_deref(), Some("n"));
+        let of_cluster = Right { resource: "nodes".into(), ..of_namespace };
+        assert_eq!(
+            of_cluster.attributes(Some(&"n".to_owned())).namespace,
+            None,
+            "a RoleBinding would seem to grant it"
+        );
+    }
 }
