@@ -123,6 +123,17 @@ fn bad_input_ends_with_two_and_names_place_field_and_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_the_cluster_has_no_kind_for_is_shown_as_one_that_is_not_applied() {
+    let _world = World::without_operator("routeless").await;
+    let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev"},
+        "gateway": {"parentRefs": [{"name": "public"}], "hostnames": ["routeless.example.com"]}});
+    let (code, text, errors) = on_plane(&["diff", "-n", "routeless", "-f", "-"], &manifest("x", spec));
+    assert_eq!(code, 1, "{errors}");
+    assert!(text.contains("+# not applied: the cluster knows no HTTPRoute of gateway.networking.k8s.io"), "{text}");
+    assert!(!text.contains("+kind: HTTPRoute"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_diff_shows_what_applying_would_change_and_nothing_that_others_added() {
     let world = World::with_operator("diff").await;
     // No VM answers there, so the pods come without a look at it.

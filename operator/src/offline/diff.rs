@@ -4,6 +4,7 @@
 use kube::{
     Api,
     api::{DynamicObject, ObjectMeta, Patch, PatchParams},
+    core::Status,
 };
 use serde_json::Value;
 
@@ -105,6 +106,11 @@ async fn one(
     Ok(text)
 }
 
+/// Whether the API server knows no such kind: what it does not find besides, such as the namespace, it names.
+fn no_such_kind(status: &Status) -> bool {
+    status.code == 404 && status.details.as_ref().is_none_or(|details| details.name.is_empty())
+}
+
 async fn objects(cluster: &Cluster, valid: &ValidatedInstance) -> Result<String, DiffError> {
     let mut text = String::new();
     for wanted in wanted(&valid.name, &build(valid))? {
@@ -131,6 +137,10 @@ async fn objects(cluster: &Cluster, valid: &ValidatedInstance) -> Result<String,
             Wanted::Object(manifest) => {
                 let after = match dry_run(&api, manifest, live.as_ref()).await {
                     Ok(after) => plain(after)?,
+                    // Then the operator applies none either, and says so in status.
+                    Err(kube::Error::Api(status)) if no_such_kind(&status) => {
+                        format!("# not applied: the cluster knows no {} of {}\n", resource.kind, resource.group)
+                    }
                     // Not even the namespace is there yet: what is sent is all there is to show.
                     Err(kube::Error::Api(status)) if status.code == 404 && live.is_none() => {
                         plain(serde_json::from_value(manifest.object.clone())?)?
