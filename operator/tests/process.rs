@@ -11,13 +11,14 @@
 mod world;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
-use catalyst_lab::AUDITED_GROUP;
+use catalyst_lab::{AUDITED_GROUP, ControlPlane, ControlPlaneOptions};
 use catalyst_operator::{build::HTTPRoute, crd::CatalystInstance};
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -34,35 +35,52 @@ use kube::{
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use world::{World, install_http_routes, plane, until};
+use world::{World, install_crds, install_http_routes, plane, until, within};
 
 /// The operator's process; killed if the test ends early.
-struct Process(Child);
+struct Process {
+    child: Child,
+    admin: SocketAddr,
+    log: tempfile::NamedTempFile,
+}
 
 impl Process {
-    fn start(kubeconfig: &Path, admin: SocketAddr, world: &World) -> Process {
+    fn start(kubeconfig: &Path, namespace: &str, settings: &[(&str, &str)]) -> Process {
+        let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let log = tempfile::NamedTempFile::new().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_catalyst-operator"))
             .env_clear()
             .env("KUBECONFIG", kubeconfig)
             .env("POD_NAME", "the-pod")
-            .env("POD_NAMESPACE", &world.namespace)
+            .env("POD_NAMESPACE", namespace)
             .env("ADMIN_ADDRESS", admin.to_string())
             .env("WATCH_NAMESPACES", "")
-            .stdout(Stdio::null())
+            .envs(settings.iter().copied())
+            .stdout(Stdio::from(log.reopen().unwrap()))
             .spawn()
             .unwrap();
-        Process(child)
+        Process { child, admin, log }
     }
 
     fn terminate(&self) {
-        assert!(Command::new("kill").arg(self.0.id().to_string()).status().unwrap().success());
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+    }
+
+    async fn is_ready(&self) {
+        until("ready", || async { (status_of(self.admin, "/readyz").await? == 200).then_some(()) }).await;
+    }
+
+    /// What it has logged so far, a line each.
+    fn logged(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.log.path()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -112,6 +130,44 @@ fn used(user: &str) -> BTreeSet<String> {
         used.insert(format!("{resource} {}", request.verb));
     }
     used
+}
+
+/// Grants `user` in this namespace what `config/namespaced` grants the operator's service account in its own.
+async fn grant_in(admin: &Client, namespace: &str, user: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/namespaced");
+    let mut kubectl = plane().kubectl().await.unwrap();
+    let output = within("kubectl", kubectl.arg("kustomize").arg(folder).output()).await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let subjects = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}]);
+    let mut kinds = BTreeSet::new();
+    for document in serde_yaml::Deserializer::from_str(&text) {
+        let mut object = serde_json::Value::deserialize(document).unwrap();
+        let kind = object["kind"].as_str().unwrap().to_owned();
+        match kind.as_str() {
+            "Role" => apply::<Role>(Api::namespaced(admin.clone(), namespace), there(object, namespace)).await,
+            "RoleBinding" => {
+                object["subjects"] = subjects.clone();
+                apply::<RoleBinding>(Api::namespaced(admin.clone(), namespace), there(object, namespace)).await;
+            }
+            "Deployment" => {
+                let container = &object["spec"]["template"]["spec"]["containers"][0];
+                let variables = container["env"].as_array().unwrap();
+                let watched = variables.iter().find(|variable| variable["name"] == "WATCH_NAMESPACES").unwrap();
+                assert_eq!(watched["valueFrom"]["fieldRef"]["fieldPath"], "metadata.namespace");
+                let proxy = variables.iter().find(|variable| variable["name"] == "PROXY_IMAGE").unwrap();
+                assert_eq!(proxy["value"], format!("catalyst-proxy:{}", env!("CARGO_PKG_VERSION")));
+            }
+            _ => {}
+        }
+        kinds.insert(kind);
+    }
+    assert!(!kinds.contains("ClusterRoleBinding"), "a right in the whole cluster: {kinds:?}");
+}
+
+fn there(mut object: serde_json::Value, namespace: &str) -> serde_json::Value {
+    object["metadata"]["namespace"] = json!(namespace);
+    object
 }
 
 /// Grants `user` what `config/rbac` grants the operator's service account.
@@ -186,7 +242,12 @@ async fn a_right_is_taken_away_and_given_back(world: &World) {
     until("the change is made", || async {
         let service = api.get("x").await.unwrap();
         if service.spec?.ports?[0].port != 9000 {
-            world.edit::<CatalystInstance>("x", json!({"metadata": {"annotations": {"example.com/again": format!("{:?}", std::time::Instant::now())}}})).await;
+            world
+                .edit::<CatalystInstance>(
+                    "x",
+                    json!({"metadata": {"annotations": {"example.com/again": format!("{:?}", Instant::now())}}}),
+                )
+                .await;
             return None;
         }
         Some(())
@@ -258,12 +319,10 @@ async fn with_the_rights_of_config_rbac_everything_works_and_sigterm_releases_th
     let world = World::without_operator("process").await;
     grant(&world.admin, &world.namespace, "confined").await;
     let kubeconfig = plane().kubeconfig_for("confined", Some(AUDITED_GROUP)).unwrap();
-    let admin = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
-    let mut process = Process::start(&kubeconfig, admin, &world);
-    until("ready", || async { (status_of(admin, "/readyz").await? == 200).then_some(()) }).await;
+    let mut process =
+        Process::start(&kubeconfig, &world.namespace, &[("LOG", "info,kube=warn,catalyst_operator=debug")]);
+    let admin = process.admin;
+    process.is_ready().await;
     assert_eq!(status_of(admin, "/livez").await, Some(200));
 
     let spec = json!({"ssh": {"host": "127.0.0.1", "user": "dev"}, "ingress": {"host": "process.example.com"}});
@@ -303,11 +362,101 @@ async fn with_the_rights_of_config_rbac_everything_works_and_sigterm_releases_th
     a_right_is_taken_away_and_given_back(&world).await;
     process.terminate();
     let ended = until("the process ends", || {
-        let ended = process.0.try_wait().unwrap();
+        let ended = process.child.try_wait().unwrap();
         async move { ended }
     })
     .await;
     assert!(ended.success(), "{ended}");
     let lease = world.api::<Lease>().get("catalyst-operator").await.unwrap().spec.unwrap();
     assert_eq!(lease.holder_identity.as_deref(), Some(""), "the Lease was not released");
+    each_pass_is_told_apart(&process.logged());
+}
+
+/// All lines of a pass carry its id, its instance, and no other pass's.
+fn each_pass_is_told_apart(log: &[serde_json::Value]) {
+    let mut passes = BTreeMap::<&str, Vec<&serde_json::Value>>::new();
+    for line in log.iter().filter(|line| ["generated", "applied", "removed"].iter().any(|it| line["message"] == *it)) {
+        passes.entry(line["span"]["id"].as_str().unwrap_or_else(|| panic!("no id: {line}"))).or_default().push(line);
+    }
+    for lines in passes.values() {
+        assert!(lines.iter().all(|line| line["span"] == lines[0]["span"]), "{lines:#?}");
+        assert!(lines[0]["span"]["instance"].is_string() && lines[0]["span"]["namespace"].is_string(), "{lines:#?}");
+    }
+    assert!(passes.len() > 3 && passes.values().any(|lines| lines.len() > 5), "{passes:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leads_and_who_stands_by_are_ready_with_full_caches_and_a_kill_is_over_before_the_lease() {
+    let options = ControlPlaneOptions { controllers: false, ..ControlPlaneOptions::default() };
+    let plane = ControlPlane::start(options).await.unwrap();
+    let client = plane.client().await.unwrap();
+    let leases = Api::<Lease>::namespaced(client.clone(), "default");
+    let leads = |name: &'static str| {
+        let leases = leases.clone();
+        until("it leads", move || {
+            let leases = leases.clone();
+            async move { (leases.get_opt("catalyst-operator").await.unwrap()?.spec?.holder_identity? == name).then_some(()) }
+        })
+    };
+    let start = |name| Process::start(plane.kubeconfig(), "default", &[("POD_NAME", name), ("LEASE_SECONDS", "8")]);
+    let mut first = start("first");
+    leads("first").await;
+    let second = start("second");
+    for process in [&first, &second] {
+        until("only the caches are missing", || async {
+            let answer = get(process.admin, "/readyz").await?;
+            (answer.starts_with("HTTP/1.1 503") && answer.ends_with("waiting for the caches\n")).then_some(())
+        })
+        .await;
+    }
+    install_crds(&client).await;
+    first.is_ready().await;
+    second.is_ready().await;
+    for (process, leader) in [(&first, "catalyst_operator_leader 1"), (&second, "catalyst_operator_leader 0")] {
+        let metrics = get(process.admin, "/metrics").await.unwrap();
+        assert!(metrics.contains(leader), "{metrics}");
+    }
+    first.child.kill().unwrap();
+    let begun = Instant::now();
+    leads("second").await;
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    let metrics = get(second.admin, "/metrics").await.unwrap();
+    assert!(metrics.contains("catalyst_operator_leader 1"), "{metrics}");
+}
+
+/// As `config/namespaced` grants them: nothing of the whole cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_rights_in_its_namespaces_alone_it_works_there_and_touches_nothing_else() {
+    let world = World::without_operator("narrow").await;
+    let other = World::without_operator("not-watched").await;
+    grant_in(&world.admin, &world.namespace, "narrow").await;
+    let kubeconfig = plane().kubeconfig_for("narrow", Some(AUDITED_GROUP)).unwrap();
+    let process = Process::start(&kubeconfig, &world.namespace, &[("WATCH_NAMESPACES", " narrow, narrow,")]);
+    process.is_ready().await;
+    let spec = |host: &str| {
+        json!({"ssh": {"host": "192.0.2.1", "user": "dev",
+        "knownHosts": "192.0.2.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"},
+        "ingress": {"host": host}})
+    };
+    other.apply("x", spec("not-watched.example.com")).await;
+    world.apply("x", spec("narrow.example.com")).await;
+    world.exists::<Deployment>("x").await;
+    world.exists::<Ingress>("x").await;
+    let mut less = spec("");
+    less["ingress"] = json!(null);
+    world.apply("x", less).await;
+    until("the Ingress goes", || async { world.api::<Ingress>().get_opt("x").await.unwrap().is_none().then_some(()) })
+        .await;
+    let made: Vec<_> = plane().requests().unwrap().into_iter().filter(|request| request.user == "narrow").collect();
+    let elsewhere: BTreeSet<String> = made
+        .iter()
+        .filter(|request| request.namespace != world.namespace)
+        .map(|request| format!("{} {} {}", request.verb, request.resource, request.code))
+        .collect();
+    let seen_from_outside = ["list ingressclasses 403", "list nodes 403", "list servicecidrs 403"];
+    assert!(elsewhere.iter().all(|request| seen_from_outside.contains(&request.as_str())), "{elsewhere:#?}");
+    let refused: Vec<_> = made.iter().filter(|it| it.code == 403 && it.namespace == world.namespace).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+    assert_eq!(other.api::<CatalystInstance>().get("x").await.unwrap().status, None);
+    assert!(other.api::<Deployment>().get_opt("x").await.unwrap().is_none());
 }
