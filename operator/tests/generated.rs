@@ -55,3 +55,38 @@ fn the_reference_is_that_of_the_schema() {
 fn the_list_of_reasons_is_that_of_the_code() {
     assert_generated("docs/reasons.md", &reason::reasons_markdown());
 }
+
+/// `kubectl apply` without `--server-side` keeps the whole object in an annotation, of 256 KiB at most.
+#[test]
+fn the_crd_is_small_enough_for_every_way_of_applying_it() {
+    for crd in crd::all() {
+        let size = serde_json::to_string(&crd).unwrap().len();
+        assert!(size < 200_000, "{size} bytes");
+    }
+}
+
+fn collect_defaults(path: &str, schema: &Value, found: &mut Vec<String>) {
+    if !schema["default"].is_null() {
+        found.push(path.to_owned());
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        collect_defaults(&format!("{path}.{name}"), field, found);
+    }
+    for below in ["items", "additionalProperties"] {
+        if schema[below].is_object() {
+            collect_defaults(&format!("{path}[]"), &schema[below], found);
+        }
+    }
+}
+
+/// A default in the schema is written into objects, and stays there when a later version has another one. So the operator
+/// resolves defaults itself, but for the replicas, without which there would be no scale subresource.
+#[test]
+fn the_schema_has_a_default_for_the_replicas_only() {
+    let mut found = Vec::new();
+    for crd in crd::all() {
+        let crd = serde_json::to_value(&crd).unwrap();
+        collect_defaults("", &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut found);
+    }
+    assert_eq!(found, [".spec.replicas"]);
+}
