@@ -116,6 +116,8 @@ fn far_apart() -> Vec<Vec<Part>> {
             Part::Start(2),
         ],
         vec![Part::Init, Part::Start(1), text(), bulk(), Part::Turn, text(), bulk(), Part::Closing(1, "ab".into())],
+        // A message that waited when the last result came, and that the end finds unanswered.
+        vec![Part::Turn, Part::Turn, Part::Init, Part::Result(7), Part::Bulk(5 << 20), Part::Unknown, bulk()],
         vec![Part::Result(5), Part::Request(0), Part::Request(1), bulk(), Part::Init, bulk(), Part::Result(9)],
         // Longer than what is searched for a beginning.
         vec![Part::Request(1), Part::Bulk(5 << 20), Part::Start(2), text(), Part::ToolResult(1), Part::Bulk(5 << 20)],

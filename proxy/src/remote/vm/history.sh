@@ -8,13 +8,72 @@ cmd_read() {
   [ -e "$1" ] || fail log_gone
   before=
   if [ "$4" = 1 ]; then
-    before=$(head -c $(($2 + $(tail -c +$(($2 + 1)) "$1" | head -n 1 | wc -c))) "$1" | meaning)
+    before=$(before_byte "$1" $(($2 + $(tail -c +$(($2 + 1)) "$1" | head -n 1 | wc -c))))
     [ -z "$before" ] || before="$before
 "
   fi
   size=$(wc -c <"$1" | tr -d ' ')
   printf '%s %s\n%s' "$size" ${#before} "$before"
   tail -c +$(($2 + 1)) "$1" | head -c "$3"
+}
+
+# What the first $2 bytes of log $1 mean. Of what is before the last result, only turns and results still count: where they are
+# is kept beside the log, so that whoever pages back has nothing searched twice.
+before_byte() {
+  if ! echo x | grep -b x >/dev/null 2>&1; then
+    head -c "$2" "$1" | meaning
+    return
+  fi
+  turns_until "$1" "$2" | {
+    from=0 held=
+    while IFS=' ' read -r at said; do
+      [ "$at" -lt "$2" ] || break
+      case $said in '{"type":"result"'*)
+        printf '%s' "$held"
+        from=$at held=
+        ;;
+      esac
+      held=$held$said$newline
+    done
+    # The last result is in here.
+    tail -c +$((from + 1)) "$1" | head -c $(($2 - from)) | meaning
+  }
+}
+
+# The turns and results of log $1 at least up to byte $2: "OFFSET LINE" each. The file's first line says how far it goes.
+turns_until() {
+  kept=${1%/*}/.turns upto=0
+  { read -r upto <"$kept"; } 2>/dev/null
+  # After a power failure the log may be shorter than it was.
+  case $upto in '' | *[!0-9]*) upto=0 ;; esac
+  [ "$upto" -le "$(wc -c <"$1")" ] || upto=0
+  if [ "$upto" -lt "$2" ]; then
+    # Up to the end of a line: what Claude still writes is for the next time.
+    last=0
+    [ -z "$(tail -c +"$2" "$1" | head -c 1)" ] || last=$(tail -c +$((upto + 1)) "$1" | head -c $(($2 - upto)) | tail -n 1 | wc -c)
+    {
+      echo $(($2 - last))
+      [ "$upto" -eq 0 ] || tail -n +2 "$kept"
+      tail -c +$((upto + 1)) "$1" | head -c $(($2 - last - upto)) | turns | while IFS=' ' read -r at said; do
+        printf '%s %s\n' $((at + upto)) "$said"
+      done
+    } >"$kept.$$" && mv -f "$kept.$$" "$kept"
+  fi 2>/dev/null
+  # Where it cannot be kept, less of it is there, or nothing: then more has its meaning read.
+  tail -n +2 "$kept" 2>/dev/null
+}
+
+# Those of standard input: each line's place, and the line cut down to what it means.
+turns() {
+  grep -abF -e '{"type":"result"' -e '{"type":"catalyst_turn"' -e '"subtype":"init' -e '"isReplay":true' -e '"text":"[Request interrupted' |
+    sed -nE '
+/\}$/!d
+s/^([0-9]+):\{"type":"catalyst_turn".*/\1 {"type":"catalyst_turn"}/p
+s/^([0-9]+):\{"type":"system","subtype":"init.*/\1 {"type":"system","subtype":"init"}/p
+s/^([0-9]+):\{"type":"result".*"total_cost_usd":([0-9][0-9.eE+-]*).*/\1 {"type":"result","total_cost_usd":\2}/p
+s/^([0-9]+):\{"type":"result".*/\1 {"type":"result"}/p
+s/^([0-9]+):\{"type":"user".*"isReplay":true.*/\1 {"type":"user","message":{},"isReplay":true}/p
+s/^([0-9]+):\{"type":"user".*"text":"\[Request interrupted.*/\1 {"type":"user","message":{"content":[{"type":"text","text":"[Request interrupted"}]}}/p'
 }
 
 # The lines of standard input that a later line's meaning may depend on, each cut down to that: turns, answers, costs,
