@@ -16,9 +16,11 @@ E2E_LOGS := target/e2e-logs
 # What the tests need beside what the lab needs: program=Debian package.
 TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=busybox-static ssh=openssh-client shellcheck=shellcheck kill=procps openssl=openssl tmux=tmux screen=screen \
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
+FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 300
 export CATALYST_VERSION := $(VERSION)
 
-.PHONY: help demo demo-down test lint fmt generate images release web setup style-tools lint-tools style lab-tools test-tools unit e2e bench
+.PHONY: help demo demo-down test lint fmt generate images release web setup style-tools lint-tools style lab-tools test-tools unit e2e bench soak fuzz
 
 help: ## this list
 	grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -51,6 +53,23 @@ bench: release ## measure the proxy against OpenSSH, and the operator against a 
 	$(STATIC) cargo build --locked --release --target $(TARGET) --bin bench-agent --bin bench-operator --bin bench-proxy
 	target/$(TARGET)/release/bench-proxy
 	target/$(TARGET)/release/bench-operator
+
+soak: ## very many events while sshd, proxies and connections break at random, for SOAK_SECONDS (300); prints what was seen, and memory
+	SOAK_SECONDS=$(SOAK_SECONDS) nice cargo test --locked --workspace --test soak -- --nocapture
+
+# Nightly for the compiler's own instrumentation. No sanitizer: no crate of ours has `unsafe` to be watched, and without one it is twice as fast.
+fuzz: ## give each fuzz target FUZZ_SECONDS (60) on one core; needs a nightly toolchain and cargo-fuzz
+	cargo +nightly --version >/dev/null 2>&1 || { echo "a nightly toolchain is missing: rustup toolchain install nightly --profile minimal"; exit 1; }
+	command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing: cargo install --locked --version 0.13.1 cargo-fuzz"; exit 1; }
+	cd fuzz
+	nice cargo +nightly fuzz build --fuzz-dir . --sanitizer none
+	for target in $$(cargo +nightly fuzz list --fuzz-dir .); do
+	  case $$target in frames | stream_json | terminal) words=json ;; *) words=$$target ;; esac
+	  mkdir -p corpus/$$target
+	  echo "$$target: $(FUZZ_SECONDS) s"
+	  nice cargo +nightly fuzz run --fuzz-dir . --sanitizer none $$target corpus/$$target seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=1024 -timeout=10 -dict=dictionaries/$$words.dict -print_final_stats=1
+	done
 
 lint: lint-tools style ## rustfmt, clippy (warnings are errors), licences and banned crates, web checks, shell scripts
 	cargo clippy --locked --workspace --all-targets -- -D warnings
