@@ -1,5 +1,11 @@
 //! Faults that no other test makes, with a real sshd and a server before it: what the user is told, and that nothing is lost.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod keys;
 mod limits;

@@ -1,7 +1,13 @@
 //! Very many events under faults at random, on real parts: sshd, the proxy's binary twice, a browser's socket.
 //!
 //! For `SOAK_SECONDS`; `SOAK_SEED` repeats the order of the faults of a run that failed.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod faults;
 mod replica;
