@@ -14,9 +14,7 @@ mod world;
 use std::{collections::BTreeSet, sync::Arc};
 
 use catalyst_lab::{ControlPlane, ControlPlaneOptions};
-use catalyst_operator::{
-    admin::Readiness, controller, crd::CatalystInstance, metrics::Metrics, prober::AddressPolicy,
-};
+use catalyst_operator::{admin::Readiness, controller, crd::CatalystInstance, metrics::Metrics, prober::AddressPolicy};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{

@@ -72,8 +72,8 @@ pub enum AdoptError {
     Cluster(String),
     /// An object is not what it was when the step was planned, so the step was not carried out on it.
     #[error(
-        "{0} is changed by somebody else again and again, so it was left alone. See who writes to it (kubectl get -o yaml \
-         --show-managed-fields), and whether a Helm upgrade is running; then run the same command again"
+        "{0} is changed by somebody else again and again, so it was left alone. See who writes to it (its metadata.managedFields), and \
+         whether a Helm upgrade is running; then run the same command again"
     )]
     Overtaken(ObjectSeen),
     /// Something did not come about in time.

@@ -44,6 +44,7 @@ pub(super) async fn observe(adoption: &Adoption) -> Result<Observed, AdoptError>
     let ours = |live: &&CatalystInstance| adopting(&live.metadata) == Some(adoption.release.as_str());
     let counts = live.as_ref().filter(ours).unwrap_or(&adoption.instance);
     let mut observed = Observed {
+        namespace: adoption.namespace.clone(),
         instance: live.as_ref().map(seen),
         secrets: secrets(counts),
         wanted: wanted(counts, &adoption.namespace)?,

@@ -41,11 +41,15 @@ pub enum NoWay {
     /// The Deployment has to be replaced and may not be deleted.
     #[error(
         "the chart asks to keep {kept} (helm.sh/resource-policy: keep), but its selector cannot be changed, so it has to be \
-         replaced. If that is what you want: kubectl annotate deployment {name} helm.sh/resource-policy-",
-        kept = .0,
-        name = .0.name
+         replaced. If that is what you want: kubectl annotate deployment -n {namespace} {name} helm.sh/resource-policy-",
+        name = .kept.name
     )]
-    Kept(ObjectSeen),
+    Kept {
+        /// The Deployment.
+        kept: ObjectSeen,
+        /// Its namespace.
+        namespace: String,
+    },
 }
 
 fn among(others: &[String]) -> String {
@@ -65,7 +69,7 @@ pub fn plan(release: &str, observed: &Observed) -> Result<Vec<Step>, NoWay> {
         return Err(NoWay::Foreign(object.clone()));
     }
     if let Some(kept) = deployment.filter(|deployment| deployment.keep) {
-        return Err(NoWay::Kept(kept.object.clone()));
+        return Err(NoWay::Kept { kept: kept.object.clone(), namespace: observed.namespace.clone() });
     }
     let mut steps = begin(observed);
     steps.extend(deployment.map(|deployment| Step::Detach(deployment.object.clone())));

@@ -5,6 +5,8 @@ use std::fmt;
 /// What is in the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
+    /// The namespace that was looked at.
+    pub namespace: String,
     /// The instance, if it exists.
     pub instance: Option<InstanceSeen>,
     /// Objects that carry the release's marks.

@@ -1,6 +1,6 @@
 //! The manifests in `examples/`, as if they had come from an API server into a cluster that has all they refer to.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use std::path::{Path, PathBuf};
 

@@ -112,10 +112,11 @@ fn what_the_chart_asks_to_keep_is_never_deleted() {
     assert!(steps.contains(&Step::TakeOver(object("Service", "catalyst"))), "{steps:?}");
     // The Deployment has to be replaced, so a person is asked.
     seen.marked.iter_mut().for_each(|one| one.keep = true);
+    seen.namespace = "team".into();
     let refused = plan("catalyst", &seen).unwrap_err();
-    assert_eq!(refused, NoWay::Kept(object("Deployment", "catalyst")));
+    assert_eq!(refused, NoWay::Kept { kept: object("Deployment", "catalyst"), namespace: "team".into() });
     let told = refused.to_string();
-    assert!(told.contains("kubectl annotate deployment catalyst helm.sh/resource-policy-"), "{told}");
+    assert!(told.contains("kubectl annotate deployment -n team catalyst helm.sh/resource-policy-"), "{told}");
 }
 
 #[test]

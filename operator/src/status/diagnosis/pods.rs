@@ -94,10 +94,11 @@ const PULL_FAILURES: &[(&[&str], &str)] = &[
 fn why_not_pulled(instance: &ValidatedInstance, missing_secrets: &[String], words: &str) -> String {
     if !missing_secrets.is_empty() {
         return format!(
-            ": Secret {}, which image.pullSecrets names, does not exist. Create it (kubectl create secret docker-registry -n {} NAME \
+            ": Secret {}, which image.pullSecrets names, does not exist. Create it (kubectl create secret docker-registry -n {} {} \
              --docker-server=… --docker-username=… --docker-password=…), or correct image.pullSecrets.",
             missing_secrets.join(", "),
-            instance.namespace
+            instance.namespace,
+            missing_secrets.first().map(String::as_str).unwrap_or_default()
         );
     }
     let words = words.to_ascii_lowercase();
