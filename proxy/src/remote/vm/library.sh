@@ -28,6 +28,7 @@
 #     answers/REQUEST         the first answer to a request for permission
 #     asked/REQUEST           when the supervisor first saw that it waits, in seconds since 1970
 # IDEA/runs/N/log.jsonl, stderr.log   what Claude printed; it stays with the idea
+#               .turns                  where in the log turns and results are; made anew where it is missing
 
 set -u
 umask 077
