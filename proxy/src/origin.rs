@@ -22,6 +22,12 @@ impl Origin {
             return None;
         }
         let authority = authority.strip_suffix(default_port).unwrap_or(authority);
+        // One port at the most; an IPv6 address stands in brackets.
+        if authority.rsplit_once(']').map_or(authority, |(_, port)| port).matches(':').count() > 1
+            || authority.ends_with(default_port)
+        {
+            return None;
+        }
         Some(Origin(format!("{scheme}://{authority}")))
     }
 

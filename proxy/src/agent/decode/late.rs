@@ -39,6 +39,10 @@ impl Late {
     pub(super) fn closing(&mut self, given: bool, text: String, event: impl Fn(String) -> Event, out: &mut Out<'_>) {
         // For whoever had its deltas, or whose decoder was not late when they came, it says nothing new.
         if given && (!self.on || self.held.is_empty()) {
+            // Whoever comes late is given it: what follows in the line has the same name for both.
+            if !text.is_empty() {
+                out.skip();
+            }
             return;
         }
         self.held.clear();

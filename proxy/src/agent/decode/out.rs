@@ -25,6 +25,11 @@ impl<'a> Out<'a> {
         self.sub += 1;
     }
 
+    /// Leaves out a place that another decoder of the same log gives.
+    pub(super) fn skip(&mut self) {
+        self.sub += 1;
+    }
+
     /// A line of a type that is not known here, as Claude wrote it; none if it is too long or no JSON.
     pub(super) fn other(&mut self, bytes: &[u8]) {
         if bytes.len() > OTHER_LIMIT {

@@ -34,7 +34,9 @@ impl TrashName {
         let mut parts = name.split('.');
         let (slug, when, id) = (parts.next()?, parts.next()?, parts.next()?);
         let id_is_plain = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if parts.next().is_some() || !id_is_plain || name.len() > 255 {
+        // strptime skips blanks.
+        let when_is_plain = when.bytes().all(|b| b.is_ascii_digit() || b == b'T');
+        if parts.next().is_some() || !id_is_plain || !when_is_plain || name.len() > 255 {
             return None;
         }
         let deleted_at = DateTime::strptime(WHEN, when).ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp();
