@@ -7,4 +7,5 @@
 pub mod browser;
 pub mod eventually;
 pub mod instance;
+pub mod load;
 pub mod stage;

@@ -13,6 +13,7 @@ mod demo;
 mod faults;
 mod network_policy;
 mod ownership;
+mod rollout;
 mod seed_page;
 
 use catalyst_e2e::stage::Stage;
