@@ -24,16 +24,17 @@ pub struct Load {
 
 /// As a browser does: a kept connection that is closed just when it is used is no answer, and another one is tried once
 /// (RFC 9112, 9.3.1). nginx closes those of its old workers when it reads another configuration.
-async fn get(client: &reqwest::Client, url: &str) -> reqwest::Result<reqwest::Response> {
+async fn get(client: &reqwest::Client, url: &str, kept: bool) -> reqwest::Result<reqwest::Response> {
     match client.get(url).send().await {
-        Err(error) if was_closed(&error) => client.get(url).send().await,
+        Err(error) if kept && was_closed(&error) => client.get(url).send().await,
         other => other,
     }
 }
 
 fn was_closed(error: &reqwest::Error) -> bool {
     // hyper's own kind is not told in another way.
-    format!("{error:?}").contains("IncompleteMessage")
+    let told = format!("{error:?}");
+    ["IncompleteMessage", "ConnectionReset", "BrokenPipe"].iter().any(|kind| told.contains(kind))
 }
 
 impl Load {
@@ -55,7 +56,7 @@ impl Load {
             readers.push(tokio::spawn(async move {
                 let mut failures = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
-                    let outcome = match get(&client, &url).await {
+                    let outcome = match get(&client, &url, reader % 2 == 1).await {
                         Ok(answer) if answer.status() == 200 => answer.bytes().await.map(|_| None),
                         Ok(answer) => Ok(Some(answer.status().to_string())),
                         Err(error) => Err(error),

@@ -105,11 +105,12 @@ pub async fn promoted_key(
     applier: &Applier,
     instance: &ValidatedInstance,
     key: &SshKeySecret,
+    answers: Answers,
 ) -> Result<(), GenerateError> {
     let mut secret = secret::ssh_key(instance, String::new(), String::new());
     let entries = key.entries.iter().map(|(entry, value)| (entry.clone(), ByteString(value.expose().to_vec())));
     secret.data = Some(entries.collect());
-    let secret = secret::answering(secret, key.answers.clone());
+    let secret = secret::answering(secret, answers);
     applier.create(&secret, &instance.namespace).await?;
     Ok(())
 }

@@ -185,8 +185,8 @@ fn writes(plane: &ControlPlane) -> Vec<String> {
 async fn quiet(metrics: &Metrics) {
     let (mut last, mut still) = (0, 0);
     until("no more passes", || {
-        let now = passes(metrics);
-        still = if now == last { still + 1 } else { 0 };
+        let (now, rests) = (passes(metrics), metrics.text().contains("catalyst_operator_reconciles_running 0"));
+        still = if now == last && rests { still + 1 } else { 0 };
         last = now;
         let done = (still > 20).then_some(());
         async move { done }
@@ -246,16 +246,17 @@ async fn random_instances_converge_and_to_look_at_all_of_them_again_writes_nothi
 
     while_running(&plane, async |metrics| {
         // Longer than one wait: as long as it goes on.
-        let mut before = usize::MAX;
+        let (mut before, mut idle) = (0, 0);
         loop {
             let now = left(&client).await;
             if now.is_empty() {
                 break;
             }
             let count = passes(metrics);
-            assert!(count != before, "they do not converge: {now:?}");
+            idle = if count == before { idle + 1 } else { 0 };
+            assert!(idle < 30, "they do not converge: {now:?}");
             before = count;
-            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         }
         quiet(metrics).await;
         let text = metrics.text();

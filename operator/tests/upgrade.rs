@@ -81,10 +81,11 @@ async fn run_until_quiet(plane: &ControlPlane, client: &Client) {
         let counts = text.lines().filter_map(|line| line.strip_prefix("catalyst_operator_reconciles_total{"));
         counts.filter_map(|line| line.split_whitespace().last()?.parse::<usize>().ok()).sum::<usize>()
     };
+    let count = api.list(&ListParams::default()).await.unwrap().items.len();
     let (mut last, mut still) = (0, 0);
-    until("no more passes", || {
-        let now = passes();
-        still = if now == last && now > 0 { still + 1 } else { 0 };
+    until("each is looked at, and there are no more passes", || {
+        let (now, rests) = (passes(), metrics.text().contains("catalyst_operator_reconciles_running 0"));
+        still = if now == last && now >= count && rests { still + 1 } else { 0 };
         last = now;
         let done = (still > 20).then_some(());
         async move { done }

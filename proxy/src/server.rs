@@ -20,7 +20,7 @@ use crate::error::ApiError;
 use crate::{assets, websocket};
 use guard::{identify, require_origin, require_session};
 
-pub use connections::{ConnectionLimits, serve, serve_metrics, serve_within};
+pub use connections::{ConnectionLimits, Place, serve, serve_metrics, serve_within};
 
 /// The longest that a REST call may take.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(45);

@@ -29,6 +29,7 @@ use crate::auth::cookie::{self, Session};
 use crate::error::ApiError;
 use crate::origin;
 use crate::protocol::{self, About, Command, DRAINING, INVALID, Notice};
+use crate::server::Place;
 use incoming::Incoming;
 use outgoing::Outgoing;
 use worker::{Order, Worker};
@@ -60,6 +61,7 @@ const RESTARTING: u16 = 1012;
 pub async fn upgrade(
     State(app): State<App>,
     session: Option<Extension<Session>>,
+    Extension(place): Extension<Place>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -83,11 +85,11 @@ pub async fn upgrade(
         .max_frame_size(READ_LIMIT)
         .on_upgrade(async move |socket| {
             // In a task of its own: that of the upgrade is larger, and ends here.
-            tracker.spawn(serve(app, session, socket));
+            tracker.spawn(serve(app, session, place, socket));
         })
 }
 
-async fn serve(app: App, session: Session, socket: WebSocket) {
+async fn serve(app: App, session: Session, _place: Place, socket: WebSocket) {
     let _counted = app.metrics.socket();
     tracing::debug!(session = session.id, "WebSocket opened");
     let (sink, stream) = socket.split();
@@ -240,7 +242,7 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    fn size<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+    fn size<A, B, C, D, F: Future>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
 

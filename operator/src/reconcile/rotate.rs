@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Of steps there are fewer than this from any point to the end.
-pub(super) const STEPS: usize = 6;
+pub(super) const STEPS: usize = 8;
 
 /// How often it is looked whether what the instance before left is gone.
 pub(super) const RETRY: Duration = Duration::from_secs(30);
@@ -112,8 +112,7 @@ impl Steps {
                     return self.refuse_rotation(instance, valid, Refusal::Jump).await;
                 }
                 Step::Prepare => {
-                    let answers = requested.iter().map(|value| (ROTATE_SSH_KEY_ANNOTATION.to_owned(), value.clone()));
-                    let line = next_key(&self.applier, valid, answers.collect()).await?;
+                    let line = next_key(&self.applier, valid, requested.iter().map(answer).collect()).await?;
                     if let Some(line) = line {
                         let note = format!("{} The line: {line}", Reason::SSHKeyPrepared.remedy());
                         self.announcer.tell(instance, Reason::SSHKeyPrepared, &note).await;
@@ -138,7 +137,10 @@ impl Steps {
                 }
                 Step::Promote => {
                     if let Referenced::Found { value, .. } = &next {
-                        promoted_key(&self.applier, valid, value).await?;
+                        let mut answers = value.answers.clone();
+                        // It answers what is asked for now, which may have changed while the VM was asked.
+                        answers.extend(requested.iter().map(answer));
+                        promoted_key(&self.applier, valid, value, answers).await?;
                     }
                     fetched.ssh_key = self.fetcher.ssh_key(namespace, &valid.ssh.key.secret, &uid).await?;
                 }
@@ -216,6 +218,11 @@ pub(super) fn requested(instance: &CatalystInstance, annotation: &str) -> Option
 fn key_of(secret: &Referenced<SshKeySecret>, valid: &ValidatedInstance) -> Option<PrivateKey> {
     let Referenced::Found { value, .. } = secret else { return None };
     catalyst_ssh::parse_private_key(value.entries.get(&valid.ssh.key.entry)?.expose()).ok()
+}
+
+/// What a key says of the request that it answers.
+fn answer(request: &String) -> (String, String) {
+    (ROTATE_SSH_KEY_ANNOTATION.to_owned(), request.clone())
 }
 
 /// The request that a key answers.

@@ -94,6 +94,10 @@ impl Steps {
                 Step::Cancel => self.applier.remove_secret(&valid.namespace, &next_name, &uid).await?,
                 Step::Finish => {
                     self.applier.remove_secret(&valid.namespace, &next_name, &uid).await?;
+                    // Something more may have been asked for meanwhile.
+                    if left.any() {
+                        continue;
+                    }
                     self.note_new_secrets(instance).await?;
                     self.announcer.tell(instance, Reason::SecretRotated, &told(asked, &valid.namespace, &name)).await;
                     return Ok(None);

@@ -88,6 +88,7 @@ async fn whoever_dies_after_the_values_in_use_were_deleted_has_left_those_that_t
     next.metadata.name = Some("x-secrets-next".to_owned());
     next.metadata.owner_references = first.metadata.owner_references.clone();
     next.metadata.labels = first.metadata.labels.clone();
+    next.metadata.annotations = Some([("catalyst.dev/rotate-cookie-secret".to_owned(), "1".to_owned())].into());
     let data = next.data.as_mut().unwrap();
     data.insert("COOKIE_SECRET".to_owned(), ByteString(b"another-cookie-secret".to_vec()));
     data.insert("COOKIE_SECRET_PREVIOUS".to_owned(), first.data.as_ref().unwrap()["COOKIE_SECRET"].clone());
@@ -116,4 +117,32 @@ async fn a_persons_own_secret_is_not_replaced_but_told_how_to_be() {
     let notes = world.events("SecretRotationRefused").await;
     assert!(notes.iter().any(|note| note.contains("Secret mine are yours")), "{notes:?}");
     assert_eq!(values(&world, "mine").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_while_nobody_works_is_carried_out_beside_what_was_done_and_not_noted() {
+    let mut world = World::with_operator("renewal-late").await;
+    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev", "knownHosts": HOST_KEY}})).await;
+    world.exists::<Deployment>("x").await;
+    status(&world, "a status", |status| !status.conditions.is_empty()).await;
+    world.stop_operator().await;
+
+    // As an operator leaves it that dies before it has noted that the other request is carried out.
+    let answers = json!({"metadata": {"annotations": {"catalyst.dev/rotate-catalyst-secret": "1"}}});
+    world.edit::<Secret>("x-secrets", answers).await;
+    let first = world.exists::<Secret>("x-secrets").await;
+    let mut next = Secret { data: first.data.clone(), ..Secret::default() };
+    next.metadata.name = Some("x-secrets-next".to_owned());
+    next.metadata.owner_references = first.metadata.owner_references.clone();
+    world.api::<Secret>().create(&PostParams::default(), &next).await.unwrap();
+    ask(&world, "catalyst.dev/rotate-catalyst-secret", json!("1")).await;
+    ask(&world, "catalyst.dev/rotate-cookie-secret", json!("1")).await;
+    world.start_operator().await;
+    let told =
+        status(&world, "both are answered", |status| status.cookie_secret_rotation.as_deref() == Some("1")).await;
+    assert_eq!(told.catalyst_secret_rotation.as_deref(), Some("1"));
+    let (first, now) = (first.data.unwrap(), values(&world, "x-secrets").await);
+    assert_eq!(now["CATALYST_SECRET"], first["CATALYST_SECRET"], "replaced a second time");
+    assert_ne!(now["COOKIE_SECRET"], first["COOKIE_SECRET"], "noted, and not replaced");
+    assert!(world.api::<Secret>().get_opt("x-secrets-next").await.unwrap().is_none());
 }

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
@@ -134,13 +134,12 @@ async fn accept(
     let places = Arc::new(Semaphore::new(limits.connections));
     let reserve = Arc::new(Semaphore::new(limits.reserve));
     loop {
-        let (place, reserved) = match places.clone().try_acquire_owned() {
-            Ok(place) => (place, false),
-            Err(_) => {
-                let Ok(place) = reserve.clone().acquire_owned().await else { return };
-                (place, true)
-            }
+        let (place, reserved) = tokio::select! {
+            biased;
+            place = places.clone().acquire_owned() => (place, false),
+            place = reserve.clone().acquire_owned() => (place, true),
         };
+        let Ok(place) = place else { return };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -150,6 +149,12 @@ async fn accept(
                 continue;
             }
         };
+        // It may have been a long time since.
+        let (place, reserved) = match places.clone().try_acquire_owned() {
+            Ok(free) if reserved => (free, false),
+            _ => (place, reserved),
+        };
+        let place = Place { _held: Arc::new(place) };
         let (app, ending) = (answers.app.clone(), ending.clone());
         let (router, patience) = match reserved {
             false => (answers.all.clone(), Patience { first: limits.first_request, next: Some(HEADERS_WITHIN) }),
@@ -157,10 +162,16 @@ async fn accept(
         };
         connections.spawn(async move {
             let _open = app.as_ref().map(|app| app.metrics.connection());
-            connection(stream, peer, router, app, patience, ending).await;
-            drop(place);
+            connection(stream, peer, place, router, app, patience, ending).await;
         });
     }
+}
+
+/// A connection's place among those that there may be. A WebSocket goes on when the connection's own task has ended, and
+/// takes it along.
+#[derive(Clone, Debug)]
+pub struct Place {
+    _held: Arc<OwnedSemaphorePermit>,
 }
 
 /// How long a connection's requests are waited for.
@@ -175,6 +186,7 @@ struct Patience {
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
+    place: Place,
     router: Router,
     app: Option<App>,
     patience: Patience,
@@ -183,7 +195,7 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(cause = %error, "TCP_NODELAY cannot be set");
     }
-    let routed = Extension(ConnectInfo(peer)).layer(router);
+    let routed = Extension(place).layer(Extension(ConnectInfo(peer)).layer(router));
     let asked = Arc::new(AtomicBool::new(false));
     let service = TowerToHyperService::new(HealthFirst::new(app, peer, asked.clone(), routed));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();

@@ -23,6 +23,7 @@ use crate::auth::cookie::{self, Session};
 use crate::error::ApiError;
 use crate::origin;
 use crate::remote::ideas::{Idea, IdeasError};
+use crate::server::Place;
 use crate::terminal::protocol::{Control, Notice, decode};
 use crate::terminal::{Attachment, Event, Number};
 
@@ -54,6 +55,7 @@ pub struct Which {
 pub async fn upgrade(
     State(app): State<App>,
     session: Option<Extension<Session>>,
+    Extension(place): Extension<Place>,
     headers: HeaderMap,
     which: Result<Query<Which>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -85,6 +87,7 @@ pub async fn upgrade(
             let (sink, stream) = socket.split();
             let client = Client { app, session, stream, heard: Instant::now() };
             tracker.track_future(serve(client, sink, idea, number)).await;
+            drop(place);
         })
 }
 

@@ -6,7 +6,7 @@ use catalyst_proxy::server::ConnectionLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::serving::{PATIENCE, Server, settings, vm};
+use crate::serving::{ORIGIN, PATIENCE, Server, settings, vm};
 
 /// What the server answers to a request on a connection of its own.
 async fn asked(server: &Server, path: &str) -> String {
@@ -38,7 +38,7 @@ async fn whoever_holds_every_place_does_not_keep_health_from_being_answered() {
         in_reserve: Duration::from_millis(300),
     };
     let server = Server::start_within(&settings(&sshd), limits).await;
-    let _slow = slow(&server, 40).await;
+    let slow = slow(&server, 40).await;
     for path in ["/livez", "/readyz", "/api/health"] {
         let answer = asked(&server, path).await;
         assert!(answer.starts_with("HTTP/1.1 200") || answer.contains("\"degraded\""), "{path}: {answer}");
@@ -46,12 +46,40 @@ async fn whoever_holds_every_place_does_not_keep_health_from_being_answered() {
     let answer = asked(&server, "/api/ideas").await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("Too many connections"), "{answer}");
     assert!(answer.contains("connection: close") && answer.contains("x-frame-options"), "{answer}");
+    drop(slow);
+    until_there_is_room(&server).await;
+}
+
+#[tokio::test]
+async fn an_open_socket_holds_its_place_until_it_is_closed() {
+    let sshd = vm().await;
+    let limits = ConnectionLimits { connections: 4, ..ConnectionLimits::default() };
+    let server = Server::start_within(&settings(&sshd), limits).await;
+    let cookie = server.sign_in().await;
+    let mut sockets = Vec::new();
+    let refused = loop {
+        match server.try_socket(&cookie, Some(ORIGIN)).await {
+            Ok(socket) => sockets.push(socket),
+            Err(status) => break status,
+        }
+        assert!(sockets.len() <= 4, "sockets are not counted");
+    };
+    // The test's own client may keep a connection, too.
+    assert!(refused == 503 && sockets.len() >= 3, "{refused} after {}", sockets.len());
+    assert!(asked(&server, "/livez").await.starts_with("HTTP/1.1 200"));
+    drop(sockets);
+    until_there_is_room(&server).await;
+}
+
+async fn until_there_is_room(server: &Server) {
+    let room = async { while asked(server, "/api/ideas").await.starts_with("HTTP/1.1 503") {} };
+    tokio::time::timeout(PATIENCE, room).await.expect("the places are not given back");
 }
 
 #[tokio::test]
 async fn who_asks_nothing_does_not_stay_and_who_has_asked_does() {
     let sshd = vm().await;
-    let limits = ConnectionLimits { first_request: Duration::from_millis(500), ..ConnectionLimits::default() };
+    let limits = ConnectionLimits { first_request: Duration::from_secs(2), ..ConnectionLimits::default() };
     let server = Server::start_within(&settings(&sshd), limits).await;
     let mut silent = slow(&server, 1).await.remove(0);
     let mut asked = TcpStream::connect(server.address).await.unwrap();

@@ -32,7 +32,7 @@ async fn an_sshd_that_takes_nobody_in_is_told_and_the_answer_goes_on_when_it_doe
     let server = Server::start(&settings).await;
     let slug = server.idea("Refused").await;
     let mut socket = server.watching(&slug).await;
-    chat(&mut socket, &slug, "ticks 100 0.05").await;
+    chat(&mut socket, &slug, "ticks 300 0.05").await;
     let mut frames = socket.until("claude:text").await;
     let stranger = stranger(&sshd).await;
     let health = server.until_health(503).await;
@@ -45,7 +45,7 @@ async fn an_sshd_that_takes_nobody_in_is_told_and_the_answer_goes_on_when_it_doe
     frames.pop();
     drop(stranger);
     frames.extend(socket.until("claude:result").await);
-    assert_eq!(text(&frames), ticks(100));
+    assert_eq!(text(&frames), ticks(300));
     server.until_health(200).await;
 }
 
