@@ -9,6 +9,7 @@ use k8s_openapi::api::{
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
 };
+use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::{
@@ -137,6 +138,9 @@ async fn an_interrupted_repair_is_brought_to_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_rotation_makes_new_values_once() {
     let change = async |world: &World| {
+        let mut before = Secret { data: world.exists::<Secret>("x-secrets").await.data, ..Secret::default() };
+        before.metadata.name = Some("before".to_owned());
+        world.api::<Secret>().create(&PostParams::default(), &before).await.unwrap();
         let ask = json!({"metadata": {"annotations": {"catalyst.dev/rotate-cookie-secret": "1"}}});
         world.edit::<CatalystInstance>("x", ask).await;
     };
@@ -146,8 +150,11 @@ async fn an_interrupted_rotation_makes_new_values_once() {
             (status.cookie_secret_rotation.as_deref() == Some("1")).then_some(())
         })
         .await;
-        let prepared = world.writes().iter().filter(|write| *write == "create secrets x-secrets-next").count();
-        assert_eq!(prepared, 1, "{:#?}", world.writes());
+        let [now, before] = [world.exists::<Secret>("x-secrets").await, world.exists::<Secret>("before").await];
+        let (now, before) = (now.data.unwrap(), before.data.unwrap());
+        // One that came between would be the previous one.
+        assert_eq!(now["COOKIE_SECRET_PREVIOUS"], before["COOKIE_SECRET"], "replaced twice: {:#?}", world.writes());
+        assert_ne!(now["COOKIE_SECRET"], before["COOKIE_SECRET"]);
         assert!(world.api::<Secret>().get_opt("x-secrets-next").await.unwrap().is_none());
     };
     assert!(at_every_point("values", 5, change, done).await >= 4);

@@ -255,10 +255,11 @@ impl World {
         let mut quiet = 0;
         until("no more passes", || {
             let now = (self.passes(), self.writes().len());
-            quiet = if now == last { quiet + 1 } else { 0 };
+            let rests = self.metrics.text().contains("catalyst_operator_reconciles_running 0");
+            quiet = if now == last && rests { quiet + 1 } else { 0 };
             last = now;
-            // Half a second without a pass, which on a machine at work is many passes' time.
-            let done = (quiet > 10).then_some(());
+            // Two seconds without a pass: on a machine at work a look at the VM, which leads to another, takes that long.
+            let done = (quiet > 40).then_some(());
             async move { done }
         })
         .await;
