@@ -46,8 +46,6 @@ use crate::{
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest wait between two tries.
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
-/// Failures in a row after which what a failed pass wrote shortens the wait no more.
-const GOES_ON: u32 = 8;
 /// A pass that takes longer is given up and tried again.
 const PASS_DEADLINE: Duration = Duration::from_secs(120);
 /// What a pass may still do when the operator is told to stop; then it is cut off, which it survives as it does a kill.
@@ -395,8 +393,7 @@ impl Shared {
         if let Some(memory) = self.memories().get_mut(target) {
             let now = Instant::now();
             memory.due = now.checked_add(wait);
-            // A pass that writes and fails again and again comes no further.
-            memory.goes_on = (failures <= GOES_ON).then(|| now.checked_add(FIRST_RETRY)).flatten();
+            memory.goes_on = now.checked_add(FIRST_RETRY);
         }
         Failed { wait, message: error.to_string() }
     }

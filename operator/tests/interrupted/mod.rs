@@ -34,6 +34,8 @@ async fn dies(world: &mut World, point: usize, done: impl AsyncFn(&World)) -> bo
     world.start_operator().await;
     done(world).await;
     world.settled().await;
+    // The first may add a word to status, of what the cluster's controllers have said meanwhile.
+    world.another_pass("x", "after").await;
     let writes = world.writes();
     world.another_pass("x", "rest").await;
     assert_eq!(world.writes(), writes, "it does not come to rest after {point}");
