@@ -112,7 +112,8 @@ impl Steps {
                     return self.refuse_rotation(instance, valid, Refusal::Jump).await;
                 }
                 Step::Prepare => {
-                    let line = next_key(&self.applier, valid, requested.iter().map(answer).collect()).await?;
+                    let line =
+                        next_key(&self.applier, valid, requested.as_deref().map(answer).into_iter().collect()).await?;
                     if let Some(line) = line {
                         let note = format!("{} The line: {line}", Reason::SSHKeyPrepared.remedy());
                         self.announcer.tell(instance, Reason::SSHKeyPrepared, &note).await;
@@ -139,7 +140,7 @@ impl Steps {
                     if let Referenced::Found { value, .. } = &next {
                         let mut answers = value.answers.clone();
                         // It answers what is asked for now, which may have changed while the VM was asked.
-                        answers.extend(requested.iter().map(answer));
+                        answers.extend(requested.as_deref().map(answer));
                         promoted_key(&self.applier, valid, value, answers).await?;
                     }
                     fetched.ssh_key = self.fetcher.ssh_key(namespace, &valid.ssh.key.secret, &uid).await?;
@@ -221,8 +222,8 @@ fn key_of(secret: &Referenced<SshKeySecret>, valid: &ValidatedInstance) -> Optio
 }
 
 /// What a key says of the request that it answers.
-fn answer(request: &String) -> (String, String) {
-    (ROTATE_SSH_KEY_ANNOTATION.to_owned(), request.clone())
+fn answer(request: &str) -> (String, String) {
+    (ROTATE_SSH_KEY_ANNOTATION.to_owned(), request.to_owned())
 }
 
 /// The request that a key answers.
