@@ -26,7 +26,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use world::{install_crds, settings, until, within};
+use world::{install_crds, quiet, settings, until, within};
 
 const OPERATOR: &str = "upgraded-operator";
 
@@ -76,21 +76,8 @@ async fn run_until_quiet(plane: &ControlPlane, client: &Client) {
         (readiness.get() && all.iter().all(judged)).then_some(())
     })
     .await;
-    let passes = || {
-        let text = metrics.text();
-        let counts = text.lines().filter_map(|line| line.strip_prefix("catalyst_operator_reconciles_total{"));
-        counts.filter_map(|line| line.split_whitespace().last()?.parse::<usize>().ok()).sum::<usize>()
-    };
     let count = api.list(&ListParams::default()).await.unwrap().items.len();
-    let (mut last, mut still) = (0, 0);
-    until("each is looked at, and there are no more passes", || {
-        let (now, rests) = (passes(), metrics.text().contains("catalyst_operator_reconciles_running 0"));
-        still = if now == last && now >= count && rests { still + 1 } else { 0 };
-        last = now;
-        let done = (still > 20).then_some(());
-        async move { done }
-    })
-    .await;
+    quiet(&metrics, count).await;
     stop.cancel();
     within("the operator stops", task).await.unwrap();
 }

@@ -96,6 +96,31 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Passes that have ended so far.
+pub fn passes(metrics: &Metrics) -> usize {
+    let text = metrics.text();
+    let counts = text.lines().filter_map(|line| line.strip_prefix("catalyst_operator_reconciles_total{"));
+    counts.filter_map(|line| line.split_whitespace().last()?.parse::<usize>().ok()).sum()
+}
+
+/// Whether no pass runs now.
+fn rests(metrics: &Metrics) -> bool {
+    metrics.text().contains("catalyst_operator_reconciles_running 0")
+}
+
+/// Awaits that at least so many passes have ended, and that none runs or follows for a second.
+pub async fn quiet(metrics: &Metrics, at_least: usize) {
+    let (mut last, mut still) = (0, 0);
+    until("no more passes", || {
+        let now = passes(metrics);
+        still = if now == last && now >= at_least && rests(metrics) { still + 1 } else { 0 };
+        last = now;
+        let done = (still > 20).then_some(());
+        async move { done }
+    })
+    .await;
+}
+
 /// A namespace, the rights of an administrator, and an operator.
 pub struct World {
     pub admin: Client,
@@ -235,10 +260,8 @@ impl World {
     }
 
     /// Passes that have ended so far.
-    pub fn passes(&self) -> u64 {
-        let text = self.metrics.text();
-        let counts = text.lines().filter_map(|line| line.strip_prefix("catalyst_operator_reconciles_total{"));
-        counts.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum()
+    pub fn passes(&self) -> usize {
+        passes(&self.metrics)
     }
 
     /// Makes the operator look at an instance once more, and awaits that it did.
@@ -255,8 +278,7 @@ impl World {
         let mut quiet = 0;
         until("no more passes", || {
             let now = (self.passes(), self.writes().len());
-            let rests = self.metrics.text().contains("catalyst_operator_reconciles_running 0");
-            quiet = if now == last && rests { quiet + 1 } else { 0 };
+            quiet = if now == last && rests(&self.metrics) { quiet + 1 } else { 0 };
             last = now;
             // Two seconds without a pass: on a machine at work a look at the VM, which leads to another, takes that long.
             let done = (quiet > 40).then_some(());
