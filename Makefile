@@ -8,6 +8,9 @@ SHELL := bash
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 TARGET  := x86_64-unknown-linux-gnu
 STATIC  := CARGO_TARGET_$(shell echo $(TARGET) | tr a-z- A-Z_)_RUSTFLAGS="-C target-feature=+crt-static"
+# Tests link the dependencies that the release binaries are built with, the same way: what is shipped is what is tested, and on a fresh machine they
+# are compiled once. Our own crates are built anew, with checks (.ci/tests.toml).
+TEST    := $(STATIC) cargo test --locked --workspace --release --target $(TARGET) --config .ci/tests.toml
 BINS    := catalyst-operator catalyst-proxy catalyst-lab catalyst-demo kubectl-catalyst
 IMAGES  := catalyst-operator catalyst-proxy
 LAB     := target/release/catalyst-lab
@@ -40,14 +43,14 @@ test: style images unit e2e ## everything: format, web, unit, golden, real API s
 unit: test-tools ## all but the cluster and browser tests
 	(cd web && npm test)
 	$(LAB) build >/dev/null
-	cargo test --locked --workspace
+	$(TEST)
 
 # `--workspace` and a feature rather than `-p`: dependencies keep the features, and so the builds, that the other tests have.
 e2e: images test-tools ## the cluster and browser tests, on a lab of their own that is taken down afterwards; the logs of a failed run stay in target/e2e-logs
 	rm -rf $(E2E_LOGS)
 	trap '[ $$? = 0 ] || $(LAB) --name e2e logs $(E2E_LOGS) || true; $(LAB) down --name e2e 2>/dev/null' EXIT
 	export CATALYST_LAB_BINARY=$(CURDIR)/$(LAB) # a test of one package builds no program of another
-	cargo test --locked --workspace --features catalyst-e2e/cluster --test cluster -- --test-threads=1
+	$(TEST) --features catalyst-e2e/cluster --test cluster -- --test-threads=2
 
 bench: release ## measure the proxy against OpenSSH, and the operator against a plain client (real sshd, real API server); prints tables
 	$(STATIC) cargo build --locked --release --target $(TARGET) --bin bench-agent --bin bench-operator --bin bench-proxy
@@ -55,7 +58,8 @@ bench: release ## measure the proxy against OpenSSH, and the operator against a 
 	target/$(TARGET)/release/bench-operator
 
 soak: ## very many events while sshd, proxies and connections break at random, for SOAK_SECONDS (300); prints what was seen, and memory
-	SOAK_SECONDS=$(SOAK_SECONDS) nice cargo test --locked --workspace --test soak -- --nocapture
+	export SOAK_SECONDS=$(SOAK_SECONDS)
+	$(TEST) --test soak -- --nocapture
 
 # Nightly for the compiler's own instrumentation. No sanitizer: no crate of ours has `unsafe` to be watched, and without one it is twice as fast.
 fuzz: ## give each fuzz target FUZZ_SECONDS (60) on one core; needs a nightly toolchain and cargo-fuzz

@@ -7,14 +7,15 @@ use catalyst_e2e::browser::Browser;
 use catalyst_e2e::instance::Instance;
 use serde_json::json;
 
-use crate::stage;
+use crate::turn;
 
 /// Twice the period of the readiness probe.
 const TWO_PROBES: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_manifest_with_a_wrong_field_is_refused_with_its_name() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     for (field, spec) in [
         ("spec.ssh.host", r#"{"ssh": {"user": "dev"}}"#),
         ("spec.ssh.user", r#"{"ssh": {"host": "10.0.0.1"}}"#),
@@ -42,7 +43,8 @@ async fn a_manifest_with_a_wrong_field_is_refused_with_its_name() -> Result<()> 
 
 #[tokio::test]
 async fn a_key_that_the_vm_does_not_know_is_a_reason_in_status_and_no_crash_loop() -> Result<()> {
-    let instance = Instance::apply(stage().await, "wrong-key", json!({})).await?;
+    let turn = turn().await;
+    let instance = Instance::apply(turn.stage, "wrong-key", json!({})).await?;
     let (message, _) =
         instance.await_condition("Stalled", "True", Some("SSHAuthRejected"), Duration::from_secs(60)).await?;
     ensure!(message.contains("authorized_keys"), "no remedy: {message}");
@@ -54,7 +56,8 @@ async fn a_key_that_the_vm_does_not_know_is_a_reason_in_status_and_no_crash_loop
 
 #[tokio::test]
 async fn a_vm_that_is_not_there_is_a_reason_in_status_and_no_crash_loop() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     // An address of the lab's own network that nobody has.
     let nobody =
         stage.lab().vm().address().to_string().rsplit_once('.').map(|(net, _)| format!("{net}.99")).unwrap_or_default();
@@ -68,7 +71,8 @@ async fn a_vm_that_is_not_there_is_a_reason_in_status_and_no_crash_loop() -> Res
 
 #[tokio::test]
 async fn a_snippet_that_the_ingress_controller_refuses_is_told_by_the_field_that_asks_for_it() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     let key = "nginx.ingress.kubernetes.io/configuration-snippet";
     for (namespace, ingress, remedy) in [
         ("snippet-field", json!({"configurationSnippet": true}), "Remove ingress.configurationSnippet:".to_owned()),
@@ -89,7 +93,8 @@ async fn a_snippet_that_the_ingress_controller_refuses_is_told_by_the_field_that
 
 #[tokio::test]
 async fn the_browser_is_told_what_is_wrong() -> Result<()> {
-    let instance = Instance::ready(stage().await, "told", json!({})).await?;
+    let turn = turn().await;
+    let instance = Instance::ready(turn.stage, "told", json!({})).await?;
     let browser = Browser::start().await?;
     browser.open(&instance.url()).await?;
     browser.type_into("sign-in-secret", "not the secret").await?;

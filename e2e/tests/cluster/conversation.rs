@@ -8,7 +8,7 @@ use catalyst_e2e::eventually::eventually;
 use catalyst_e2e::instance::Instance;
 use serde_json::json;
 
-use crate::stage;
+use crate::turn;
 
 const TURN: Duration = Duration::from_secs(60);
 const ANSWER: &str = "[data-testid='message'][data-role='assistant'] [data-testid='assistant-text']";
@@ -44,7 +44,8 @@ async fn results_reach(browser: &Browser, count: usize) -> Result<()> {
 
 #[tokio::test]
 async fn a_person_signs_in_captures_an_idea_chats_sees_text_arrive_in_pieces_and_tool_calls() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     let instance = Instance::ready(stage, "conversation", json!({})).await?;
     let browser = Browser::start().await?;
     browser.open(&instance.url()).await?;
@@ -94,7 +95,8 @@ async fn a_person_signs_in_captures_an_idea_chats_sees_text_arrive_in_pieces_and
 
 #[tokio::test]
 async fn a_closed_browser_and_a_deleted_pod_lose_nothing_of_an_answer() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     let instance = Instance::ready(stage, "resume", json!({})).await?;
     let secret = instance.secret().await?;
     let browser = Browser::start().await?;
@@ -126,7 +128,8 @@ async fn a_closed_browser_and_a_deleted_pod_lose_nothing_of_an_answer() -> Resul
 
 #[tokio::test]
 async fn a_pod_deleted_under_an_open_page_costs_nothing_of_the_answer() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     let instance = Instance::ready(stage, "rollout", json!({})).await?;
     let browser = Browser::start().await?;
     browser.sign_in(&instance.url(), &instance.secret().await?).await?;
@@ -143,7 +146,8 @@ async fn a_pod_deleted_under_an_open_page_costs_nothing_of_the_answer() -> Resul
 
 #[tokio::test]
 async fn stop_ends_a_turn_and_the_next_message_is_answered() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     let instance = Instance::ready(stage, "stopping", json!({})).await?;
     let browser = Browser::start().await?;
     browser.sign_in(&instance.url(), &instance.secret().await?).await?;

@@ -6,11 +6,10 @@ use anyhow::{Result, anyhow, ensure};
 use catalyst_e2e::browser::Browser;
 use catalyst_e2e::eventually::eventually;
 use catalyst_e2e::instance::Instance;
-use catalyst_e2e::stage::Stage;
 use catalyst_lab::DevVm;
 use serde_json::json;
 
-use crate::stage;
+use crate::{Turn, turn};
 
 /// How a VM goes away.
 #[derive(Clone, Copy)]
@@ -121,7 +120,8 @@ async fn await_code(instance: &Instance<'_>, wanted: u16, deadline: Duration) ->
 
 #[tokio::test]
 async fn a_lost_vm_is_explained_by_status_and_by_the_page_until_it_is_back() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     let vm = stage.lab().vm();
     let instance = Instance::ready(stage, "faults", json!({})).await?;
     let browser = Browser::start().await?;
@@ -159,20 +159,23 @@ async fn a_lost_vm_is_explained_by_status_and_by_the_page_until_it_is_back() -> 
 #[tokio::test]
 async fn a_vm_that_is_away_for_five_minutes_takes_the_pod_out_of_the_service_and_back_and_never_restarts_it()
 -> Result<()> {
-    let stage = stage().await;
-    let (own, further) = (stage.lab().vm(), [stage.lab().further_vm(1), stage.lab().further_vm(2)]);
+    let mut turn = turn().await;
+    let lab = turn.stage.lab();
+    // None of them is the VM of the other cases, which have their turns while this one waits.
+    let vms = [lab.further_vm(1), lab.further_vm(2), lab.further_vm(3)];
     let outcome = async {
-        tokio::try_join!(further[0].up(), further[1].up())?;
-        away(stage, [own.clone(), further[0].clone(), further[1].clone()]).await
+        tokio::try_join!(vms[0].up(), vms[1].up(), vms[2].up())?;
+        away(&mut turn, vms.clone()).await
     }
     .await;
-    let mended = tokio::try_join!(own.up(), further[0].down(), further[1].down());
+    let mended = tokio::try_join!(vms[0].down(), vms[1].down(), vms[2].down());
     outcome?;
     mended.map(drop)
 }
 
 /// An instance on a VM of its own for each way of going away, so that all share one wait.
-async fn away(stage: &Stage, [first, second, third]: [DevVm; 3]) -> Result<()> {
+async fn away(turn: &mut Turn, [first, second, third]: [DevVm; 3]) -> Result<()> {
+    let stage = turn.stage;
     let [stopped, frozen, cut] = Fault::ALL;
     let ready = |fault: Fault, vm| Instance::ready_with(stage, vm, fault.name(), json!({}));
     let (one, two, three) = tokio::try_join!(ready(stopped, first), ready(frozen, second), ready(cut, third))?;
@@ -184,7 +187,7 @@ async fn away(stage: &Stage, [first, second, third]: [DevVm; 3]) -> Result<()> {
     let start = Instant::now();
     tokio::try_join!(leaves(&one, stopped), leaves(&two, frozen), leaves(&three, cut))?;
     // Longer than anything that restarts a pod too eagerly would wait. Shows an absence, so there is nothing to await.
-    tokio::time::sleep(AWAY_FOR.saturating_sub(start.elapsed())).await;
+    turn.let_others(AWAY_FOR.saturating_sub(start.elapsed())).await;
     let waited = start.elapsed().as_secs();
     for (instance, before) in all.into_iter().zip(before) {
         let (how, after) = (instance.namespace(), instance.pods().await?);

@@ -7,7 +7,7 @@ use catalyst_e2e::eventually::eventually;
 use catalyst_e2e::instance::Instance;
 use serde_json::{Value, json};
 
-use crate::stage;
+use crate::turn;
 
 /// How long the enforcer may take to follow a change of a policy or a pod.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -31,7 +31,8 @@ enum From {
 
 #[tokio::test]
 async fn the_network_policy_holds_and_is_what_holds() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     let image = stage.lab().test_image();
     for namespace in [FRIEND, STRANGER] {
         stage.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=90s"]).await?;

@@ -8,7 +8,7 @@ use catalyst_e2e::instance::Instance;
 use catalyst_lab::audit::Request;
 use serde_json::{Value, json};
 
-use crate::stage;
+use crate::turn;
 
 const REPAIR: Duration = Duration::from_secs(10);
 const OWNED: [&str; 8] = [
@@ -24,7 +24,8 @@ const OWNED: [&str; 8] = [
 
 #[tokio::test]
 async fn a_deleted_object_of_any_kind_is_back_at_once() -> Result<()> {
-    let instance = Instance::ready(stage().await, "deleted", json!({})).await?;
+    let turn = turn().await;
+    let instance = Instance::ready(turn.stage, "deleted", json!({})).await?;
     let old =
         instance.get("cati/catalyst").await?["status"]["authorizedKeysLine"].as_str().unwrap_or_default().to_owned();
     for object in OWNED {
@@ -64,7 +65,8 @@ async fn a_deleted_object_of_any_kind_is_back_at_once() -> Result<()> {
 
 #[tokio::test]
 async fn our_fields_return_and_foreign_ones_stay() -> Result<()> {
-    let instance = Instance::ready(stage().await, "changed", json!({})).await?;
+    let turn = turn().await;
+    let instance = Instance::ready(turn.stage, "changed", json!({})).await?;
     let foreign = r#"{"metadata":{"annotations":{"example.com/note":"mine"},"labels":{"example.com/team":"a"}}}"#;
     let ours: [(&str, &str, &str, Value); 6] = [
         (
@@ -117,7 +119,8 @@ async fn our_fields_return_and_foreign_ones_stay() -> Result<()> {
 
 #[tokio::test]
 async fn at_rest_the_operator_writes_nothing_but_its_lease() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     let instance = Instance::ready(stage, "rest", json!({})).await?;
     let is_its_lease = |write: &Request| {
         (write.resource.as_str(), write.namespace.as_str(), write.name.as_str())
@@ -149,7 +152,8 @@ async fn at_rest_the_operator_writes_nothing_but_its_lease() -> Result<()> {
 
 #[tokio::test]
 async fn deleting_an_instance_removes_all_that_it_owns_and_nothing_else() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     let instance = Instance::ready(stage, "deletion", json!({"replicas": 2})).await?;
     // Another instance in the same namespace, which needs not be Ready for this.
     let other = json!({

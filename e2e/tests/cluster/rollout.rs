@@ -7,10 +7,9 @@ use anyhow::{Result, ensure};
 use catalyst_e2e::eventually::eventually;
 use catalyst_e2e::instance::Instance;
 use catalyst_e2e::load::Load;
-use catalyst_e2e::stage::Stage;
 use serde_json::{Value, json};
 
-use crate::stage;
+use crate::turn;
 
 /// Requests around each change.
 const ENOUGH: usize = 120;
@@ -50,7 +49,8 @@ async fn only(instance: &Instance<'_>, these: &[String]) -> Result<()> {
 #[tokio::test]
 async fn pods_are_replaced_without_a_failed_request_and_a_bad_image_or_a_pod_too_large_leaves_the_old_ones_serving()
 -> Result<()> {
-    let stage: &Stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     let instance = Instance::ready(stage, "rollout", json!({})).await?;
     let first = names(&instance).await?;
     let load = Load::start(stage, &instance)?;

@@ -9,11 +9,12 @@ use catalyst_e2e::instance::Instance;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::stage;
+use crate::turn;
 
 #[tokio::test]
 async fn every_command_of_the_deployment_page_works() -> Result<()> {
-    let stage = stage().await;
+    let turn = turn().await;
+    let stage = turn.stage;
     let vm = stage.lab().vm();
     let instance = Instance::apply(
         stage,
