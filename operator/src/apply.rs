@@ -24,10 +24,11 @@ use serde::Serialize;
 
 use self::decide::{Decision, decide};
 pub use self::refusal::{ApplyError, refusal};
-pub(crate) use self::scaling::left_to_scaler;
+pub(crate) use self::scaling::{left_to_scaler, replaces_pods};
 pub use crate::build::MANAGER;
 use crate::{
     build::Desired,
+    children::Children,
     live::{Kinded, Live},
     metrics::Metrics,
     names::InstanceName,
@@ -107,13 +108,14 @@ pub struct Applier {
     client: Client,
     metrics: Arc<Metrics>,
     versions: Versions,
+    children: Children,
 }
 
 impl Applier {
     /// An applier that counts its writes, and notes what they led to.
     #[must_use]
-    pub fn new(client: Client, metrics: Arc<Metrics>, versions: Versions) -> Self {
-        Self { client, metrics, versions }
+    pub fn new(client: Client, metrics: Arc<Metrics>, versions: Versions, children: Children) -> Self {
+        Self { client, metrics, versions, children }
     }
 
     /// Applies everything that is desired and prunes the rest. The policy comes before the pods that it confines, the
@@ -312,6 +314,7 @@ impl Applier {
         match answer {
             Ok(answer) => {
                 tracing::info!(kind = K::KIND, object = %name, ?act, "applied");
+                self.children.wrote(K::KIND, &answer.metadata);
                 match act {
                     Act::Created | Act::Updated => self.versions.wrote(K::KIND, &answer.metadata),
                     // Others may have mended it meanwhile; then the answer is the version that they wrote.

@@ -28,6 +28,7 @@ use crate::{
     admin::Readiness,
     apply::Applier,
     backoff::Backoff,
+    children::Children,
     events::Announcer,
     fetch::Fetcher,
     hosts::HostClaims,
@@ -133,11 +134,12 @@ pub async fn stand_by(
     let claims = HostClaims::of(&settings.namespaces);
     let refused = RefusedWatches::default();
     let versions = Versions::new(settings.namespaces.len().max(1));
+    let children = Children::default();
     let shared = Arc::new(Shared {
         steps: Steps {
             fetcher: Fetcher::new(client.clone()),
-            cached: Fetcher::cached(client.clone(), versions.clone()),
-            applier: Applier::new(client.clone(), Arc::clone(&metrics), versions.clone()),
+            cached: Fetcher::cached(client.clone(), versions.clone(), children.clone()),
+            applier: Applier::new(client.clone(), Arc::clone(&metrics), versions.clone(), children.clone()),
             publisher: Publisher::new(client.clone(), Arc::clone(&metrics), versions.clone()),
             prober: Prober::new(settings.prober, Arc::clone(&metrics), ended),
             announcer: Announcer::new(client.clone(), &settings.identity),
@@ -160,7 +162,13 @@ pub async fn stand_by(
     let mut ended_in = Vec::new();
     let mut loops = Vec::new();
     for namespace in namespaces {
-        let scope = Scope { client: client.clone(), namespace, versions: versions.clone(), refused: refused.clone() };
+        let scope = Scope {
+            client: client.clone(),
+            namespace,
+            versions: versions.clone(),
+            refused: refused.clone(),
+            children: children.clone(),
+        };
         let (reader, writer) = reflector::store();
         caches.push(reader.clone());
         let (ended, looks) = mpsc::channel(LOOKS_WAITING);

@@ -1,15 +1,21 @@
 //! Reads what an instance refers to and what is observed of it. Writes nothing.
 //!
-//! Children are read as metadata only (but what tells why pods are replaced, and what Gateways say of a route), Secrets by name and only those that the instance uses, pods only while they are not
-//! ready. Every read is bounded by [`READ_DEADLINE`]. Where versions are followed, what can be had from the API server's cache is, and is
-//! never older than what is known.
+//! Children are read as metadata only (but the Deployment, and what Gateways say of a route) and not at all where a watch shows them;
+//! Secrets by name and only those that the instance uses; pods only while they are not ready. Every read is bounded by
+//! [`READ_DEADLINE`]. Where versions are followed, what can be had from the API server's cache is, and is never older than what is known.
 
 mod view;
 
-use std::{future::Future, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use crate::{
     build::HTTPRoute,
+    children::Children,
     crd::{CatalystInstance, KIND},
     live::{Kinded, Live},
     names::{InstanceName, References},
@@ -34,6 +40,8 @@ pub(crate) use self::view::{app_secret as app_secret_in, ssh_key as ssh_key_in};
 
 /// No single read takes longer.
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// IngressClasses are not watched: the operator may be confined to namespaces. Many passes at once share one list.
+const CLASSES_LISTED_EVERY: Duration = Duration::from_secs(5);
 /// Lines of a ready pod's log that are looked through for its word on the ideas folder.
 const NEWS_LINES: i64 = 500;
 /// Lines of a pod's log that are looked through for its word on the VM.
@@ -80,20 +88,28 @@ pub enum Read {
 pub struct Fetcher {
     client: Client,
     /// `None`: the latest is read.
-    versions: Option<Versions>,
+    known: Option<Known>,
+}
+
+/// What is known without a read.
+#[derive(Clone)]
+struct Known {
+    versions: Versions,
+    children: Children,
+    classes: Arc<Mutex<Option<(Instant, Vec<IngressClass>)>>>,
 }
 
 impl Fetcher {
     /// A reader of the latest.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, versions: None }
+        Self { client, known: None }
     }
 
-    /// A reader of what is not older than what is known.
+    /// A reader of what is not older than what is known; what is held is not read at all.
     #[must_use]
-    pub fn cached(client: Client, versions: Versions) -> Self {
-        Self { client, versions: Some(versions) }
+    pub fn cached(client: Client, versions: Versions, children: Children) -> Self {
+        Self { client, known: Some(Known { versions, children, classes: Arc::default() }) }
     }
 
     /// The instance itself; `None` when it is gone.
@@ -148,10 +164,10 @@ impl Fetcher {
             self.get::<Deployment>(namespace, name.as_str()),
             self.metadata::<Service>(namespace, name.as_str()),
             self.metadata::<Ingress>(namespace, name.as_str()),
-            self.get::<ConfigMap>(namespace, &config),
+            self.metadata::<ConfigMap>(namespace, &config),
             self.metadata::<ConfigMap>(namespace, &known_hosts),
             self.metadata::<NetworkPolicy>(namespace, &policy),
-            self.ingress_classes(references.ingress_host.is_some()),
+            self.ingress_classes(references.ingress_class.as_deref()),
             self.tls_secret(namespace, references.tls_secret.as_deref()),
         )?;
         fetched.app_secret = app_secret;
@@ -165,7 +181,6 @@ impl Fetcher {
             None => {}
         }
         fetched.tls_secret = tls_secret;
-        fetched.settings = config.as_ref().and_then(|config| config.data.clone());
         if let Some(deployment) = deployment {
             let mine = view::owner(&deployment.metadata, owner) == Ownership::Ours;
             fetched.deployment = mine.then(|| view::deployment(&deployment));
@@ -187,7 +202,7 @@ impl Fetcher {
         budget.into_iter().for_each(|meta| live.insert::<PodDisruptionBudget>(meta));
         service.into_iter().for_each(|meta| live.insert::<Service>(meta));
         ingress.into_iter().for_each(|meta| live.insert::<Ingress>(meta));
-        config.into_iter().for_each(|config| live.insert::<ConfigMap>(config.metadata));
+        config.into_iter().for_each(|meta| live.insert::<ConfigMap>(meta));
         known_hosts.into_iter().for_each(|meta| live.insert::<ConfigMap>(meta));
         policy.into_iter().for_each(|meta| live.insert::<NetworkPolicy>(meta));
         fetched.children = live
@@ -210,6 +225,14 @@ impl Fetcher {
             }
         }
         Ok((fetched, live))
+    }
+
+    /// The entries of a ConfigMap of ours; `None`: there is none.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn settings(&self, namespace: &str, name: &str) -> Result<Option<BTreeMap<String, String>>, FetchError> {
+        Ok(self.get::<ConfigMap>(namespace, name).await?.and_then(|config| config.data))
     }
 
     /// The application Secret.
@@ -265,8 +288,8 @@ impl Fetcher {
     /// The route, whatever somebody else made of it: what we set is read by nobody. Where none is wanted and the kind is not
     /// watched, none is looked for: when the watch comes, it tells.
     async fn route(&self, namespace: &str, name: &str, wanted: bool) -> Result<Option<DynamicObject>, FetchError> {
-        let watched = |versions: &Versions| versions.is_watched(HTTPRoute::KIND);
-        if !wanted && !self.versions.as_ref().is_none_or(watched) {
+        let watched = |known: &Known| known.versions.is_watched(HTTPRoute::KIND);
+        if !wanted && !self.known.as_ref().is_none_or(watched) {
             return Ok(None);
         }
         let resource = ApiResource::erase::<HTTPRoute>(&());
@@ -286,16 +309,26 @@ impl Fetcher {
         Ok(Some(bounded("the Gateway API", served::<HTTPRoute>(&self.client)).await?))
     }
 
-    /// `None`: not wanted. `Err`: the API server's words, where RBAC is narrowed to namespaces; that keeps nothing from working.
-    async fn ingress_classes(&self, wanted: bool) -> Result<Option<Result<Vec<IngressClass>, String>>, FetchError> {
-        if !wanted {
-            return Ok(None);
+    /// `None`: none is wanted. `Err`: the API server's words, where RBAC is narrowed to namespaces; that keeps nothing from working.
+    async fn ingress_classes(
+        &self,
+        wanted: Option<&str>,
+    ) -> Result<Option<Result<Vec<IngressClass>, String>>, FetchError> {
+        let Some(wanted) = wanted else { return Ok(None) };
+        if let Some(classes) = self.known.as_ref().and_then(|known| known.classes_with(wanted, Instant::now())) {
+            return Ok(Some(Ok(classes)));
         }
         let api: Api<ApiIngressClass> = Api::all(self.client.clone());
         // They are not watched. A class that seems to be missing is looked for again anyway.
-        let params = if self.versions.is_some() { ListParams::default().match_any() } else { ListParams::default() };
+        let params = if self.known.is_some() { ListParams::default().match_any() } else { ListParams::default() };
         match bounded("the IngressClasses", api.list(&params)).await {
-            Ok(classes) => Ok(Some(Ok(classes.items.into_iter().map(view::ingress_class).collect()))),
+            Ok(list) => {
+                let classes: Vec<IngressClass> = list.items.into_iter().map(view::ingress_class).collect();
+                if let Some(known) = &self.known {
+                    *known.classes() = Some((Instant::now(), classes.clone()));
+                }
+                Ok(Some(Ok(classes)))
+            }
             Err(FetchError::Api { source, .. }) if is_forbidden(&source) => Ok(Some(Err(words(&source)))),
             Err(error) => Err(error),
         }
@@ -353,6 +386,10 @@ impl Fetcher {
     }
 
     async fn metadata<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, FetchError> {
+        let held = self.known.as_ref().and_then(|known| known.children.get(K::KIND, namespace, name));
+        if held.is_some() {
+            return Ok(held);
+        }
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let read = |params: GetParams| {
             let api = api.clone();
@@ -372,14 +409,15 @@ impl Fetcher {
     ) -> Result<Option<T>, FetchError> {
         // On the heap: a pass makes a dozen reads at once, and each is a deep stack of futures.
         let read = |params| Box::pin(bounded(what, read(params)));
-        let floor = self.versions.as_ref().and_then(|versions| Some((versions, versions.floor(kind)?)));
+        let floor = self.known.as_ref().and_then(|known| Some((known, known.versions.floor(kind)?)));
         let params = floor.as_ref().map_or_else(GetParams::default, |(_, version)| GetParams::at(version));
         let mut answer = read(params).await;
         let not_reached = matches!(&answer, Err(FetchError::Api { source, .. }) if is_not_reached(source));
-        if let Some((versions, _)) = floor
+        if let Some((known, _)) = floor
             && not_reached
         {
-            versions.doubt(kind);
+            known.versions.doubt(kind);
+            known.children.doubt(kind);
             answer = read(GetParams::default()).await;
         }
         match answer {
@@ -387,6 +425,21 @@ impl Fetcher {
             Err(FetchError::Api { source, .. }) if is_absent(&source) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Known {
+    /// The classes as they were a moment ago, if the one that is wanted was among them.
+    fn classes_with(&self, wanted: &str, now: Instant) -> Option<Vec<IngressClass>> {
+        let listed = self.classes();
+        let (at, classes) = listed.as_ref()?;
+        let fresh = now.saturating_duration_since(*at) < CLASSES_LISTED_EVERY;
+        (fresh && classes.iter().any(|class| class.name == wanted)).then(|| classes.clone())
+    }
+
+    /// A list is replaced whole.
+    fn classes(&self) -> MutexGuard<'_, Option<(Instant, Vec<IngressClass>)>> {
+        self.classes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod apply;
 pub mod args;
 pub mod backoff;
 pub mod build;
+pub mod children;
 pub mod container;
 pub mod controller;
 pub mod crd;

@@ -1,11 +1,18 @@
 //! The names of an instance and of everything that belongs to it. Every name is derived here and nowhere else.
 
-use crate::crd::{CatalystInstance, MAX_NAME_LENGTH};
+use crate::crd::{CatalystInstance, IngressSpec, MAX_NAME_LENGTH};
 
 /// The label that selects an instance's pods, for ever: a Deployment's selector cannot be changed.
 pub const INSTANCE_LABEL: &str = "catalyst.dev/instance";
 /// The container's name in the pod.
 pub const CONTAINER: &str = "catalyst";
+
+const DEFAULT_INGRESS_CLASS: &str = "nginx";
+
+/// The IngressClass that is asked for.
+pub fn ingress_class(spec: &IngressSpec) -> &str {
+    spec.class_name.as_deref().unwrap_or(DEFAULT_INGRESS_CLASS)
+}
 
 /// An instance by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -93,10 +100,16 @@ impl std::fmt::Display for InstanceName {
 pub struct References {
     /// The application Secret.
     pub app_secret: String,
+    /// Whether that is a person's own, and never generated.
+    pub app_is_given: bool,
     /// The Secret with the private key.
     pub ssh_key: String,
+    /// Whether that is a person's own, and never generated.
+    pub key_is_given: bool,
     /// The host that the Ingress will claim, if one is wanted.
     pub ingress_host: Option<String>,
+    /// The class of that Ingress.
+    pub ingress_class: Option<String>,
     /// The Secret with the certificate of that host, if one is wanted.
     pub tls_secret: Option<String>,
 }
@@ -107,13 +120,17 @@ impl References {
         let name = instance.metadata.name.as_deref().unwrap_or_default();
         let secrets = instance.spec.secrets.as_ref();
         let ingress = instance.spec.ingress.as_ref().filter(|ingress| ingress.enabled != Some(false));
+        let claiming = ingress.filter(|ingress| ingress.host.is_some());
         References {
             app_secret: secrets
                 .and_then(|secrets| secrets.existing_secret.clone())
                 .unwrap_or_else(|| format!("{name}-secrets")),
+            app_is_given: secrets.is_some_and(|secrets| secrets.are_given()),
+            key_is_given: instance.spec.ssh.existing_key_secret.is_some(),
             ssh_key: instance.spec.ssh.existing_key_secret.clone().unwrap_or_else(|| format!("{name}-ssh-key")),
             ingress_host: ingress.and_then(|ingress| ingress.host.clone()),
-            tls_secret: ingress.filter(|ingress| ingress.host.is_some()).and_then(|ingress| {
+            ingress_class: claiming.map(|ingress| ingress_class(ingress).to_owned()),
+            tls_secret: claiming.and_then(|ingress| {
                 let tls = ingress.tls.as_ref()?;
                 Some(tls.secret_name.clone().unwrap_or_else(|| format!("{name}-tls")))
             }),
@@ -134,6 +151,23 @@ mod tests {
             assert!(derived.len() <= 63 + 1, "{derived} has {} characters", derived.len());
         }
         assert_eq!(InstanceName::parse(&"a".repeat(MAX_NAME_LENGTH + 1)), None);
+    }
+
+    #[test]
+    fn a_secret_is_given_where_the_spec_says_so_or_names_it_and_else_generated() {
+        let given = |secrets: serde_json::Value, key: Option<&str>| {
+            let ssh = serde_json::json!({"host": "h", "user": "u", "existingKeySecret": key});
+            let object = serde_json::json!({"metadata": {"name": "x"}, "spec": {"ssh": ssh, "secrets": secrets}});
+            let References { app_secret, app_is_given, ssh_key, key_is_given, .. } =
+                References::of(&serde_json::from_value(object).unwrap());
+            (app_secret, app_is_given, ssh_key, key_is_given)
+        };
+        let is =
+            |app: &str, app_is_given, key: &str, key_is_given| (app.into(), app_is_given, key.into(), key_is_given);
+        assert_eq!(given(serde_json::json!(null), None), is("x-secrets", false, "x-ssh-key", false));
+        assert_eq!(given(serde_json::json!({"useExisting": true}), Some("k")), is("x-secrets", true, "k", true));
+        assert_eq!(given(serde_json::json!({"existingSecret": "mine"}), None), is("mine", true, "x-ssh-key", false));
+        assert_eq!(given(serde_json::json!({"useExisting": false}), None), is("x-secrets", false, "x-ssh-key", false));
     }
 
     #[test]

@@ -22,8 +22,6 @@ pub struct Fetched {
     pub ingress_classes: Option<Vec<IngressClass>>,
     /// What could not be looked at, as sentences that name the right or the setting; each leaves something about the way in unknown.
     pub unseen: Vec<String>,
-    /// The entries of `NAME-config` as they are; `None`: there is none.
-    pub settings: Option<BTreeMap<String, String>>,
     /// Whether the Secret that `ingress.tls` names exists; `None`: none is named.
     pub tls_secret: Option<bool>,
     /// `namespace/name` of an Ingress that had the Ingress's host first.
@@ -164,6 +162,9 @@ pub struct DeploymentView {
     pub observed_generation: i64,
     /// `spec.replicas`.
     pub wanted: i32,
+    /// The pods that we had asked for when somebody else came to scale it, which is left to him until another number is asked
+    /// for; `None`: nobody does.
+    pub scaled_from: Option<i32>,
     /// `status.replicas`.
     pub replicas: i32,
     /// `status.updatedReplicas`.

@@ -14,7 +14,7 @@ pub use self::{
     conditions::{Conditions, READY, RECONCILING, STALLED, conditions},
     diagnosis::{Circumstances, diagnose},
     parts::{Part, PartState, faulty_parts, parts},
-    rollout::{Running, rollout_cause},
+    rollout::{FIRST_PODS, Running, rollout_cause},
 };
 use crate::{
     crd::{CatalystInstanceStatus, HostKeyRecord, RolloutRecord},
@@ -193,6 +193,7 @@ mod tests {
         let told = |wanted: i32| {
             let view = DeploymentView {
                 wanted,
+                scaled_from: Some(1),
                 replicas: wanted,
                 updated: wanted,
                 available: wanted,

@@ -1,8 +1,8 @@
 //! What makes an instance be looked at again: itself, its objects, its pods, and Secrets that it refers to.
 //!
-//! All watches but that of Ingresses are of metadata, stripped of managed fields, and none but that of the instances themselves
-//! is kept: an event is turned into the name of an instance and forgotten. So unrelated objects cost no memory. Of each event
-//! the version is noted, and goes with the trigger: what is only the echo of a write of ours need not be looked at.
+//! All watches but that of Ingresses are of metadata. An event is turned into the name of an instance and forgotten, but for what
+//! `children` keeps of our own objects: so unrelated ones cost no memory. Of each event the version is noted, and goes with the
+//! trigger: what is only the echo of a write of ours need not be looked at.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -37,6 +37,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     build::HTTPRoute,
+    children::Children,
     crd::CatalystInstance,
     hosts::HostClaims,
     live::Kinded,
@@ -148,6 +149,8 @@ pub struct Scope {
     pub versions: Versions,
     /// Where it is noted which of them are refused.
     pub refused: RefusedWatches,
+    /// Where it is kept what they show of our objects.
+    pub children: Children,
 }
 
 impl Scope {
@@ -177,6 +180,7 @@ impl Scope {
     {
         let versions = self.versions.clone();
         let (refused, namespace) = (self.refused.clone(), self.namespace.clone());
+        let (children, scope) = (self.children.clone(), self.namespace.clone());
         let mut listed = false;
         watcher::watcher(self.api::<K>(), config)
             .default_backoff()
@@ -185,6 +189,7 @@ impl Scope {
                 Ok(watcher::Event::Init) => {}
                 _ => refused.note(namespace.as_deref(), kind, outcome, Instant::now()),
             })
+            .inspect_ok(move |event| children.follow(kind, scope.as_deref(), event))
             .modify(|object: &mut K| object.meta_mut().managed_fields = None)
             .inspect_ok(move |event| match event {
                 watcher::Event::Init => {}

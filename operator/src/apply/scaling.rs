@@ -28,6 +28,12 @@ pub(crate) fn left_to_scaler(found: Option<&ObjectMeta>, replicas: &str) -> bool
     scaled.is_some() && annotation(found, APPLIED_REPLICAS_ANNOTATION) == Some(replicas)
 }
 
+/// Whether applying this replaces the pods of what was `found`, as far as it is our doing.
+pub(crate) fn replaces_pods(desired: &Deployment, found: Option<&ObjectMeta>) -> Result<bool, ApplyError> {
+    let Some(spec) = desired.spec.as_ref() else { return Ok(false) };
+    Ok(annotation(found, APPLIED_TEMPLATE_ANNOTATION) != Some(hash(&spec.template)?.as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::{

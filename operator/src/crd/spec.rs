@@ -289,6 +289,14 @@ pub struct SecretsSpec {
     pub generation: Option<i64>,
 }
 
+impl SecretsSpec {
+    /// Whether the Secret is a person's own, and not to be generated.
+    #[must_use]
+    pub fn are_given(&self) -> bool {
+        self.use_existing.unwrap_or(self.existing_secret.is_some())
+    }
+}
+
 /// The container image. What is not given is taken from the proxy image of the operator's own release.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

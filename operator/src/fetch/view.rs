@@ -10,6 +10,7 @@ use kube::api::ObjectMeta;
 use serde_json::Value;
 
 use crate::{
+    apply::{APPLIED_REPLICAS_ANNOTATION, left_to_scaler},
     container::{CATALYST_SECRET, COOKIE_SECRET, COOKIE_SECRET_PREVIOUS},
     crd::{ROTATE_CATALYST_SECRET_ANNOTATION, ROTATE_COOKIE_SECRET_ANNOTATION, ROTATE_SSH_KEY_ANNOTATION},
     names::CONTAINER,
@@ -64,6 +65,7 @@ pub(super) fn deployment(deployment: &Deployment) -> DeploymentView {
     let spec = deployment.spec.as_ref();
     let status = deployment.status.clone().unwrap_or_default();
     let template = spec.map(|spec| &spec.template);
+    let asked_for = deployment.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED_REPLICAS_ANNOTATION));
     let condition = |kind: &str, value: &str| {
         status
             .conditions
@@ -76,6 +78,9 @@ pub(super) fn deployment(deployment: &Deployment) -> DeploymentView {
         generation: deployment.metadata.generation.unwrap_or_default(),
         observed_generation: status.observed_generation.unwrap_or_default(),
         wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+        scaled_from: asked_for
+            .filter(|replicas| left_to_scaler(Some(&deployment.metadata), replicas))
+            .and_then(|replicas| replicas.parse().ok()),
         replicas: status.replicas.unwrap_or_default(),
         updated: status.updated_replicas.unwrap_or_default(),
         ready: status.ready_replicas.unwrap_or_default(),
@@ -367,6 +372,18 @@ mod tests {
             deployment(&serde_json::from_value(json!({"metadata": {}, "status": status})).unwrap()).stuck
         };
         assert!(condition("ProgressDeadlineExceeded") && !condition("DeploymentPaused"));
+    }
+
+    #[test]
+    fn a_number_of_pods_is_another_scalers_only_where_the_scale_subresource_set_it() {
+        let scaled_from = |manager: Value| {
+            let mut fields = json!({"operation": "Update", "fieldsV1": {"f:spec": {"f:replicas": {}}}});
+            fields.as_object_mut().unwrap().extend(manager.as_object().unwrap().clone());
+            let metadata = json!({"annotations": {APPLIED_REPLICAS_ANNOTATION: "2"}, "managedFields": [fields]});
+            deployment(&serde_json::from_value(json!({"metadata": metadata})).unwrap()).scaled_from
+        };
+        assert_eq!(scaled_from(json!({"manager": "kube-controller-manager", "subresource": "scale"})), Some(2));
+        assert_eq!(scaled_from(json!({"manager": "kubectl-edit"})), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{
     Outcome, ReconcileError, Steps,
-    steps::{AppliedNow, same_generation},
+    steps::{AppliedNow, FIRST_WORD, rolled_out, same_generation},
 };
 use crate::{
     crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
@@ -16,7 +16,7 @@ use crate::{
     observed::Fetched,
     prober::{Answer, Look},
     reason::{Reason, Severity},
-    status::{Circumstances, Facts, Verdict, diagnose, faulty_parts, may_have_news, parts},
+    status::{Circumstances, FIRST_PODS, Facts, Verdict, diagnose, faulty_parts, may_have_news, parts},
     validate::validate,
     validated::{Finding, ValidatedInstance},
 };
@@ -32,7 +32,7 @@ pub(super) struct Converged<'a> {
     pub(super) verdict: Verdict,
     pub(super) facts: Facts<'a>,
     pub(super) again: Option<Duration>,
-    /// The first look at the VM is under way and nothing else is new: the status stays until it is done.
+    /// The status stays: the first look at the VM is under way and nothing else is new, or what was just made has no news yet.
     pub(super) hold: bool,
 }
 
@@ -80,11 +80,17 @@ impl Steps {
             again = Some(again.unwrap_or(LISTEN).min(LISTEN));
         }
         let unchanged = now.applied.changes.is_empty() && same_generation_and_not_ready(instance);
+        let only_made = instance.status.is_none() && !now.applied.changes.is_empty() && is_on_its_way(&verdict);
+        if only_made {
+            again = Some(again.unwrap_or(FIRST_WORD).min(FIRST_WORD));
+        }
         let deployment = fetched.deployment.as_ref();
         let parts = parts(valid, fetched, &now.applied.refused, &circumstances);
-        let (vm, rollout) = (fetched.ssh.as_ref(), now.rollout.clone());
+        // Also where the pass that made them came to no status.
+        let first_pods = || (deployment.is_some() && !rolled_out(instance)).then(|| FIRST_PODS.to_owned());
+        let (vm, rollout) = (fetched.ssh.as_ref(), now.rollout.clone().or_else(first_pods));
         let facts = Facts { instance: Some(valid), deployment, vm, parts, rollout, ..Facts::default() };
-        Converged { verdict, facts, again, hold: pending && unchanged }
+        Converged { verdict, facts, again, hold: (pending && unchanged) || only_made }
     }
 
     /// A paused instance is left as it is; how it is, is told all the same.
@@ -158,6 +164,12 @@ impl Steps {
 /// Reasons that no watch of ours tells the end of.
 fn unwatched(reason: Reason) -> bool {
     matches!(reason, Reason::NameConflict | Reason::IngressClassMissing | Reason::Progressing)
+}
+
+/// Whether nothing more is to be said than that what was made is not there yet: its own first word comes in a moment, and with it
+/// another pass.
+fn is_on_its_way(verdict: &Verdict) -> bool {
+    matches!(verdict.reason, Reason::Progressing | Reason::RolloutInProgress)
 }
 
 fn same_generation_and_not_ready(instance: &CatalystInstance) -> bool {

@@ -6,29 +6,32 @@ use std::{
 };
 
 use catalyst_ssh::{Endpoint, PrivateKey};
-use k8s_openapi::{api::networking::v1::Ingress, jiff::Timestamp};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, networking::v1::Ingress},
+    jiff::Timestamp,
+};
 use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{ReconcileError, Steps};
 use crate::{
-    apply::{Act, Applied, Change, Pods},
-    build::build,
+    apply::{Act, Applied, Change, Pods, replaces_pods},
+    build::{Desired, build},
     crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
     fetch::{Fetcher, app_secret_in, ssh_key_in},
     live::Live,
-    names::{References, Target},
+    names::{References, Target, ingress_class},
     observed::{Fetched, Referenced},
     prober::{Answer, Question},
     reason::Reason,
     secrets::{Generated, generate},
     status::{Facts, Running, Verdict, facts_alone, may_have_news, rollout_cause},
     trust::{Trust, consider},
-    validate::ingress_class,
     validated::{HostKeys, MissingSecret, ValidatedInstance},
 };
 
-/// A first pass that takes longer than this is announced by a status that says no more than that.
-const FIRST_WORD: Duration = Duration::from_secs(2);
+/// An instance whose first pass takes longer than this gets a status that says no more than that, and one whose objects have told
+/// nothing in this time one that says so.
+pub(super) const FIRST_WORD: Duration = Duration::from_secs(2);
 /// Pods that have never run wait this long at most for the first contact with the VM.
 const FIRST_CONTACT: Duration = Duration::from_secs(3);
 
@@ -160,12 +163,7 @@ impl Steps {
             // Advice says so; its CRD's arrival is seen.
             desired.http_route = None;
         }
-        let running = Running {
-            template: fetched.deployment.as_ref().and_then(|deployment| deployment.template.as_ref()),
-            config: fetched.settings.as_ref(),
-            ran: rolled_out(instance),
-        };
-        let cause = rollout_cause(running, &desired.deployment, &desired.config);
+        let cause = self.cause(instance, valid, fetched, live, &desired).await?;
         let first_contact = first_contact_under_way(valid, fetched, look);
         let pods = if first_contact.is_some() { Pods::Later } else { Pods::Now };
         let known_hosts = desired.known_hosts.clone();
@@ -177,8 +175,29 @@ impl Steps {
         if wait && applied.changes.iter().any(told) {
             self.applier.hasten_host_keys(&valid.name, &valid.namespace, &known_hosts).await;
         }
-        let rollout = applied.changes.iter().any(|change| change.rollout).then_some(cause);
+        let rollout = cause.filter(|_| applied.changes.iter().any(|change| change.rollout));
         Ok(AppliedNow { applied, rollout, first_contact })
+    }
+
+    /// Why the pods are going to be replaced, if they are: what runs is read before it is written to.
+    async fn cause(
+        &self,
+        instance: &CatalystInstance,
+        valid: &ValidatedInstance,
+        fetched: &Fetched,
+        live: &Live,
+        desired: &Desired,
+    ) -> Result<Option<String>, ReconcileError> {
+        if !replaces_pods(&desired.deployment, live.get::<Deployment>(valid.name.as_str()))? {
+            return Ok(None);
+        }
+        let template = fetched.deployment.as_ref().and_then(|deployment| deployment.template.as_ref());
+        let config = match template {
+            Some(_) => self.cached.settings(&valid.namespace, &valid.name.config()).await?,
+            None => None,
+        };
+        let running = Running { template, config: config.as_ref(), ran: rolled_out(instance) };
+        Ok(Some(rollout_cause(running, &desired.deployment, &desired.config)))
     }
 
     /// The operator's own look at the VM, where there is a question: no host key yet, or pods that are not ready.

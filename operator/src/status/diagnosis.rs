@@ -36,12 +36,9 @@ pub fn diagnose(instance: &ValidatedInstance, fetched: &Fetched, circumstances: 
         return Verdict::new(Reason::RolloutInProgress, "The Deployment's change has not been taken up yet.");
     }
     if instance.suspended {
-        return match deployment.replicas {
-            0 => Verdict::new(Reason::Suspended, "Scaled to zero by suspend: true. Set suspend to false to go on."),
-            left => Verdict::new(Reason::RolloutInProgress, format!("{left} pods are being stopped.")),
-        };
+        return suspended(instance, deployment);
     }
-    if deployment.wanted == 0 && instance.replicas > 0 {
+    if deployment.wanted == 0 && is_left_to_scaler(instance, deployment) {
         return Verdict::new(
             Reason::PodNotReady,
             format!(
@@ -57,6 +54,30 @@ pub fn diagnose(instance: &ValidatedInstance, fetched: &Fetched, circumstances: 
     cause(instance, fetched, deployment, circumstances)
 }
 
+fn suspended(instance: &ValidatedInstance, deployment: &DeploymentView) -> Verdict {
+    match (deployment.wanted, deployment.replicas) {
+        (0, 0) => Verdict::new(Reason::Suspended, "Scaled to zero by suspend: true. Set suspend to false to go on."),
+        (0, left) => Verdict::new(Reason::RolloutInProgress, format!("{left} pods are being stopped.")),
+        (wanted, _) if is_left_to_scaler(instance, deployment) => Verdict::new(
+            Reason::RolloutInProgress,
+            format!(
+                "The Deployment was scaled to {wanted} by somebody else after suspend: true. To stop its pods: kubectl scale \
+                 -n {} deployment {} --replicas=0",
+                instance.namespace, instance.name
+            ),
+        ),
+        (wanted, _) => Verdict::new(
+            Reason::RolloutInProgress,
+            format!("suspend: true is not applied yet: the Deployment asks for {wanted} pods."),
+        ),
+    }
+}
+
+/// Whether the number of pods is somebody else's, and ours is kept back until it is another one.
+fn is_left_to_scaler(instance: &ValidatedInstance, deployment: &DeploymentView) -> bool {
+    deployment.wanted != instance.replicas && deployment.scaled_from == Some(instance.replicas)
+}
+
 pub(super) fn all_serve(deployment: &DeploymentView) -> bool {
     deployment.updated >= deployment.wanted
         && deployment.available >= deployment.wanted
@@ -65,7 +86,7 @@ pub(super) fn all_serve(deployment: &DeploymentView) -> bool {
 
 fn ready(instance: &ValidatedInstance, fetched: &Fetched, deployment: &DeploymentView) -> Verdict {
     let mut message = match deployment.wanted {
-        0 => "No pods are wanted (replicas: 0).".to_owned(),
+        0 => "The Deployment asks for no pods (replicas: 0).".to_owned(),
         1 => "The pod is ready.".to_owned(),
         many => format!("{many} pods are ready."),
     };
@@ -83,15 +104,19 @@ fn ready(instance: &ValidatedInstance, fetched: &Fetched, deployment: &Deploymen
     }
 }
 
-/// Whose number of pods it is, where it is not the instance's own: a HorizontalPodAutoscaler's, or somebody's who scaled by hand.
+/// Whose number of pods it is, where it is not the instance's own: a HorizontalPodAutoscaler's, or somebody's who scaled by hand;
+/// or, while the instance is paused, that of an earlier spec.
 fn scaled(instance: &ValidatedInstance, deployment: &DeploymentView) -> String {
-    if deployment.wanted == instance.replicas {
+    let ours = instance.replicas;
+    if deployment.wanted == ours {
         return String::new();
     }
-    format!(
-        " Somebody else scales the Deployment, and that number is kept until spec.replicas, which is {}, is changed.",
-        instance.replicas
-    )
+    if is_left_to_scaler(instance, deployment) {
+        return format!(
+            " Somebody else scales the Deployment, and that number is kept until spec.replicas, which is {ours}, is changed."
+        );
+    }
+    format!(" spec.replicas, which is {ours}, is not applied yet.")
 }
 
 /// What is to be said of an instance whose pods serve: what validation found, and what the server said meanwhile.

@@ -32,6 +32,8 @@ const VARIABLES: [(&str, &str); 10] = [
     ("COOKIE_SECRET_PREVIOUS", "the previous cookie secret"),
     ("NODE_ENV", "the pod template of this operator's version"),
 ];
+/// The cause of what replaces nothing.
+pub const FIRST_PODS: &str = "The first pods.";
 /// Longest value that is shown of a setting, in characters.
 const LONGEST_VALUE: usize = 64;
 
@@ -50,7 +52,7 @@ pub struct Running<'a> {
 #[must_use]
 pub fn rollout_cause(running: Running<'_>, deployment: &Deployment, config: &ConfigMap) -> String {
     let (Some(old), Some(new)) = (running.template, deployment.spec.as_ref().map(|spec| &spec.template)) else {
-        let cause = if running.ran { "The Deployment was missing and has been put back." } else { "The first pods." };
+        let cause = if running.ran { "The Deployment was missing and has been put back." } else { FIRST_PODS };
         return cause.to_owned();
     };
     let mut causes = Vec::new();

@@ -10,10 +10,8 @@ use super::text;
 use crate::crd::{
     CatalystInstanceSpec, GatewaySpec, IngressSpec, IngressTlsSpec, IssuerKind, ParentRefSpec, ServiceSpec,
 };
-use crate::names::InstanceName;
+use crate::names::{InstanceName, ingress_class};
 use crate::validated::{Gateway, Ingress, IngressTls, Parent, PublicUrl, Service};
-
-const DEFAULT_INGRESS_CLASS: &str = "nginx";
 
 pub(super) fn service(spec: Option<&ServiceSpec>, findings: &mut Findings) -> Option<Service> {
     let unset = ServiceSpec::default();
@@ -65,11 +63,6 @@ pub(super) fn ingress(
         tls: tls?,
         snippet: spec.configuration_snippet.unwrap_or(false),
     }))
-}
-
-/// The IngressClass that is asked for.
-pub fn ingress_class(spec: &IngressSpec) -> &str {
-    spec.class_name.as_deref().unwrap_or(DEFAULT_INGRESS_CLASS)
 }
 
 fn ingress_tls(spec: &IngressTlsSpec, name: &InstanceName, findings: &mut Findings) -> Option<IngressTls> {

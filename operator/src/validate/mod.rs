@@ -27,7 +27,6 @@ use crate::names::InstanceName;
 use crate::observed::{Fetched, Ownership, RouteView};
 use crate::reason::Reason;
 pub use crate::validated::{Defaults, Finding, ValidatedInstance};
-pub use exposure::ingress_class;
 use findings::Findings;
 pub(crate) use secrets::problem as secret_problem;
 

@@ -21,8 +21,9 @@ fn rules(instance: &CatalystInstance) -> Result<(), ValidationErrors> {
     RULES.with(|rules| validate_compiled(rules, &serde_json::to_value(instance).unwrap(), None))
 }
 
-/// Text as people write it and as they should not: of every length, with letters that mean something somewhere.
-fn text() -> impl Strategy<Value = String> {
+/// Text as people write it and as they should not: of every length, with letters that mean something somewhere. On the heap, as what is
+/// made of it: a spec has some eighty, and a test's stack is small.
+fn text() -> BoxedStrategy<String> {
     prop_oneof![
         prop::sample::select(vec![
             "",
@@ -76,10 +77,14 @@ fn text() -> impl Strategy<Value = String> {
         "\\PC{0,8}",
         "[a-z0-9.-]{0,80}",
     ]
+    .boxed()
 }
 
-fn maybe<T: Into<Value> + std::fmt::Debug + Clone>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Value> {
-    prop::option::weighted(0.3, value).prop_map(|value| value.map_or(Value::Null, Into::into))
+fn maybe<T>(value: impl Strategy<Value = T> + 'static) -> BoxedStrategy<Value>
+where
+    T: Into<Value> + std::fmt::Debug + Clone + 'static,
+{
+    prop::option::weighted(0.3, value).prop_map(|value| value.map_or(Value::Null, Into::into)).boxed()
 }
 
 fn number() -> impl Strategy<Value = i64> {
@@ -100,7 +105,7 @@ fn map() -> impl Strategy<Value = Value> {
 /// Any spec that the types can hold, most fields unset.
 fn any_spec() -> impl Strategy<Value = Value> {
     // Mostly right, or little else would ever be looked at.
-    let mostly = |right: &str| prop_oneof![3 => Just(right.to_owned()), 1 => text()];
+    let mostly = |right: &str| prop_oneof![3 => Just(right.to_owned()), 1 => text()].boxed();
     let ssh = (mostly("vm"), mostly("dev"), maybe(text()), maybe(number()), maybe(text()), maybe(text()), maybe(text())).prop_map(
         |(host, user, port, number, base, key, secret)| {
             let port = if number.is_null() { port } else { number };

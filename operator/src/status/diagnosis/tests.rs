@@ -307,7 +307,7 @@ fn a_pod_that_is_never_started_or_ended_by_its_node_and_a_rollout_that_stands_st
 
 #[test]
 fn a_deployment_that_somebody_scaled_to_zero_is_not_called_available() {
-    let scaled = DeploymentView { wanted: 0, replicas: 0, updated: 0, ..deployment(0) };
+    let scaled = DeploymentView { wanted: 0, scaled_from: Some(1), replicas: 0, updated: 0, ..deployment(0) };
     let fetched = Fetched { deployment: Some(scaled), ..Fetched::default() };
     let verdict = diagnose(&instance(), &fetched, &Circumstances::default());
     assert_eq!(verdict.reason, Reason::PodNotReady);
@@ -360,4 +360,36 @@ fn suspended_is_ready_once_the_pods_are_gone() {
     };
     assert_eq!(diagnose(&suspended, &with(1), &Circumstances::default()).reason, Reason::RolloutInProgress);
     assert_eq!(diagnose(&suspended, &with(0), &Circumstances::default()).reason, Reason::Suspended);
+}
+
+#[test]
+fn a_number_of_pods_that_is_not_applied_yet_is_not_said_to_be_somebody_elses() {
+    let pods =
+        |pods| DeploymentView { wanted: pods, replicas: pods, updated: pods, available: pods, ..deployment(pods) };
+    let told = |more: serde_json::Value, deployment: DeploymentView| {
+        let mut spec = serde_json::json!({"ssh": {"host": "192.168.1.100", "user": "dev"}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let fetched = Fetched { deployment: Some(deployment), ..Fetched::default() };
+        let Verdict { reason, message } = diagnose(&valid(spec), &fetched, &Circumstances::default());
+        (reason, message)
+    };
+    // So it is while an instance is paused: of the spec before nothing else is known than what the Deployment says.
+    let three = || serde_json::json!({"replicas": 3});
+    let ready = |words: &str| (Reason::Available, words.to_owned());
+    assert_eq!(told(three(), pods(1)), ready("The pod is ready. spec.replicas, which is 3, is not applied yet."));
+    let none = "The Deployment asks for no pods (replicas: 0). spec.replicas, which is 3, is not applied yet.";
+    assert_eq!(told(three(), pods(0)), ready(none));
+    let scaled = DeploymentView { scaled_from: Some(1), ..pods(2) };
+    assert_eq!(told(three(), scaled), ready("2 pods are ready. spec.replicas, which is 3, is not applied yet."));
+
+    let suspend = || serde_json::json!({"suspend": true});
+    let (reason, message) = told(suspend(), pods(2));
+    assert_eq!(reason, Reason::RolloutInProgress);
+    assert_eq!(message, "suspend: true is not applied yet: the Deployment asks for 2 pods.");
+    let (reason, message) = told(suspend(), DeploymentView { scaled_from: Some(0), ..pods(2) });
+    assert_eq!(reason, Reason::RolloutInProgress);
+    assert!(
+        message.contains("by somebody else") && message.contains("kubectl scale -n n deployment c --replicas=0"),
+        "{message}"
+    );
 }

@@ -1,0 +1,356 @@
+//! What the watches and our own writes last showed of our objects, as far as apply decides on it, so that a pass need not read it.
+//!
+//! Invariant: what is held of an object is not older than what any watch of ours has shown of it, nor than the answer to a write of
+//! ours. Where that would be in doubt nothing is held, and what is not held has to be read: so is what never carries our mark.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{ConfigMap, Service},
+        networking::v1::{Ingress, NetworkPolicy},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, OwnerReference, Time},
+};
+use kube::{api::ObjectMeta, runtime::watcher};
+
+use crate::{apply::MANAGER, crd::GROUP, live::Kinded, versions::version_of};
+
+/// Kinds of which metadata is all that a pass needs.
+const HELD: [&str; 5] = [Service::KIND, Ingress::KIND, ConfigMap::KIND, NetworkPolicy::KIND, PodDisruptionBudget::KIND];
+/// Sets of fields that are kept once for all objects that have the same; beyond as many, those that no object has are let go.
+const SHARED: usize = 256;
+
+/// One for the process.
+#[derive(Clone, Debug, Default)]
+pub struct Children(Arc<Mutex<Shown>>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    /// (kind, namespace that is watched by itself; `None`: all) → what is held.
+    watches: HashMap<(&'static str, Option<String>), Watch>,
+    /// Sets of fields. Those of one kind are the same for nearly all instances.
+    fields: HashSet<Arc<str>>,
+}
+
+/// By namespace and name.
+type Objects = HashMap<(String, String), Held>;
+
+#[derive(Debug, Default)]
+struct Watch {
+    /// `None`: it has not told yet what there is.
+    objects: Option<Objects>,
+    /// What it has told so far of what there is, while it begins anew.
+    listing: Objects,
+}
+
+/// What apply decides on.
+#[derive(Debug)]
+struct Held {
+    version: u64,
+    uid: String,
+    generation: Option<i64>,
+    created: Option<Time>,
+    deleted: Option<Time>,
+    owners: Vec<OwnerReference>,
+    /// Only ours.
+    annotations: Vec<(String, String)>,
+    /// The fields that we applied, as JSON.
+    fields: Option<Arc<str>>,
+}
+
+impl Children {
+    /// Follows a watch of a kind, in `scope` (a namespace; `None`: all).
+    pub fn follow<K: kube::Resource>(&self, kind: &'static str, scope: Option<&str>, event: &watcher::Event<K>) {
+        if !HELD.contains(&kind) {
+            return;
+        }
+        let mut shown = self.shown();
+        let Shown { watches, fields } = &mut *shown;
+        let watch = watches.entry((kind, scope.map(str::to_owned))).or_default();
+        match event {
+            watcher::Event::Init => watch.listing = Objects::new(),
+            watcher::Event::InitApply(object) => {
+                if let Some((at, held)) = Held::of(object.meta(), fields) {
+                    watch.listing.insert(at, held);
+                }
+            }
+            watcher::Event::InitDone => {
+                let mut listed = std::mem::take(&mut watch.listing);
+                for (at, before) in watch.objects.take().unwrap_or_default() {
+                    // We wrote it after the list was made, and the watch is going to say so.
+                    if listed.get(&at).is_some_and(|now| now.version < before.version) {
+                        listed.remove(&at);
+                    }
+                }
+                watch.objects = Some(listed);
+            }
+            watcher::Event::Apply(object) => watch.note(object.meta(), Held::of(object.meta(), fields)),
+            watcher::Event::Delete(object) => watch.note(object.meta(), None),
+        }
+    }
+
+    /// The API server has answered a write of ours with this. It takes the place of what is held, and of nothing else: an object of
+    /// which nothing is held may be gone again by now, as the watch has told.
+    pub fn wrote(&self, kind: &'static str, answer: &ObjectMeta) {
+        let (Some(namespace), Some(name), Some(version)) = (&answer.namespace, &answer.name, version_of(answer)) else {
+            return;
+        };
+        let at = (namespace.clone(), name.clone());
+        let mut shown = self.shown();
+        let Shown { watches, fields } = &mut *shown;
+        for scope in [Some(namespace.clone()), None] {
+            let objects = watches.get_mut(&(kind, scope)).and_then(|watch| watch.objects.as_mut());
+            if let Some(objects) = objects
+                && objects.get(&at).is_some_and(|held| held.version < version)
+            {
+                objects.remove(&at);
+                objects.extend(Held::of(answer, fields));
+            }
+        }
+    }
+
+    /// The metadata of an object, in which managed fields and annotations are ours alone. `None`: it has to be read.
+    #[must_use]
+    pub fn get(&self, kind: &'static str, namespace: &str, name: &str) -> Option<ObjectMeta> {
+        let shown = self.shown();
+        let at = (namespace.to_owned(), name.to_owned());
+        let in_scope = |scope| shown.watches.get(&(kind, scope))?.objects.as_ref()?.get(&at);
+        in_scope(Some(namespace.to_owned())).or_else(|| in_scope(None))?.meta(namespace, name)
+    }
+
+    /// Versions of this kind may be given out a second time: nothing is held until a watch tells it.
+    pub fn doubt(&self, kind: &str) {
+        let mut shown = self.shown();
+        shown.watches.iter_mut().filter(|((of, _), _)| *of == kind).for_each(|(_, watch)| watch.objects = None);
+    }
+
+    /// Whoever panics in here leaves at worst one object too few.
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    /// Puts what was told of an object in the place of what is held of it; in doubt, nothing.
+    fn note(&mut self, meta: &ObjectMeta, told: Option<((String, String), Held)>) {
+        let at = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        let Some(objects) = &mut self.objects else { return };
+        let before = objects.remove(&at);
+        if let Some((at, held)) = told
+            && before.is_none_or(|before| before.version <= held.version)
+        {
+            objects.insert(at, held);
+        }
+    }
+}
+
+impl Held {
+    /// `None`: it is no object of an instance.
+    fn of(meta: &ObjectMeta, shared: &mut HashSet<Arc<str>>) -> Option<((String, String), Held)> {
+        let ours = |owner: &&OwnerReference| owner.controller == Some(true) && owner.api_version.starts_with(GROUP);
+        let owners: Vec<OwnerReference> = meta.owner_references.iter().flatten().filter(ours).cloned().collect();
+        if owners.is_empty() {
+            return None;
+        }
+        let applied = meta.managed_fields.iter().flatten().find(|entry| is_applied(entry));
+        let fields = applied.and_then(|entry| serde_json::to_string(&entry.fields_v1.as_ref()?.0).ok());
+        let annotations = meta.annotations.iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
+        let held = Held {
+            version: version_of(meta)?,
+            uid: meta.uid.clone()?,
+            generation: meta.generation,
+            created: meta.creation_timestamp.clone(),
+            deleted: meta.deletion_timestamp.clone(),
+            owners,
+            annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            fields: fields.map(|fields| share(shared, fields)),
+        };
+        Some(((meta.namespace.clone()?, meta.name.clone()?), held))
+    }
+
+    fn meta(&self, namespace: &str, name: &str) -> Option<ObjectMeta> {
+        let fields = self.fields.as_ref().map(|fields| serde_json::from_str(fields)).transpose().ok()?;
+        let applied = fields.map(|fields| ManagedFieldsEntry {
+            manager: Some(MANAGER.to_owned()),
+            operation: Some("Apply".to_owned()),
+            fields_v1: Some(FieldsV1(fields)),
+            ..ManagedFieldsEntry::default()
+        });
+        Some(ObjectMeta {
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            uid: Some(self.uid.clone()),
+            resource_version: Some(self.version.to_string()),
+            generation: self.generation,
+            creation_timestamp: self.created.clone(),
+            deletion_timestamp: self.deleted.clone(),
+            owner_references: Some(self.owners.clone()),
+            annotations: Some(self.annotations.iter().cloned().collect()),
+            managed_fields: applied.map(|applied| vec![applied]),
+            ..ObjectMeta::default()
+        })
+    }
+}
+
+fn is_applied(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(MANAGER)
+        && entry.operation.as_deref() == Some("Apply")
+        && entry.subresource.as_deref().unwrap_or_default().is_empty()
+}
+
+/// The same text once for all.
+fn share(shared: &mut HashSet<Arc<str>>, text: String) -> Arc<str> {
+    if let Some(known) = shared.get(text.as_str()) {
+        return Arc::clone(known);
+    }
+    if shared.len() >= SHARED {
+        shared.retain(|text| Arc::strong_count(text) > 1);
+    }
+    let text: Arc<str> = text.into();
+    shared.insert(Arc::clone(&text));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(name: &str, version: u64, owned: bool) -> Service {
+        let owners = json!([{"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "name": "x",
+            "uid": "owner", "controller": true}]);
+        serde_json::from_value(json!({"metadata": {"namespace": "n", "name": name, "uid": format!("{name}-uid"),
+            "resourceVersion": version.to_string(), "generation": 3, "creationTimestamp": "2026-01-02T03:04:05Z",
+            "annotations": {"catalyst.dev/applied": version.to_string(), "example.com/a": "foreign"},
+            "ownerReferences": if owned { owners } else { json!([]) },
+            "managedFields": [
+                {"manager": "kubectl", "operation": "Apply", "fieldsV1": {"f:spec": {"f:type": {}}}},
+                {"manager": MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:ports": {}}}}]}}))
+        .unwrap()
+    }
+
+    fn listed(objects: impl IntoIterator<Item = Service>) -> Children {
+        let children = Children::default();
+        list(&children, objects);
+        children
+    }
+
+    fn list(children: &Children, objects: impl IntoIterator<Item = Service>) {
+        tell(children, watcher::Event::Init);
+        objects.into_iter().for_each(|object| tell(children, watcher::Event::InitApply(object)));
+        tell(children, watcher::Event::InitDone);
+    }
+
+    fn tell(children: &Children, event: watcher::Event<Service>) {
+        children.follow("Service", None, &event);
+    }
+
+    fn held(children: &Children, name: &str) -> Option<u64> {
+        children.get("Service", "n", name).as_ref().and_then(version_of)
+    }
+
+    #[test]
+    fn what_apply_decides_on_is_held_of_our_objects_and_nothing_of_others() {
+        let children = listed([object("ours", 5, true), object("theirs", 6, false)]);
+        let meta = children.get("Service", "n", "ours").unwrap();
+        let whole = object("ours", 5, true).metadata;
+        assert_eq!(
+            (&meta.uid, meta.generation, &meta.creation_timestamp),
+            (&whole.uid, Some(3), &whole.creation_timestamp)
+        );
+        assert_eq!(meta.owner_references, whole.owner_references);
+        assert_eq!(meta.annotations.unwrap().into_keys().collect::<Vec<_>>(), ["catalyst.dev/applied"]);
+        assert_eq!(meta.managed_fields.unwrap()[0].fields_v1, whole.managed_fields.unwrap()[1].fields_v1);
+        assert_eq!((held(&children, "theirs"), held(&children, "nobodys")), (None, None));
+    }
+
+    #[test]
+    fn nothing_is_held_before_a_watch_has_told_what_there_is() {
+        let children = Children::default();
+        tell(&children, watcher::Event::Init);
+        tell(&children, watcher::Event::InitApply(object("a", 5, true)));
+        children.wrote("Service", &object("a", 4, true).metadata);
+        assert_eq!(held(&children, "a"), None);
+        tell(&children, watcher::Event::InitDone);
+        assert_eq!(held(&children, "a"), Some(5));
+    }
+
+    #[test]
+    fn what_we_wrote_is_held_before_the_watch_shows_it_and_not_after_it_showed_that_it_is_gone() {
+        let children = listed([object("a", 5, true)]);
+        children.wrote("Service", &object("a", 7, true).metadata);
+        assert_eq!(held(&children, "a"), Some(7));
+        children.wrote("Service", &object("a", 6, true).metadata);
+        assert_eq!(held(&children, "a"), Some(7), "answers may come in another order");
+        tell(&children, watcher::Event::Delete(object("a", 9, true)));
+        children.wrote("Service", &object("a", 8, true).metadata);
+        assert_eq!(held(&children, "a"), None);
+    }
+
+    #[test]
+    fn of_a_watch_that_lags_behind_our_write_nothing_is_held_until_it_has_caught_up() {
+        let children = listed([object("a", 5, true)]);
+        children.wrote("Service", &object("a", 9, true).metadata);
+        tell(&children, watcher::Event::Apply(object("a", 7, true)));
+        assert_eq!(held(&children, "a"), None);
+        tell(&children, watcher::Event::Apply(object("a", 9, true)));
+        assert_eq!(held(&children, "a"), Some(9));
+        tell(&children, watcher::Event::Apply(object("a", 10, false)));
+        assert_eq!(held(&children, "a"), None, "it was taken from us");
+    }
+
+    #[test]
+    fn a_watch_that_begins_anew_takes_the_place_of_what_it_told_before() {
+        let children = listed([object("a", 5, true), object("b", 6, true), object("c", 7, true)]);
+        children.wrote("Service", &object("c", 20, true).metadata);
+        tell(&children, watcher::Event::Init);
+        tell(&children, watcher::Event::InitApply(object("a", 11, true)));
+        assert_eq!(held(&children, "a"), Some(5), "the list is not whole");
+        tell(&children, watcher::Event::InitApply(object("c", 7, true)));
+        tell(&children, watcher::Event::InitDone);
+        assert_eq!((held(&children, "a"), held(&children, "b"), held(&children, "c")), (Some(11), None, None));
+        // A store that was put back gives lower versions out again: in doubt it is read, until the watch tells another.
+        list(&children, [object("a", 2, true)]);
+        assert_eq!(held(&children, "a"), None);
+        tell(&children, watcher::Event::Apply(object("a", 3, true)));
+        assert_eq!(held(&children, "a"), Some(3));
+    }
+
+    #[test]
+    fn in_doubt_nothing_is_held() {
+        let children = listed([object("a", 5, true)]);
+        children.doubt("Ingress");
+        assert_eq!(held(&children, "a"), Some(5));
+        children.doubt("Service");
+        children.wrote("Service", &object("a", 6, true).metadata);
+        assert_eq!(held(&children, "a"), None);
+    }
+
+    #[test]
+    fn each_namespace_that_is_watched_by_itself_tells_of_its_own() {
+        let children = Children::default();
+        for event in [watcher::Event::Init, watcher::Event::InitApply(object("a", 5, true)), watcher::Event::InitDone] {
+            children.follow("Service", Some("n"), &event);
+        }
+        children.follow::<Service>("Service", Some("other"), &watcher::Event::Init);
+        children.follow::<Service>("Service", Some("other"), &watcher::Event::InitDone);
+        children.wrote("Service", &object("a", 6, true).metadata);
+        assert_eq!(held(&children, "a"), Some(6));
+        assert_eq!(children.get("Service", "other", "a").map(|meta| meta.name), None);
+    }
+
+    #[test]
+    fn the_same_fields_are_kept_once_and_those_of_nobody_are_let_go() {
+        let mut shared = HashSet::new();
+        let (one, same) = (share(&mut shared, "{}".to_owned()), share(&mut shared, "{}".to_owned()));
+        assert!(Arc::ptr_eq(&one, &same));
+        (0..2 * SHARED).for_each(|number| drop(share(&mut shared, number.to_string())));
+        assert!(shared.len() <= SHARED && shared.contains("{}"), "{}", shared.len());
+    }
+}
