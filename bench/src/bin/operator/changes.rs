@@ -81,9 +81,10 @@ impl By {
     }
 }
 
-/// Changes the image of one instance after another; how long each Deployment took.
+/// Changes the image of one instance after another, the next when all is said of the last; how long each Deployment took.
 pub(crate) async fn spec(stage: &Stage, changes: usize, many: usize, by: By) -> anyhow::Result<Vec<Duration>> {
-    let (mut seen, watching) = watch::<Deployment>(stage);
+    let (mut seen, watching) = watch(Api::<Deployment>::all(stage.client.clone()));
+    let (mut told, listening) = watch(Api::<DynamicObject>::all_with(stage.client.clone(), &resource()));
     let mut took = Vec::new();
     for change in 0..changes {
         let (namespace, name) = chosen(change, many, by);
@@ -91,7 +92,7 @@ pub(crate) async fn spec(stage: &Stage, changes: usize, many: usize, by: By) -> 
         let tag = format!("v{}", change + 2);
         let patch = json!({"spec": {"image": {"tag": tag}}});
         let begun = Instant::now();
-        api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        let generation = api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?.metadata.generation;
         if by == By::Ourselves {
             plain::write(stage, &namespace, &name, "Deployment", &tag).await?;
         }
@@ -102,14 +103,22 @@ pub(crate) async fn spec(stage: &Stage, changes: usize, many: usize, by: By) -> 
         })
         .await?;
         took.push(begun.elapsed());
+        if by == By::Operator {
+            next(&mut told, |object: &DynamicObject| {
+                let observed = object.data.pointer("/status/observedGeneration").and_then(serde_json::Value::as_i64);
+                is(object, &namespace, &name) && observed == generation && suspended(object)
+            })
+            .await?;
+        }
     }
     watching.abort();
+    listening.abort();
     Ok(took)
 }
 
 /// Deletes the Service of one instance after another; how long each was away.
 pub(crate) async fn deleted(stage: &Stage, changes: usize, many: usize, by: By) -> anyhow::Result<Vec<Duration>> {
-    let (mut seen, watching) = watch::<Service>(stage);
+    let (mut seen, watching) = watch(Api::<Service>::all(stage.client.clone()));
     let mut took = Vec::new();
     for change in 0..changes {
         let (namespace, name) = chosen(change, many, by);
@@ -137,12 +146,12 @@ fn is(object: &impl ResourceExt, namespace: &str, name: &str) -> bool {
     object.namespace().as_deref() == Some(namespace) && object.name_any() == name
 }
 
-fn watch<K>(stage: &Stage) -> (mpsc::Receiver<K>, JoinHandle<()>)
+fn watch<K>(api: Api<K>) -> (mpsc::Receiver<K>, JoinHandle<()>)
 where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(1024);
-    let mut events = watcher(Api::<K>::all(stage.client.clone()), watcher::Config::default()).boxed();
+    let mut events = watcher(api, watcher::Config::default()).boxed();
     let task = tokio::spawn(async move {
         while let Some(event) = events.next().await {
             if let Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) = event

@@ -36,10 +36,13 @@ struct Args {
     /// Changes that are timed.
     #[arg(long, default_value_t = 300)]
     changes: usize,
+    /// A helm (https://helm.sh), to be compared with as well.
+    #[arg(long)]
+    helm: Option<PathBuf>,
 }
 
-/// Applies by kubectl that are timed.
-const KUBECTL: usize = 20;
+/// Applies by kubectl, and installations by helm, that are timed.
+const BY_HAND: usize = 20;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -122,7 +125,11 @@ async fn main() -> anyhow::Result<()> {
     table.add("handover on SIGKILL", begun.elapsed().as_secs_f64(), "s", Wanted::AtMost(15.0), "the lease time");
     next.end().await?;
 
-    let mut each = stage.kubectl(KUBECTL).await.context("kubectl apply")?;
+    let mut each = stage.kubectl(BY_HAND).await.context("kubectl apply")?;
+    let mut installed = match &args.helm {
+        Some(helm) => stage.helm(helm, BY_HAND).await.context("helm install")?,
+        None => Vec::new(),
+    };
 
     let second = plain::apply(&stage, many, "again").await.context("plain client, again")?;
     let plain = (first + second) / 2.0;
@@ -136,9 +143,13 @@ async fn main() -> anyhow::Result<()> {
     );
     table.add("the same objects by a plain client", plain, "s", Wanted::Nothing, remark);
     table.add("ratio", created / plain, "", Wanted::AtMost(1.15), "same concurrency, same run");
-    let remark = format!("milliseconds, p50 of {KUBECTL}, one after another; a process each");
-    let other = percentile(&mut each, 50);
-    table.add("the same objects by `kubectl apply --server-side`", other, "ms", Wanted::Nothing, remark);
+    let remark = format!("p50 of {BY_HAND}, one after another; a process each");
+    for (what, took) in [("kubectl apply --server-side", &mut each), ("helm install", &mut installed)] {
+        if !took.is_empty() {
+            let took = percentile(took, 50);
+            table.add(&format!("the same objects by `{what}`"), took, "ms", Wanted::Nothing, remark.clone());
+        }
+    }
     let one = created / many as f64 * 1000.0;
     table.add("an instance by the operator", one, "ms", Wanted::Nothing, "the time for all, divided");
     table.add(

@@ -131,6 +131,28 @@ impl Stage {
         Ok(took)
     }
 
+    /// What installing a chart of the same objects takes `helm`, each time in a process of its own.
+    pub(crate) async fn helm(&self, helm: &Path, times: usize) -> anyhow::Result<Vec<Duration>> {
+        let chart = self.folder.path().join("chart");
+        std::fs::create_dir_all(chart.join("templates"))?;
+        std::fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: objects\nversion: 0.0.0\n")?;
+        let objects = self.objects.iter().map(|object| object.to_string().replace(TEMPLATE, "{{ .Release.Name }}"));
+        let text: String = objects.map(|object| format!("---\n{object}\n")).collect();
+        std::fs::write(chart.join("templates/objects.yaml"), text)?;
+        let kubeconfig = self.plane.kubeconfig();
+        let mut took = Vec::new();
+        for number in 0..times {
+            let mut command = tokio::process::Command::new(helm);
+            command.args(["install", &format!("h{number}")]).arg(&chart).arg("--kubeconfig").arg(kubeconfig);
+            let begun = Instant::now();
+            let output = command.output().await.with_context(|| helm.display().to_string())?;
+            took.push(begun.elapsed());
+            let words = String::from_utf8_lossy(&output.stderr);
+            anyhow::ensure!(output.status.success(), "helm install ended with {}: {words}", output.status);
+        }
+        Ok(took)
+    }
+
     /// Awaits that this operator holds the Lease.
     pub(crate) async fn leader_is(&self, identity: &str) -> anyhow::Result<()> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), "default");

@@ -5,6 +5,7 @@
 
 mod http;
 mod latency;
+mod limits;
 mod memory;
 mod openssh;
 mod process;
@@ -32,6 +33,9 @@ struct Args {
     /// Smaller numbers, to try the benchmark itself; the figures say nothing.
     #[arg(long)]
     small: bool,
+    /// Gives the proxy what its pod has by the Helm chart's values: half a processor and 512 MiB. Targets are those without limits.
+    #[arg(long)]
+    limited: bool,
 }
 
 #[tokio::main]
@@ -43,12 +47,13 @@ async fn main() -> anyhow::Result<()> {
     let agent = beside.join("bench-agent");
     let wanted = |group: &str| args.only.is_empty() || args.only.iter().any(|only| only == group);
     let mut table = Table::default();
+    let limits = args.limited.then(limits::Limits::new).transpose()?;
     for group in ["memory", "stream", "latency", "http", "terminal", "runs"] {
         if !wanted(group) {
             continue;
         }
         // A stage of its own, so that no group pays for what another left behind.
-        let stage = stage::Stage::start(&proxy, &agent).await?;
+        let stage = stage::Stage::start(&proxy, &agent, limits.as_ref()).await?;
         let done = match group {
             "memory" => memory::measure(&stage, &mut table, args.small).await,
             "stream" => stream::measure(&stage, &mut table, args.small).await,

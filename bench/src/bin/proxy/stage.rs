@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 
+use crate::limits::Limits;
+
 const SECRET: &str = "the-secret-of-the-benchmark";
 const START_WITHIN: Duration = Duration::from_secs(20);
 
@@ -29,7 +31,7 @@ pub(crate) struct Idea {
 }
 
 impl Stage {
-    pub(crate) async fn start(proxy: &Path, agent: &Path) -> anyhow::Result<Stage> {
+    pub(crate) async fn start(proxy: &Path, agent: &Path, limits: Option<&Limits>) -> anyhow::Result<Stage> {
         let folder = tempfile::tempdir()?;
         symlink(agent, folder.path().join("claude")).context("bench-agent")?;
         let path = format!("{}:/usr/bin:/bin", folder.path().display());
@@ -47,7 +49,8 @@ impl Stage {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let endpoint = sshd.endpoint();
         let log = std::fs::File::create(folder.path().join("log"))?;
-        let proxy = Command::new(proxy)
+        let proxy = limits
+            .map_or_else(|| Command::new(proxy), |limits| limits.command(proxy))
             .env_clear()
             .envs([
                 ("CATALYST_SECRET", SECRET),
