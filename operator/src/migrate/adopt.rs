@@ -10,10 +10,11 @@ use crate::offline::cluster::Cluster;
 /// How many times in a row a step may find its object changed since it was planned.
 const OVERTAKEN: usize = 10;
 
-/// The name of the instance that takes the release over already, else of the release's Deployment; `None`: there is neither.
+/// The name of the instance that takes the release over already, else of the release's Deployment, else of the instance that has
+/// taken it over; `None`: there is none of these.
 ///
 /// # Errors
-/// They could not be listed.
+/// They could not be listed, or several instances take it over.
 pub async fn name_of(cluster: &Cluster, namespace: &str, release: &str) -> Result<Option<String>, AdoptError> {
     observe::name_of(cluster, namespace, release).await
 }

@@ -10,7 +10,7 @@ use kube::{
 use super::{plan::NoWay, seen::ObjectSeen};
 use crate::{
     crd::CatalystInstance,
-    offline::cluster::{Cluster, explain},
+    offline::cluster::Cluster,
 };
 
 /// Annotation on an instance: the Helm release that it is taking over.
@@ -100,6 +100,6 @@ impl Adoption {
     }
 
     pub(super) fn failed(&self, error: &kube::Error, doing: &str) -> AdoptError {
-        AdoptError::Cluster(explain(error, doing, &self.cluster.url))
+        AdoptError::Cluster(self.cluster.explain(error, doing, Some(&self.namespace)))
     }
 }

@@ -46,8 +46,9 @@ pub(super) async fn carry_out(
             .await
         }
         Step::AwaitReady => {
+            let (namespace, flags) = (&adoption.namespace, &adoption.cluster.flags);
             let remedy =
-                format!("What is wrong says: kubectl get cati -n {} {} -o wide.", adoption.namespace, adoption.name());
+                format!("What is wrong says `kubectl get cati -n {namespace} {} -o wide{flags}`.", adoption.name());
             await_that(adoption, "the new pods are ready", &remedy, tell, |seen| seen.new_ready).await
         }
         Step::AwaitDrained => {

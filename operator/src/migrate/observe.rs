@@ -11,16 +11,13 @@ use kube::{
 use super::{
     adoption::{ADOPTED_ANNOTATION, ADOPTING_ANNOTATION, AdoptError, Adoption},
     fields::{HELM_ANNOTATIONS, unfinished},
-    kinds,
+    kinds, plan,
     seen::{InstanceSeen, ObjectName, ObjectSeen, Observed, OfRelease},
 };
 use crate::{
     crd::{CatalystInstance, PAUSED_ANNOTATION},
     names::References,
-    offline::{
-        self,
-        cluster::{Cluster, explain},
-    },
+    offline::{self, cluster::Cluster},
     reason::Reason,
     status::READY,
 };
@@ -36,16 +33,20 @@ pub(super) async fn observe(adoption: &Adoption) -> Result<Observed, AdoptError>
         .get_opt(adoption.name())
         .await
         .map_err(|error| adoption.failed(&error, "read the CatalystInstance"))?;
+    let mut taken_by = None;
     // A 404 for an instance and one for its kind look alike to `get`.
     if live.is_none() {
-        let list = instances.list_metadata(&ListParams::default().limit(1)).await;
-        list.map_err(|error| adoption.failed(&error, "list CatalystInstances"))?;
+        let list = instances.list_metadata(&ListParams::default()).await;
+        let list = list.map_err(|error| adoption.failed(&error, "list CatalystInstances"))?.items;
+        let other = list.iter().find(|other| adopting(&other.metadata) == Some(adoption.release.as_str()));
+        taken_by = other.map(ResourceExt::name_any);
     }
     let ours = |live: &&CatalystInstance| adopting(&live.metadata) == Some(adoption.release.as_str());
     let counts = live.as_ref().filter(ours).unwrap_or(&adoption.instance);
     let mut observed = Observed {
         namespace: adoption.namespace.clone(),
         instance: live.as_ref().map(seen),
+        taken_by,
         secrets: secrets(counts),
         wanted: wanted(counts, &adoption.namespace)?,
         ..Observed::default()
@@ -66,23 +67,22 @@ pub(super) async fn observe(adoption: &Adoption) -> Result<Observed, AdoptError>
     Ok(observed)
 }
 
-/// The name of the instance that takes the release over, or has done so, else of the release's Deployment.
+/// The name of the instance that is meant, as [`plan::name`] chooses it.
 pub(super) async fn name_of(cluster: &Cluster, namespace: &str, release: &str) -> Result<Option<String>, AdoptError> {
-    let failed = |error: &kube::Error, doing: &str| AdoptError::Cluster(explain(error, doing, &cluster.url));
+    let failed = |error: &kube::Error, doing: &str| AdoptError::Cluster(cluster.explain(error, doing, Some(namespace)));
     let instances: Api<CatalystInstance> = Api::namespaced(cluster.client.clone(), namespace);
     let instances = instances.list_metadata(&ListParams::default()).await;
     let instances = instances.map_err(|error| failed(&error, "list CatalystInstances"))?.items;
-    let of_release = |meta: &ObjectMeta| {
-        [ADOPTING_ANNOTATION, ADOPTED_ANNOTATION].iter().any(|note| annotation(meta, note) == Some(release))
+    let noted = |note: &'static str| {
+        let of_release = move |meta: &ObjectMeta| annotation(meta, note) == Some(release);
+        instances.iter().filter(move |one| of_release(&one.metadata)).map(ResourceExt::name_any)
     };
-    if let Some(found) = instances.iter().find(|instance| of_release(&instance.metadata)) {
-        return Ok(found.metadata.name.clone());
-    }
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
     let deployments = deployments.list_metadata(&ListParams::default()).await;
     let deployments = deployments.map_err(|error| failed(&error, "list Deployments"))?.items;
     let found = deployments.iter().find(|deployment| marked(&deployment.metadata, release, namespace));
-    Ok(found.and_then(|found| found.metadata.name.clone()))
+    let adopting = noted(ADOPTING_ANNOTATION).collect();
+    Ok(plan::name(adopting, found.map(ResourceExt::name_any), noted(ADOPTED_ANNOTATION).next())?)
 }
 
 /// Whether Helm counts the object to the release.
@@ -147,12 +147,8 @@ fn wanted(instance: &CatalystInstance, namespace: &str) -> Result<Vec<ObjectName
 fn secrets(instance: &CatalystInstance) -> Vec<String> {
     let references = References::of(instance);
     let spec = &instance.spec;
-    let own = spec
-        .secrets
-        .as_ref()
-        .is_some_and(|secrets| secrets.use_existing == Some(true) || secrets.existing_secret.is_some());
-    let app = own.then_some(references.app_secret);
-    let key = spec.ssh.existing_key_secret.is_some().then_some(references.ssh_key);
+    let app = references.app_is_given.then_some(references.app_secret);
+    let key = references.key_is_given.then_some(references.ssh_key);
     let pull = spec.image.iter().flat_map(|image| image.pull_secrets.iter().flatten()).map(|pull| pull.name.clone());
     [app, key, references.tls_secret].into_iter().flatten().chain(pull).collect()
 }

@@ -6,6 +6,7 @@
 //! label is taken away again, and the old pods go when no endpoint leads to them any more.
 
 use super::{
+    adoption::ADOPTING_ANNOTATION,
     seen::{InstanceSeen, ObjectSeen, Observed, OfRelease, Old},
     step::Step,
 };
@@ -24,12 +25,40 @@ pub enum NoWay {
         /// Those that there are.
         others: Vec<String>,
     },
+    /// The release is there, and what has to be replaced is not.
+    #[error(
+        "the Helm release {release} is in namespace {namespace}, but no Deployment of it, so nothing says which pods are to be \
+         replaced. If it is Catalyst, have Helm make it again: helm rollback {release} -n {namespace}"
+    )]
+    NoDeployment {
+        /// The release.
+        release: String,
+        /// Its namespace.
+        namespace: String,
+    },
+    /// Another instance is on the way to take the release over.
+    #[error("the CatalystInstance {0} is taking that release over; finish that first (--name {0})")]
+    OtherInstance(String),
+    /// Several instances are on that way.
+    #[error(
+        "the CatalystInstances {} are all noted as taking that release over; remove the annotation {note} from all but one, and go \
+         on with that one (--name)",
+        .0.join(", "),
+        note = ADOPTING_ANNOTATION
+    )]
+    SeveralInstances(Vec<String>),
     /// The instance was made by somebody else.
     #[error(
         "the CatalystInstance exists and was not made by this migration. Delete it (it owns nothing of the release), or give \
          another --name"
     )]
     InstanceExists,
+    /// The instance has taken one of that name over, and Helm has made another.
+    #[error(
+        "the CatalystInstance has taken a release {0} over before, and Helm has one of that name again. To take that one over too, \
+         give another --name; before a helm uninstall look at helm get manifest {0}: it deletes by name, what is the instance's as well"
+    )]
+    InstalledAnew(String),
     /// It takes another release over.
     #[error("the CatalystInstance is taking over the release {0}; finish that first (--adopt {0})")]
     OtherRelease(String),
@@ -85,13 +114,36 @@ pub fn plan(release: &str, observed: &Observed) -> Result<Vec<Step>, NoWay> {
     Ok(steps)
 }
 
+/// The name of the instance that takes the release over; else that of the release's Deployment; else of the instance that has
+/// taken it over before: what Helm has installed under that name since is another matter. `None`: there is none of these.
+///
+/// # Errors
+/// Several instances take it over.
+pub(super) fn name(
+    adopting: Vec<String>,
+    deployment: Option<String>,
+    adopted: Option<String>,
+) -> Result<Option<String>, NoWay> {
+    match <[String; 1]>::try_from(adopting) {
+        Ok([name]) => Ok(Some(name)),
+        Err(several) if !several.is_empty() => Err(NoWay::SeveralInstances(several)),
+        Err(_) => Ok(deployment.or(adopted)),
+    }
+}
+
 /// Whether the instance has the release already; an error where it may not have it.
 fn all_is_done(release: &str, observed: &Observed, deployment: Option<&OfRelease>) -> Result<bool, NoWay> {
     let no_release = || NoWay::NoRelease { release: release.to_owned(), others: observed.others.clone() };
     let adopted = observed.instance.as_ref().is_some_and(|instance| instance.adopted.as_deref() == Some(release));
     match observed.instance.as_ref().map(|instance| instance.adopting.as_deref()) {
-        None if deployment.is_none() => Err(no_release()),
-        None => Ok(false),
+        None => match (&observed.taken_by, deployment) {
+            (Some(other), _) => Err(NoWay::OtherInstance(other.clone())),
+            (None, Some(_)) => Ok(false),
+            (None, None) if observed.marked.is_empty() && observed.records.is_empty() => Err(no_release()),
+            (None, None) => {
+                Err(NoWay::NoDeployment { release: release.to_owned(), namespace: observed.namespace.clone() })
+            }
+        },
         Some(None) if observed.marked.is_empty() && observed.records.is_empty() => {
             if adopted {
                 Ok(true)
@@ -99,6 +151,7 @@ fn all_is_done(release: &str, observed: &Observed, deployment: Option<&OfRelease
                 Err(no_release())
             }
         }
+        Some(None) if adopted => Err(NoWay::InstalledAnew(release.to_owned())),
         Some(None) => Err(NoWay::InstanceExists),
         Some(Some(other)) if other != release => Err(NoWay::OtherRelease(other.to_owned())),
         Some(Some(_)) => Ok(false),

@@ -9,6 +9,8 @@ pub struct Observed {
     pub namespace: String,
     /// The instance, if it exists.
     pub instance: Option<InstanceSeen>,
+    /// Where it does not: another one that is noted as taking the release over.
+    pub taken_by: Option<String>,
     /// Objects that carry the release's marks.
     pub marked: Vec<OfRelease>,
     /// Objects whose ownership is on its way to the instance.

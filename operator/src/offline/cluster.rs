@@ -21,6 +21,34 @@ pub struct Cluster {
     pub namespace: String,
     /// The API server's URL.
     pub url: String,
+    /// How it was named, as [`flags`] has it.
+    pub flags: String,
+}
+
+impl Cluster {
+    /// What went wrong with a request, and what to do. `doing` completes "cannot …"; the namespace is the one that it was about,
+    /// if it was one.
+    #[must_use]
+    pub fn explain(&self, error: &kube::Error, doing: &str, namespace: Option<&str>) -> String {
+        explain(error, doing, self.url.as_str(), namespace, &self.flags)
+    }
+}
+
+/// The flags by which a cluster is named, each after a space and quoted for a shell; empty where none is. kubectl has them too.
+#[must_use]
+pub fn flags(file: Option<&Path>, context: Option<&str>) -> String {
+    let file = file.map(|file| ("kubeconfig", file.display().to_string()));
+    let flags = [file, context.map(|context| ("context", context.to_owned()))].into_iter().flatten();
+    flags.map(|(flag, value)| format!(" --{flag} {}", quoted(&value))).collect()
+}
+
+/// As one word of a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// Why there is no way to a cluster. The message names the remedy.
@@ -56,28 +84,29 @@ pub async fn connect(file: Option<&Path>, context: Option<&str>) -> Result<Clust
     config.write_timeout = Some(ANSWER);
     let (namespace, url) = (config.default_namespace.clone(), config.cluster_url.to_string());
     let client = Client::try_from(config).map_err(|error| none(chain(&error)))?;
-    Ok(Cluster { client, namespace, url: url.trim_end_matches('/').to_owned() })
+    Ok(Cluster { client, namespace, url: url.trim_end_matches('/').to_owned(), flags: flags(file, context) })
 }
 
-/// What went wrong with a request, and what to do. `doing` completes "cannot …".
-#[must_use]
-pub fn explain(error: &kube::Error, doing: &str, url: &str) -> String {
+fn explain(error: &kube::Error, doing: &str, url: &str, namespace: Option<&str>, flags: &str) -> String {
     match error {
         kube::Error::Api(status) if status.code == 401 => format!(
             "cannot {doing}: the API server at {url} does not accept the credentials ({}). Sign in anew, or choose another --context.",
             words(error)
         ),
-        kube::Error::Api(status) if status.code == 403 => format!(
-            "cannot {doing}: {}. Ask an administrator for that right (`kubectl auth can-i --list` shows what you have; the role \
-             catalyst-edit in config/rbac/users.yaml grants what concerns instances).",
-            words(error)
-        ),
+        kube::Error::Api(status) if status.code == 403 => {
+            let place = namespace.map_or_else(String::new, |name| format!(" -n {name}"));
+            format!(
+                "cannot {doing}: {}. Ask an administrator for that right (`kubectl auth can-i --list{place}{flags}` shows what you \
+                 have; the role catalyst-edit in config/rbac/users.yaml grants what concerns instances).",
+                words(error)
+            )
+        }
         kube::Error::Api(status)
             if status.code == 404 && status.details.as_ref().is_none_or(|details| details.name.is_empty()) =>
         {
             format!(
                 "cannot {doing}: the cluster at {url} does not know CatalystInstances, or whatever else this is about. Install the \
-                 CRD: catalyst-operator crds | kubectl apply --server-side -f -"
+                 CRD: catalyst-operator crds | kubectl apply --server-side -f -{flags}"
             )
         }
         kube::Error::Api(_) => format!("cannot {doing}: {}", words(error)),
@@ -115,10 +144,16 @@ mod tests {
 
     #[test]
     fn each_kind_of_failure_has_its_remedy() {
-        let told = |error: &kube::Error| explain(error, "list the instances", "https://k");
+        let told = |error: &kube::Error| explain(error, "list the instances", "https://k", Some("n"), " --context c");
         assert!(told(&answered(401, "Unauthorized")).contains("Sign in anew"));
-        assert!(told(&answered(403, "user x cannot list")).contains("user x cannot list. Ask an administrator"));
-        assert!(told(&answered(404, "404 page not found")).contains("catalyst-operator crds | kubectl apply"));
+        let forbidden = told(&answered(403, "user x cannot list"));
+        assert!(forbidden.contains("user x cannot list. Ask an administrator"), "{forbidden}");
+        assert!(forbidden.contains("`kubectl auth can-i --list -n n --context c`"), "{forbidden}");
+        let unknown = told(&answered(404, "404 page not found"));
+        assert!(
+            unknown.ends_with("catalyst-operator crds | kubectl apply --server-side -f - --context c"),
+            "{unknown}"
+        );
         assert!(told(&answered(422, "bad")).ends_with("cannot list the instances: bad"));
     }
 

@@ -9,7 +9,7 @@ use kube::{
 use serde_json::Value;
 
 use super::{
-    cluster::{Cluster, explain},
+    cluster::Cluster,
     input::Source,
     manifests::{Manifest, Wanted, wanted},
     stand_in,
@@ -85,7 +85,7 @@ async fn one(
             (format!("# cannot be read: {problem}\n"), *metadata, status.map(|status| *status))
         }
         Err(FetchError::Api { source, .. }) => {
-            return Err(DiffError::Cluster(explain(&source, "read the instance", &cluster.url)));
+            return Err(DiffError::Cluster(cluster.explain(&source, "read the instance", Some(&namespace))));
         }
         Err(error) => return Err(error.into()),
     };
@@ -121,7 +121,7 @@ async fn objects(cluster: &Cluster, valid: &ValidatedInstance) -> Result<String,
         let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &valid.namespace, resource);
         let what = format!("{}/{}/{name}", resource.kind, valid.namespace);
         let failed = |error: &kube::Error, verb: &str| {
-            DiffError::Cluster(explain(error, &format!("{verb} {what}"), &cluster.url))
+            DiffError::Cluster(cluster.explain(error, &format!("{verb} {what}"), Some(&valid.namespace)))
         };
         let live = match api.get_opt(name).await {
             Ok(live) => live,

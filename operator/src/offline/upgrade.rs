@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    cluster::{Cluster, explain},
+    cluster::Cluster,
     diff::{DiffError, dry_run},
     manifests::{Wanted, wanted},
     paths::differences,
@@ -63,7 +63,7 @@ pub async fn preview(
         Some(namespace) => Api::namespaced_with(cluster.client.clone(), namespace, &resource),
         None => Api::all_with(cluster.client.clone(), &resource),
     };
-    let failed = |error: &kube::Error, doing: &str| DiffError::Cluster(explain(error, doing, &cluster.url));
+    let failed = |error: &kube::Error, doing: &str| DiffError::Cluster(cluster.explain(error, doing, namespace));
     let listed = api.list(&ListParams::default()).await.map_err(|error| failed(&error, "list the instances"))?;
     let fetcher = Fetcher::new(cluster.client.clone());
     let mut previews = Vec::new();
@@ -104,7 +104,7 @@ async fn fate(
             Api::namespaced_with(cluster.client.clone(), &valid.namespace, &manifest.resource);
         let what = format!("Deployment {}/{}", valid.namespace, valid.name);
         let failed = |error: &kube::Error, verb: &str| {
-            DiffError::Cluster(explain(error, &format!("{verb} {what}"), &cluster.url))
+            DiffError::Cluster(cluster.explain(error, &format!("{verb} {what}"), Some(&valid.namespace)))
         };
         let Some(live) = api.get_opt(&manifest.name).await.map_err(|error| failed(&error, "read"))? else {
             return Ok((pods, Fate::Stay));

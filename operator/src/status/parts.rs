@@ -146,7 +146,7 @@ fn workload(instance: &ValidatedInstance, fetched: &Fetched) -> PartState {
     if deployment.observed_generation < deployment.generation || !all_serve(deployment) {
         return PartState::of(Part::Workload, Some(false), workload_cause(instance, fetched, deployment));
     }
-    if instance.suspended {
+    if instance.suspended && deployment.wanted == 0 {
         return PartState::of(
             Part::Workload,
             Some(true),

@@ -25,7 +25,7 @@ pub(super) fn validate(
     findings: &mut Findings,
 ) -> Option<AppSecretUse> {
     let existing = spec.and_then(|spec| spec.existing_secret.as_deref());
-    let use_existing = spec.and_then(|spec| spec.use_existing).unwrap_or(existing.is_some());
+    let use_existing = spec.is_some_and(SecretsSpec::are_given);
     if existing.is_some() && !use_existing {
         return findings.invalid(
             "secrets.existingSecret",

@@ -127,6 +127,19 @@ fn what_was_done_is_done_and_what_is_not_ours_to_take_is_refused() {
     };
     assert_eq!(plan("catalyst", &Observed::default()), Err(none(&[])));
     assert!(none(&[]).to_string().starts_with("there is no Helm release catalyst in this namespace, nor any other;"));
+    // Helm has it, though without what it is about.
+    let helms = |change: fn(&mut Observed)| {
+        let mut seen = Observed { namespace: "team".into(), ..release() };
+        seen.marked.retain(|one| one.object.kind != "Deployment");
+        change(&mut seen);
+        plan("catalyst", &seen)
+    };
+    let no_deployment = NoWay::NoDeployment { release: "catalyst".into(), namespace: "team".into() };
+    assert_eq!(helms(|seen| seen.marked.clear()), Err(no_deployment.clone()));
+    assert_eq!(helms(|seen| seen.records.clear()), Err(no_deployment.clone()));
+    assert!(no_deployment.to_string().ends_with(": helm rollback catalyst -n team"), "{no_deployment}");
+    let begun = Observed { taken_by: Some("first".into()), ..release() };
+    assert_eq!(plan("catalyst", &begun), Err(NoWay::OtherInstance("first".into())));
     // That an instance is there does not mean that it has come from this release.
     let made = Observed {
         instance: Some(InstanceSeen::default()),
@@ -144,8 +157,28 @@ fn what_was_done_is_done_and_what_is_not_ours_to_take_is_refused() {
     );
     let exists = Observed { instance: Some(InstanceSeen::default()), ..release() };
     assert_eq!(plan("catalyst", &exists), Err(NoWay::InstanceExists));
+    // The one that it has taken over is not told to be deleted.
+    let adopted = InstanceSeen { adopted: Some("catalyst".into()), ..InstanceSeen::default() };
+    let anew = Observed { instance: Some(adopted), ..release() };
+    assert_eq!(plan("catalyst", &anew), Err(NoWay::InstalledAnew("catalyst".into())));
     let other = Observed { instance: taking(true), ..release() };
     assert_eq!(plan("another", &other), Err(NoWay::OtherRelease("catalyst".into())));
     let foreign = Observed { foreign: vec![object("Ingress", "catalyst")], ..release() };
     assert_eq!(plan("catalyst", &foreign), Err(NoWay::Foreign(object("Ingress", "catalyst"))));
+}
+
+#[test]
+fn who_takes_the_release_over_now_comes_before_who_has_taken_over_one_of_that_name() {
+    let name = |adopting: &[&str], deployment: Option<&str>, adopted: Option<&str>| {
+        let adopting = adopting.iter().map(|name| (*name).to_owned()).collect();
+        name(adopting, deployment.map(str::to_owned), adopted.map(str::to_owned))
+    };
+    let is = |name: &str| Ok(Some(name.to_owned()));
+    assert_eq!(name(&["new"], None, Some("before")), is("new"));
+    // It was installed anew, and nobody has begun.
+    assert_eq!(name(&[], Some("helms"), Some("before")), is("helms"));
+    assert_eq!(name(&[], None, Some("before")), is("before"));
+    assert_eq!(name(&[], None, None), Ok(None));
+    let several = name(&["a", "b"], Some("a"), None).unwrap_err();
+    assert!(several.to_string().starts_with("the CatalystInstances a, b are all noted"), "{several}");
 }
