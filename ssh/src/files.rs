@@ -1,25 +1,19 @@
 //! Files on the VM, read at any place: many of them, and many reads at once, over one channel and without a process each.
 //!
-//! Invariant: no more files are open at once on a channel than [`OPEN_FILES`], and none stays open there that nobody has.
+//! Invariant: no more files are open at once on a channel than it has places, and none stays open there that nobody has.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::failure::{Failure, Reason};
 use crate::link::Link;
+use crate::places::{Place, Places};
 
-/// Files that may be open at once on one channel for file transfer. OpenSSH numbers what it has open from 0 on, and russh-sftp
-/// takes these handles for text: from 128 on they are none, and the server would not know them again.
-pub const OPEN_FILES: usize = 96;
-/// With fewer places left than this, they are for whoever reads at the moment.
-const SCARCE: usize = OPEN_FILES / 2;
 /// How long a place is waited for.
 const PLACE_WITHIN: Duration = Duration::from_secs(30);
 
@@ -32,9 +26,7 @@ pub struct Files {
 struct Shared {
     session: RawSftpSession,
     link: Arc<Link>,
-    places: Arc<Semaphore>,
-    /// A file may be open there of which nobody knows.
-    doubtful: AtomicBool,
+    places: Places,
     /// The slot of a pool, if there is one.
     hold: OnceLock<Box<dyn Send + Sync>>,
 }
@@ -62,7 +54,7 @@ impl std::fmt::Debug for WeakFiles {
 pub struct FileReader {
     files: Files,
     handle: String,
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
 }
 
 impl std::fmt::Debug for FileReader {
@@ -79,15 +71,7 @@ impl std::fmt::Debug for Files {
 
 impl Files {
     pub(crate) fn new(session: RawSftpSession, link: Arc<Link>) -> Files {
-        Files {
-            shared: Arc::new(Shared {
-                session,
-                link,
-                places: Arc::new(Semaphore::new(OPEN_FILES)),
-                doubtful: AtomicBool::new(false),
-                hold: OnceLock::new(),
-            }),
-        }
+        Files { shared: Arc::new(Shared { session, link, places: Places::default(), hold: OnceLock::new() }) }
     }
 
     /// Keeps `lease` for as long as the channel lives.
@@ -101,7 +85,7 @@ impl Files {
     }
 
     fn is_closed(&self) -> bool {
-        self.shared.link.is_closed() || self.shared.doubtful.load(Ordering::Acquire)
+        self.shared.link.is_closed() || self.shared.places.are_doubtful()
     }
 
     /// Opens a file by its absolute path, when there is a place for it; none if there is no such file. Whoever has one open must
@@ -110,8 +94,8 @@ impl Files {
     /// # Errors
     /// [`Reason::ConnectionLost`], [`Reason::TimedOut`]; [`Reason::ChannelRefused`] if the file may not be read.
     pub async fn open(&self, path: &str) -> Result<Option<FileReader>, Failure> {
-        let place = timeout(PLACE_WITHIN, Arc::clone(&self.shared.places).acquire_owned()).await;
-        let Ok(Ok(place)) = place else {
+        let place = timeout(PLACE_WITHIN, self.shared.places.take()).await;
+        let Ok(Some(place)) = place else {
             return Err(Failure::new(
                 Reason::TimedOut,
                 format!(
@@ -127,13 +111,15 @@ impl Files {
         opening.await.unwrap_or_else(|_| Err(self.shared.link.lost()))
     }
 
-    async fn open_in(self, place: OwnedSemaphorePermit, path: String) -> Result<Option<FileReader>, Failure> {
+    async fn open_in(self, place: Place, path: String) -> Result<Option<FileReader>, Failure> {
         match self.shared.session.open(path, OpenFlags::READ, FileAttributes::empty()).await {
             Ok(opened) => Ok(Some(FileReader { files: self, handle: opened.handle, place: Some(place) })),
             Err(Error::Status(status)) if status.status_code == StatusCode::NoSuchFile => Ok(None),
             Err(error) => {
                 let answered = matches!(error, Error::Status(_));
-                self.shared.doubtful.fetch_or(!answered, Ordering::AcqRel);
+                if !answered {
+                    self.shared.places.doubt();
+                }
                 Err(self.failure(&error))
             }
         }
@@ -158,9 +144,11 @@ impl Files {
 }
 
 impl FileReader {
-    /// Whether others may have to wait for its place: whoever does not read on at once should let go of it.
-    pub fn is_scarce(&self) -> bool {
-        self.files.shared.places.available_permits() < SCARCE
+    /// Whether whoever does not read on at once should let go of it: others may have to wait for its place, or its channel is not
+    /// used for new files any more and closes with the last of its files.
+    pub fn is_wanted_back(&self) -> bool {
+        let places = &self.files.shared.places;
+        places.are_scarce() || places.are_doubtful()
     }
 
     /// Its length now, in bytes.
@@ -193,7 +181,7 @@ impl Drop for FileReader {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             if files.shared.session.close(handle).await.is_err() {
-                files.shared.doubtful.store(true, Ordering::Release);
+                files.shared.places.doubt();
             }
             drop(place);
         });

@@ -14,6 +14,7 @@ use std::time::Duration;
 use russh::Channel;
 use russh::client::Msg;
 use russh::keys::PublicKey;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::core::Core;
@@ -31,6 +32,9 @@ pub use lease::Sftp;
 
 /// Connections that may break under one channel: the second is fresh, so a third would break too.
 const BROKEN_CONNECTIONS: usize = 2;
+/// What the bulk lane needs in any case, by more connections if need be: one for the files of ideas, one for logs, and two for
+/// commands.
+const BULK_CHANNELS: usize = 4;
 /// The pause before a terminal's connection that was turned away is tried again.
 const AGAIN: Duration = Duration::from_millis(300);
 
@@ -85,20 +89,19 @@ pub struct PoolStats {
 /// Connections to one VM, opened on demand.
 pub struct Pool {
     source: ConnectorSource,
-    limits: PoolLimits,
     core: Arc<Core>,
 }
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("limits", &self.limits).field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Pool").field("limits", &self.core.limits).field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 
 impl Pool {
     /// A pool without connections; the first command opens one.
     pub fn new(source: ConnectorSource, limits: PoolLimits) -> Arc<Pool> {
-        Arc::new(Pool { core: Arc::new(Core::new(limits.idle)), source, limits })
+        Arc::new(Pool { core: Arc::new(Core::new(limits)), source })
     }
 
     /// Runs a command; see [`Connection::exec`].
@@ -147,7 +150,7 @@ impl Pool {
             }
             state.accepted.clone()
         };
-        let until = Instant::now() + self.limits.turned_away;
+        let until = Instant::now() + self.core.limits.turned_away;
         let connection = loop {
             match self.connect(accepted.clone(), Purpose::Terminal).await {
                 Err(failure) if failure.turned_away && Instant::now() + AGAIN < until => sleep(AGAIN).await,
@@ -160,7 +163,13 @@ impl Pool {
 
     /// The bounds that it was made with.
     pub fn limits(&self) -> &PoolLimits {
-        &self.limits
+        &self.core.limits
+    }
+
+    /// How many channels the interactive lane can have at once, as far as the server has shown: fewer once it has refused more for
+    /// longer than a moment.
+    pub fn possible(&self) -> watch::Receiver<usize> {
+        self.core.possible.subscribe()
     }
 
     /// What the pool has at the moment.
@@ -184,13 +193,13 @@ impl Pool {
 
     /// A channel with its slot. Opening one starts nothing on the VM, so it is tried again elsewhere when it fails.
     async fn open(self: &Arc<Self>, lane: Lane) -> Result<(Channel<Msg>, Lease), Failure> {
-        let deadline = Instant::now() + self.limits.wait;
+        let deadline = Instant::now() + self.core.limits.wait;
         let mut broken = 0;
         loop {
-            let lease = self.acquire(lane, deadline).await?;
+            let mut lease = self.acquire(lane, deadline).await?;
             let failure = match lease.connection().open_channel().await {
                 Ok(channel) => {
-                    self.core.lock().lane(lane).opened(lease.id);
+                    lease.opened();
                     return Ok((channel, lease));
                 }
                 Err(failure) => failure,
@@ -207,7 +216,7 @@ impl Pool {
 
     async fn acquire(self: &Arc<Self>, lane: Lane, deadline: Instant) -> Result<Lease, Failure> {
         let failed_before = self.core.lock().lane(lane).stats().failed;
-        let patient_until = Instant::now() + self.limits.turned_away;
+        let patient_until = Instant::now() + self.core.limits.turned_away;
         loop {
             let changed = self.core.changed.notified();
             tokio::pin!(changed);
@@ -218,15 +227,16 @@ impl Pool {
                     return Err(shutting_down());
                 }
                 let lane_state = state.lane(lane);
-                if let Some((id, connection)) = lane_state.take_slot(self.limits.channels_per_connection) {
-                    return Ok(Lease { core: self.core.clone(), lane, id, connection });
+                if let Some(slot) = lane_state.take_slot(self.core.limits.channels_per_connection) {
+                    return Ok(Lease::new(self.core.clone(), lane, slot));
                 }
                 let now = Instant::now();
                 let patience = lane_state.turned_away().map(|failure| (patient_until, failure.clone()));
                 if let Some((_, failure)) = patience.clone().filter(|(until, _)| *until <= now) {
                     return Err(failure);
                 }
-                let wake = match lane_state.may_dial(self.connection_limit(lane), failed_before, now) {
+                let limit = self.connection_limit(lane, lane_state.allowed());
+                let wake = match lane_state.may_dial(limit, failed_before, now) {
                     Dial::Now => {
                         let pool = self.clone();
                         tokio::spawn(async move { pool.dial(lane).await });
@@ -244,7 +254,7 @@ impl Pool {
                     Reason::TimedOut,
                     format!(
                         "No session to the VM became free within {} s: too many commands run there at once; try again.",
-                        self.limits.wait.as_secs()
+                        self.core.limits.wait.as_secs()
                     ),
                 ));
             }
@@ -264,7 +274,7 @@ impl Pool {
                     late = Some(connection.clone());
                 }
             }
-            let limits = &self.limits;
+            let limits = &self.core.limits;
             state.lane(lane).dialed(dialed, limits.backoff_first, limits.backoff_last);
             if late.is_some() {
                 state.lane(lane).take_all();
@@ -286,10 +296,14 @@ impl Pool {
         (self.source)()?.connect_after(accepted, purpose).await
     }
 
-    fn connection_limit(&self, lane: Lane) -> usize {
+    /// `allowed`: channels on one connection, if the server allows so few.
+    fn connection_limit(&self, lane: Lane, allowed: Option<usize>) -> usize {
         match lane {
-            Lane::Interactive => self.limits.interactive_connections,
-            Lane::Bulk => self.limits.bulk_connections,
+            Lane::Interactive => self.core.limits.interactive_connections,
+            Lane::Bulk => {
+                let needed = allowed.map_or(0, |allowed| BULK_CHANNELS.div_ceil(allowed));
+                self.core.limits.bulk_connections.max(needed)
+            }
         }
     }
 }

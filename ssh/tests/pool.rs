@@ -14,6 +14,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 const LIMIT: usize = 1 << 20;
+/// Longer than anything here takes; a test that needs it has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn sshd() -> TestSshd {
     TestSshd::start(TestSshdOptions::default()).await
@@ -53,6 +55,43 @@ async fn a_smaller_max_sessions_is_learned() {
     assert!(outputs.iter().all(|output| output == b"ok\n"));
     let dialed = pool.stats().interactive.dialed;
     assert!((3..=4).contains(&dialed), "{dialed} connections for nine commands");
+}
+
+#[tokio::test]
+async fn what_a_server_allows_is_told_when_it_is_for_good_and_when_it_is_more_again() {
+    let sshd = TestSshd::start(TestSshdOptions { max_sessions: 3, ..TestSshdOptions::default() }).await;
+    let limits = PoolLimits { interactive_connections: 1, ..PoolLimits::default() };
+    let pool = Pool::new(sshd.source(), limits);
+    let mut possible = pool.possible();
+    assert_eq!(*possible.borrow(), 8);
+    // Two whose channels are closed live on, and one is open: that is all the server allows.
+    for number in 0..2 {
+        let lives_on =
+            format!("echo; exec >&- 2>&- <&-; touch lives.{number}; while [ ! -e done ]; do sleep 0.05; done");
+        let mut exec = pool.exec(Lane::Interactive, &lives_on).await.unwrap();
+        assert_eq!(exec.next().await, Some(Output::Stdout("\n".into())));
+        drop(exec);
+    }
+    let held = pool.exec(Lane::Interactive, "cat").await.unwrap();
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { run(&pool, "echo ok").await }
+    });
+    let told = tokio::time::timeout(PATIENCE, possible.wait_for(|possible| *possible < 8)).await;
+    assert_eq!(*told.expect("it is not told").unwrap(), 1);
+    std::fs::write(sshd.home().join("done"), "").unwrap();
+    assert_eq!(waiting.await.unwrap(), b"ok\n");
+    assert_eq!(*possible.borrow_and_update(), 2, "two were open at once");
+    drop(held);
+}
+
+#[tokio::test]
+async fn bulk_work_finds_its_channels_on_more_connections_where_one_carries_few() {
+    let sshd = TestSshd::start(TestSshdOptions { max_sessions: 1, ..TestSshdOptions::default() }).await;
+    let pool = pool(&sshd);
+    let held = join_all((0..3).map(|_| pool.exec(Lane::Bulk, "cat"))).await;
+    assert!(held.iter().all(Result::is_ok), "{held:?}");
+    assert_eq!(pool.stats().bulk.connections, 3);
 }
 
 #[tokio::test]
@@ -142,6 +181,47 @@ async fn openings_that_nobody_awaits_leave_no_file_open() {
     for reader in opened {
         assert_eq!(reader.unwrap().unwrap().read(0, 10).await.unwrap(), b"text");
     }
+}
+
+#[tokio::test]
+async fn a_channel_on_which_a_file_may_be_left_open_is_given_back_and_another_is_used() {
+    let sshd = sshd().await;
+    let pool = pool(&sshd);
+    let path = sshd.home().join("file");
+    std::fs::write(&path, "text").unwrap();
+    let path = path.to_str().unwrap();
+    let files = pool.files(Lane::Bulk).await.unwrap();
+    let (weak, reader) = (files.downgrade(), files.open(path).await.unwrap().unwrap());
+    assert!(weak.upgrade().is_some() && !reader.is_wanted_back());
+    let server = sftp_server(&sshd);
+    signal("STOP", &server);
+    let failure = files.open(path).await.unwrap_err();
+    signal("CONT", &server);
+    assert_eq!(failure.reason, Reason::TimedOut, "{failure}");
+    assert!(weak.upgrade().is_none() && reader.is_wanted_back());
+    assert_eq!(reader.read(0, 10).await.unwrap(), b"text", "what is open can be read to its end");
+    drop((files, reader));
+    let begun = Instant::now();
+    while pool.stats().bulk.channels > 0 {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", pool.stats());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The process on the VM that serves files.
+fn sftp_server(sshd: &TestSshd) -> String {
+    let home = format!("HOME={}", sshd.home().display());
+    let is = |process: &std::path::Path| {
+        let name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
+        let environment = std::fs::read_to_string(process.join("environ")).unwrap_or_default();
+        name == "sftp-server\n" && environment.split('\0').any(|variable| variable == home)
+    };
+    let found = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).find(|process| is(process));
+    found.unwrap().file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+fn signal(name: &str, process: &str) {
+    assert!(std::process::Command::new("kill").args(["-s", name, process]).status().unwrap().success());
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ impl Logs {
 }
 
 /// A file that is read piece by piece over any time. It stays open in between only while there are places enough, so that
-/// nobody's pauses keep others from reading.
+/// nobody's pauses keep others from reading, and while its channel is one that is used for new files, so that no other stays open.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: String,
@@ -61,7 +61,7 @@ impl Log {
         }
         let Some(reader) = &self.reader else { return Ok(None) };
         let read = reader.read(offset, length).await;
-        if read.is_err() || reader.is_scarce() {
+        if read.is_err() || reader.is_wanted_back() {
             self.reader = None;
         }
         Ok(Some(read?))

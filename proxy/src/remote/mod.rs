@@ -6,21 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalyst_ssh::{Failure, Finished, Lane, Pool};
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OnceCell;
 
+mod channels;
 mod command;
 pub mod ideas;
 mod logs;
 mod program;
 
+pub(crate) use channels::{Channels, Following, Standing};
 pub use command::quote;
 pub(crate) use logs::{Log, Logs, READ};
 pub(crate) use program::{Piece, Stream};
 
 /// Largest output that a script may print before it is refused, in bytes.
 const OUTPUT_LIMIT: usize = 16 * 1024 * 1024;
-/// One in so many channels of the interactive lane may follow a log; the others are for commands.
-const FOLLOWERS_SHARE: usize = 4;
 /// How long a script may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -47,19 +47,18 @@ pub struct Remote {
     logs: Logs,
     /// For those who read much.
     bulk_logs: Logs,
-    follower_channels: Arc<Semaphore>,
+    channels: Arc<Channels>,
 }
 
 impl Remote {
     /// `ideas_base_path` may begin with `~`, the home of the VM's user.
     pub fn new(pool: Arc<Pool>, ideas_base_path: &str) -> Arc<Remote> {
-        let channels = pool.limits().interactive_connections * pool.limits().channels_per_connection;
         Arc::new(Remote {
             base_path: ideas_base_path.to_owned(),
             home: OnceCell::new(),
             logs: Logs::new(Arc::clone(&pool), Lane::Interactive),
             bulk_logs: Logs::new(Arc::clone(&pool), Lane::Bulk),
-            follower_channels: Arc::new(Semaphore::new((channels / FOLLOWERS_SHARE).max(1))),
+            channels: Channels::new(pool.possible()),
             pool,
         })
     }
@@ -77,9 +76,9 @@ impl Remote {
         }
     }
 
-    /// The right to follow a log by a channel of its own; none if all are taken.
-    pub(crate) fn follower_channel(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.follower_channels).try_acquire_owned().ok()
+    /// Who may keep a channel for long.
+    pub(crate) fn channels(&self) -> &Arc<Channels> {
+        &self.channels
     }
 
     /// Runs `script` (a constant of ours) under the VM's `sh` with `args` as `$1…` and `stdin` on standard input.

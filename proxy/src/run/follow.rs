@@ -14,7 +14,7 @@ use super::tail::{LOOK_AGAIN, NO_SUCH_RUN, Tail};
 use super::vm::Vm;
 use super::{Mode, RunError, RunObserver};
 use crate::agent::Event;
-use crate::remote::Piece;
+use crate::remote::{Following, Piece};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LAST: Duration = Duration::from_secs(5);
@@ -175,7 +175,14 @@ impl Follower {
     async fn follow(&self, reader: &mut Reader, outage: &mut Outage) -> Result<Followed, RunError> {
         *reader = std::mem::replace(reader, Reader::beginning(0)).reopened();
         let (run, from) = (reader.run(), reader.fed());
-        let mut tail = Tail::open(&self.vm, &self.hub.idea, run, from).await?;
+        let mut channel = self.vm.remote().channels().follow();
+        let mut tail = match &mut channel {
+            Some(channel) => tokio::select! {
+                tail = Tail::channel(&self.vm, &self.hub.idea, run, from) => tail?,
+                () = channel.withdrawn() => return Ok(Followed::On),
+            },
+            None => Tail::shared(&self.vm, &self.hub.idea, run, from).await?,
+        };
         let mut changes = self.hub.changes();
         // Since when the command runs.
         let mut runs: Option<Instant> = None;
@@ -183,6 +190,7 @@ impl Follower {
             let check = if outage.since.is_some() { PROVEN } else { CHECK };
             let piece = tokio::select! {
                 piece = tail.next() => piece?,
+                () = withdrawn(&mut channel) => return Ok(Followed::On),
                 () = async { let _ = tokio::time::timeout(check, changes.changed()).await; } => {
                     if runs.is_some_and(|since| since.elapsed() >= PROVEN) {
                         outage.over(&self.hub);
@@ -263,9 +271,17 @@ impl Follower {
     }
 }
 
+/// Returns when a channel has to be given back, if there is one.
+async fn withdrawn(channel: &mut Option<Following>) {
+    match channel {
+        Some(channel) => channel.withdrawn().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// How following went on.
 enum Followed {
-    /// Look again from the reader's place.
+    /// Look again from the reader's place, with or without a channel.
     On,
     /// There is no such run.
     Gone,

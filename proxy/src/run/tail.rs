@@ -1,14 +1,14 @@
 //! A log as it grows: by a channel of its own while there are such, else by reads over one that all share.
 //!
 //! The first way tells at once what is new (`tail` with inotify); the second asks, soon after there was something and
-//! ever less often while there is nothing. Channels are few (sshd's MaxSessions), so runs beyond them take the second.
+//! ever less often while there is nothing. Channels are few (sshd's MaxSessions), so runs beyond them take the second, and those
+//! that have to give theirs back.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use catalyst_ssh::Lane;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -33,24 +33,26 @@ pub(super) const NO_SUCH_RUN: u32 = 76;
 /// A log as it grows.
 pub(super) enum Tail {
     /// By a process on the VM.
-    Channel { stream: Stream, _permit: OwnedSemaphorePermit },
+    Channel(Stream),
     /// By reads.
     Shared(Box<Shared>),
 }
 
 impl Tail {
-    /// From byte `offset` of a run's log on.
-    pub(super) async fn open(vm: &Arc<Vm>, idea: &IdeaRef, run: u64, offset: u64) -> Result<Tail, RunError> {
-        match vm.remote().follower_channel() {
-            Some(permit) => Ok(Tail::Channel { stream: vm.follow(idea, run, offset).await?, _permit: permit }),
-            None => Ok(Tail::Shared(Box::new(Shared::new(vm, idea, run, offset).await?))),
-        }
+    /// From byte `offset` of a run's log on, by a process of its own.
+    pub(super) async fn channel(vm: &Arc<Vm>, idea: &IdeaRef, run: u64, offset: u64) -> Result<Tail, RunError> {
+        Ok(Tail::Channel(vm.follow(idea, run, offset).await?))
+    }
+
+    /// The same, by reads.
+    pub(super) async fn shared(vm: &Arc<Vm>, idea: &IdeaRef, run: u64, offset: u64) -> Result<Tail, RunError> {
+        Ok(Tail::Shared(Box::new(Shared::new(vm, idea, run, offset).await?)))
     }
 
     /// The next piece; the first may be empty and says that the way works. Cancel safe.
     pub(super) async fn next(&mut self) -> Result<Piece, RunError> {
         match self {
-            Tail::Channel { stream, .. } => Ok(stream.next().await?),
+            Tail::Channel(stream) => Ok(stream.next().await?),
             Tail::Shared(shared) => shared.next().await,
         }
     }

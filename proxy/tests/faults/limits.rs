@@ -1,6 +1,8 @@
 //! An sshd that allows little: few sessions a connection, few connections that are not signed in.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use tokio::io::AsyncReadExt as _;
@@ -23,6 +25,53 @@ async fn runs_beyond_what_sshd_allows_at_once_all_come_to_their_end() {
         assert!(!frames.iter().any(|frame| frame["type"] == "claude:error"), "{number}: {frames:#?}");
     });
     futures::future::join_all(runs).await;
+}
+
+#[tokio::test]
+async fn runs_that_are_followed_leave_channels_to_whoever_comes_however_few_sshd_allows() {
+    // Followed by channels of their own are a quarter of those that there can be, 3 connections having 24 by default: 6 runs, then
+    // as many as are left beside what is needed.
+    for (max_sessions, followed) in [(2, 1), (1, 0)] {
+        let (sshd, settings) = vm_with(TestSshdOptions { max_sessions, ..TestSshdOptions::default() }).await;
+        let server = Server::start(&settings).await;
+        let over = sshd.home().join("over");
+        let runs = (0..8).map(async |number| {
+            let slug = server.idea(&format!("Long {number}")).await;
+            let mut socket = server.watching(&slug).await;
+            chat(&mut socket, &slug, &format!("until {}", over.display())).await;
+            let frames = socket.until("claude:text").await;
+            (socket, frames)
+        });
+        let runs = futures::future::join_all(runs).await;
+        let given_back = async {
+            while followed_logs(&sshd) > followed {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let given_back = tokio::time::timeout(PATIENCE, given_back).await;
+        assert!(given_back.is_ok(), "MaxSessions {max_sessions}: {} are followed", followed_logs(&sshd));
+        let late = server.idea("Late").await;
+        let mut socket = server.watching(&late).await;
+        chat(&mut socket, &late, "hello").await;
+        let frames = socket.until("claude:result").await;
+        assert_eq!(text(&frames), "you said: hello");
+        assert!(!frames.iter().any(|frame| frame["type"] == "claude:error"), "{max_sessions}: {frames:#?}");
+        std::fs::write(&over, "").unwrap();
+        for (mut socket, mut frames) in runs {
+            frames.extend(socket.until("claude:result").await);
+            let given = text(&frames);
+            assert_eq!(given, ticks(given.matches("tick").count()), "MaxSessions {max_sessions}");
+            assert!(!frames.iter().any(|frame| frame["type"] == "claude:error"), "{max_sessions}: {frames:#?}");
+        }
+    }
+}
+
+/// Logs that a process on the VM follows.
+fn followed_logs(sshd: &TestSshd) -> usize {
+    let commands = processes_on(sshd).into_iter().filter_map(|process| std::fs::read(process.join("cmdline")).ok());
+    let follows = |command: &Vec<u8>| command.starts_with(b"tail\0") && command.ends_with(b"/log.jsonl\0");
+    let grows = |command: &Vec<u8>| command.split(|byte| *byte == 0).any(|word| word == b"-f");
+    commands.filter(follows).filter(grows).collect::<BTreeSet<_>>().len()
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! What a pool's connections and the slots on them share.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use russh::keys::PublicKey;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
+use super::PoolLimits;
 use super::lane::LaneState;
 
 /// What a command is for.
@@ -47,22 +47,35 @@ pub(super) struct Core {
     /// Dials that may be under way at once, terminals' included.
     pub(super) dials: Semaphore,
     pub(super) terminals_dials: Semaphore,
-    /// How long a connection without channels is kept if it is not its lane's last.
-    pub(super) idle: Duration,
+    pub(super) limits: PoolLimits,
+    /// Channels that the interactive lane can have.
+    pub(super) possible: watch::Sender<usize>,
 }
 
 impl Core {
-    pub(super) fn new(idle: Duration) -> Core {
+    pub(super) fn new(limits: PoolLimits) -> Core {
         Core {
+            possible: watch::Sender::new(possible(&limits, None)),
             state: Mutex::new(State::default()),
             changed: Notify::new(),
             dials: Semaphore::new(DIALS),
             terminals_dials: Semaphore::new(TERMINALS_DIALS),
-            idle,
+            limits,
         }
+    }
+
+    /// Says how many channels the interactive lane can have, if that has changed.
+    pub(super) fn tell(&self, state: &State) {
+        let now = possible(&self.limits, state.interactive.allowed());
+        self.possible.send_if_modified(|told| std::mem::replace(told, now) != now);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn possible(limits: &PoolLimits, allowed: Option<usize>) -> usize {
+    let capacity = limits.channels_per_connection;
+    limits.interactive_connections * allowed.map_or(capacity, |allowed| allowed.min(capacity))
 }

@@ -44,12 +44,16 @@ pub(super) struct LaneState {
     failure: Option<Failure>,
     /// No dial before this.
     not_before: Option<Instant>,
+    /// What a connection carries, since the server was seen to refuse more for good.
+    allowed: Option<usize>,
 }
 
 struct Member {
     id: u64,
     connection: Connection,
     in_use: usize,
+    /// Those of them that were opened.
+    open: usize,
     /// Learned when the server refuses a channel, and until when that is believed.
     refused_beyond: Option<(usize, Instant)>,
     opened: u64,
@@ -132,6 +136,7 @@ impl LaneState {
                     id: self.next_id,
                     connection,
                     in_use: 0,
+                    open: 0,
                     refused_beyond: None,
                     opened: 0,
                     uses: 0,
@@ -149,10 +154,19 @@ impl LaneState {
     }
 
     pub(super) fn opened(&mut self, id: u64) {
-        if let Some(member) = self.member(id) {
-            member.opened += 1;
-            member.retired |= member.opened >= CHANNELS_FOR_LIFE;
-        }
+        let Some(member) = self.member(id) else { return };
+        member.opened += 1;
+        member.open += 1;
+        member.retired |= member.opened >= CHANNELS_FOR_LIFE;
+        let open = member.open;
+        // So the refusal was for a moment.
+        member.refused_beyond = member.refused_beyond.filter(|(capacity, _)| open <= *capacity);
+        self.allowed = self.allowed.map(|allowed| allowed.max(open));
+    }
+
+    /// What a connection carries, as far as the server has refused more for longer than a moment.
+    pub(super) fn allowed(&self) -> Option<usize> {
+        self.allowed
     }
 
     /// Draws the conclusion from a failure on a connection; true if another connection may do better.
@@ -165,18 +179,23 @@ impl LaneState {
         if member.opened == 0 {
             return false;
         }
+        let now = Instant::now();
+        // Refused anew though what was closing has had its time.
+        let for_good = member.refused_beyond.is_some_and(|(_, until)| until <= now).then_some(member.open.max(1));
         match member.in_use.saturating_sub(1) {
             // Commands whose channels are closed may live on and still count for the server.
             0 => member.retired = true,
-            others => member.refused_beyond = Some((others, Instant::now() + REFUSAL_COUNTS)),
+            others => member.refused_beyond = Some((others, now + REFUSAL_COUNTS)),
         }
+        self.allowed = for_good.or(self.allowed);
         true
     }
 
-    /// Gives a slot back; some if the connection is idle now, with its count of uses.
-    pub(super) fn release(&mut self, id: u64) -> Option<u64> {
+    /// Gives a slot back, `opened` or not; some if the connection is idle now, with its count of uses.
+    pub(super) fn release(&mut self, id: u64, opened: bool) -> Option<u64> {
         let member = self.member(id)?;
         member.in_use = member.in_use.saturating_sub(1);
+        member.open = member.open.saturating_sub(usize::from(opened));
         let (idle, uses, gone) = (member.in_use == 0, member.uses, member.retired && member.in_use == 0);
         if gone {
             self.connections.retain(|member| member.id != id);

@@ -15,16 +15,35 @@ pub(crate) struct Lease {
     pub(super) lane: Lane,
     pub(super) id: u64,
     pub(super) connection: Connection,
+    opened: bool,
 }
 
 impl Lease {
+    /// Of a slot that was taken.
+    pub(super) fn new(core: Arc<Core>, lane: Lane, (id, connection): (u64, Connection)) -> Lease {
+        Lease { core, lane, id, connection, opened: false }
+    }
+
+    /// Its channel is open.
+    pub(super) fn opened(&mut self) {
+        self.opened = true;
+        let mut state = self.core.lock();
+        state.lane(self.lane).opened(self.id);
+        self.core.tell(&state);
+    }
+
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
 
     /// Takes note of a failure on this connection; says whether another connection may do better.
     pub(super) fn judge(&self, failure: &Failure) -> bool {
-        let another = self.core.lock().lane(self.lane).failed(self.id, failure.reason);
+        let another = {
+            let mut state = self.core.lock();
+            let another = state.lane(self.lane).failed(self.id, failure.reason);
+            self.core.tell(&state);
+            another
+        };
         self.core.changed.notify_waiters();
         another
     }
@@ -39,12 +58,12 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let idle = self.core.lock().lane(self.lane).release(self.id);
+        let idle = self.core.lock().lane(self.lane).release(self.id, self.opened);
         self.core.changed.notify_waiters();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if let Some(since) = idle {
             let (core, lane, id) = (Arc::downgrade(&self.core), self.lane, self.id);
-            let wait = self.core.idle;
+            let wait = self.core.limits.idle;
             runtime.spawn(async move {
                 tokio::time::sleep(wait).await;
                 let Some(core) = core.upgrade() else { return };

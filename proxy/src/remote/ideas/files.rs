@@ -4,14 +4,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use catalyst_ssh::russh_sftp::client::error::Error as SftpError;
 use catalyst_ssh::russh_sftp::protocol::{OpenFlags, StatusCode};
-use catalyst_ssh::{OPEN_FILES, Sftp};
+use catalyst_ssh::{Places, Sftp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::IdeasError;
@@ -24,13 +23,12 @@ const DEADLINE: Duration = Duration::from_secs(15);
 pub(super) struct Files {
     remote: Arc<Remote>,
     session: Mutex<Option<Arc<Session>>>,
-    places: Semaphore,
 }
 
 struct Session {
     sftp: Arc<Sftp>,
-    /// An operation was left in its midst: what it opened may stay open, for as long as the session does.
-    left: AtomicBool,
+    /// In doubt when an operation was left in its midst: what it opened may stay open, for as long as the session does.
+    places: Places,
 }
 
 /// An operation under way on a session.
@@ -42,7 +40,7 @@ struct UnderWay<'a> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if !self.over {
-            self.session.left.store(true, Ordering::Release);
+            self.session.places.doubt();
         }
     }
 }
@@ -86,7 +84,7 @@ impl From<std::io::Error> for Attempt {
 impl Files {
     /// Nothing is opened yet.
     pub(super) fn new(remote: Arc<Remote>) -> Files {
-        Files { remote, session: Mutex::new(None), places: Semaphore::new(OPEN_FILES) }
+        Files { remote, session: Mutex::new(None) }
     }
 
     /// Runs one operation that may be repeated safely; a broken session is replaced once.
@@ -101,9 +99,9 @@ impl Files {
         let mut last = String::new();
         let deadline = Instant::now() + DEADLINE;
         let late = || IdeasError::TimedOut { what: what.to_owned() };
-        let _place = timeout_at(deadline, self.places.acquire()).await.map_err(|_| late())?;
         for _ in 0..2 {
             let session = self.session(deadline).await?;
+            let _place = timeout_at(deadline, session.places.take()).await.map_err(|_| late())?;
             let mut under_way = UnderWay { session: &session, over: false };
             let done = timeout_at(deadline, operation(session.sftp.clone())).await;
             under_way.over = done.is_ok();
@@ -125,13 +123,13 @@ impl Files {
 
     async fn session(&self, deadline: Instant) -> Result<Arc<Session>, IdeasError> {
         let mut held = self.session.lock().await;
-        if let Some(session) = held.as_ref().filter(|session| !session.left.load(Ordering::Acquire)) {
+        if let Some(session) = held.as_ref().filter(|session| !session.places.are_doubtful()) {
             return Ok(session.clone());
         }
         let sftp = timeout_at(deadline, self.remote.pool().sftp())
             .await
             .map_err(|_| IdeasError::TimedOut { what: "open an SFTP session".to_owned() })??;
-        let session = Arc::new(Session { sftp: Arc::new(sftp), left: AtomicBool::new(false) });
+        let session = Arc::new(Session { sftp: Arc::new(sftp), places: Places::default() });
         *held = Some(session.clone());
         Ok(session)
     }

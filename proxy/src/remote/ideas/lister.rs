@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use catalyst_ssh::{Exec, Lane, Output};
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::IdeasError;
 use crate::remote::command::{self, MARKER};
-use crate::remote::{Remote, RemoteError};
+use crate::remote::{Remote, RemoteError, Standing};
 
 const LIST: &str = include_str!("../vm/list.sh");
 /// As for every operation on ideas: longer than any healthy VM needs, shorter than the browser waits.
@@ -41,10 +40,10 @@ impl Place {
     }
 }
 
-/// The loop on the VM, started when first needed and again when it broke.
+/// The loop on the VM, started when first needed and again when it broke; it stays while there are channels enough.
 pub(super) struct Lister {
     remote: Arc<Remote>,
-    running: Mutex<Option<Exec>>,
+    running: Standing<Exec>,
 }
 
 /// How an attempt failed that may go well with a new loop.
@@ -56,7 +55,7 @@ enum Attempt {
 impl Lister {
     /// Nothing is started yet.
     pub(super) fn new(remote: Arc<Remote>) -> Lister {
-        Lister { remote, running: Mutex::new(None) }
+        Lister { running: Standing::new(remote.channels()), remote }
     }
 
     /// Names and files as `list.sh` prints them; empty where there is no such folder.
@@ -66,7 +65,7 @@ impl Lister {
     pub(super) async fn ask(&self, place: Place) -> Result<Bytes, IdeasError> {
         let deadline = Instant::now() + DEADLINE;
         let late = || IdeasError::TimedOut { what: "list the ideas".to_owned() };
-        let mut running = timeout_at(deadline, self.running.lock()).await.map_err(|_| late())?;
+        let mut running = timeout_at(deadline, self.running.hold()).await.map_err(|_| late())?;
         for last in [false, true] {
             // Out of its place while in use: who is cancelled leaves no half-read answer to the next.
             let (held, fresh) = match running.take() {
@@ -75,7 +74,7 @@ impl Lister {
             };
             match timeout_at(deadline, exchange(held, fresh, place)).await.map_err(|_| late())? {
                 Ok((held, answer)) => {
-                    *running = Some(held);
+                    self.running.leave(&mut running, held);
                     return Ok(answer);
                 }
                 Err(Attempt::Failed(error)) => return Err(error),

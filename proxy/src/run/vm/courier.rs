@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalyst_ssh::Lane;
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::remote::{Piece, Remote, Stream};
+use crate::remote::{Piece, Remote, Standing, Stream};
 
 /// Longest line that is carried, in bytes: a shell reads byte by byte, and writes pieces of 4,096 at once.
 const LIMIT: usize = 4000;
@@ -31,32 +30,26 @@ pub(super) struct Message<'a> {
 
 pub(super) struct Courier {
     remote: Arc<Remote>,
-    line: Arc<Mutex<Line>>,
-}
-
-/// The shell that stays.
-enum Line {
-    Down,
-    Up(Box<Stream>),
+    shell: Arc<Standing<Stream>>,
 }
 
 impl Courier {
     pub(super) fn new(remote: Arc<Remote>) -> Courier {
-        Courier { remote, line: Arc::new(Mutex::new(Line::Down)) }
+        Courier { shell: Arc::new(Standing::new(remote.channels())), remote }
     }
 
     /// The run that has the message now; none if it has to be sent otherwise.
     pub(super) async fn carry(&self, message: Message<'_>) -> Option<u64> {
         // One at a time: who finds it busy does not wait.
-        let mut line = self.line.try_lock().ok()?;
+        let mut held = self.shell.try_hold()?;
         // A caller that goes away in the midst of it leaves no half-read answer behind.
-        let Line::Up(mut stream) = std::mem::replace(&mut *line, Line::Down) else {
-            drop(line);
+        let Some(mut stream) = held.take() else {
+            drop(held);
             self.start();
             return None;
         };
         if message.lines.lines().any(|line| line.len() > LIMIT) || message.folder.contains('\n') {
-            *line = Line::Up(stream);
+            self.shell.leave(&mut held, stream);
             return None;
         }
         let Message { idea, folder, id, mode, lines } = message;
@@ -73,21 +66,24 @@ impl Courier {
             // Not an answer to this: it is not used any more.
             _ => return None,
         };
-        *line = Line::Up(stream);
+        self.shell.leave(&mut held, stream);
         run
     }
 
-    /// Has the shell there for the next message.
+    /// Has the shell there for the next message, if it may stay.
     fn start(&self) {
-        let (remote, line) = (Arc::clone(&self.remote), Arc::clone(&self.line));
-        let Ok(mut line) = line.try_lock_owned() else { return };
+        if !self.shell.may_stay() {
+            return;
+        }
+        let (remote, shell) = (Arc::clone(&self.remote), Arc::clone(&self.shell));
+        let Some(mut held) = shell.try_hold() else { return };
         tokio::spawn(async move {
             let starting = timeout(START_WITHIN, async {
                 let mut stream = remote.stream(Lane::Interactive, &["courier"]).await.ok()?;
                 (next_line(&mut stream).await? == "ready").then_some(stream)
             });
             match starting.await {
-                Ok(Some(stream)) => *line = Line::Up(Box::new(stream)),
+                Ok(Some(stream)) => shell.leave(&mut held, stream),
                 _ => tracing::debug!("the courier on the VM did not start"),
             }
         });
