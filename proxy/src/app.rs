@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,6 +11,7 @@ use crate::auth::limiter::Limiter;
 use crate::auth::revocation::Revocation;
 use crate::dial::Dial;
 use crate::health::{Health, Timing};
+use crate::inbound::Inbound;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
 use crate::remote::Remote;
@@ -22,9 +22,6 @@ use crate::terminal::{TerminalSettings, Terminals};
 
 /// Whether everybody was signed out is asked once in so many checks of the VM.
 const SIGNED_OUT_EVERY: u32 = 3;
-
-/// What all clients together have sent that is not carried out yet, in bytes: some of the longest messages.
-const INBOUND: usize = 64 * 1024 * 1024;
 
 /// What all handlers share.
 pub type App = Arc<AppState>;
@@ -60,7 +57,7 @@ pub struct AppState {
     /// Open WebSockets.
     pub sockets: TaskTracker,
     /// Room for what they have sent, in bytes.
-    pub inbound: Arc<Semaphore>,
+    pub inbound: Arc<Inbound>,
     /// What sockets have under way; a message is brought to the VM though its socket has gone.
     pub acts: TaskTracker,
 }
@@ -110,7 +107,7 @@ impl AppState {
             started: Instant::now(),
             draining,
             sockets: TaskTracker::new(),
-            inbound: Arc::new(Semaphore::new(INBOUND)),
+            inbound: Arc::default(),
             acts: TaskTracker::new(),
         })
     }

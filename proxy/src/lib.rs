@@ -15,6 +15,7 @@ pub mod descriptors;
 pub mod dial;
 pub mod error;
 pub mod health;
+pub mod inbound;
 pub mod metrics;
 pub mod observer;
 pub mod origin;

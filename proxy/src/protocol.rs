@@ -114,6 +114,19 @@ impl Command {
         self.audited().is_some()
     }
 
+    /// Whether it has to get through however much waits: it ends what is under way, or is what that waits for.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Command::Cancel | Command::Answer { .. })
+    }
+
+    /// Of an answer, the word for it in the audit log.
+    pub fn said(&self) -> Option<&'static str> {
+        match self {
+            Command::Answer { answer, .. } => Some(answer.said()),
+            _ => None,
+        }
+    }
+
     /// The word for it in the audit log, if it changes something on the VM.
     pub fn audited(&self) -> Option<&'static str> {
         match self {

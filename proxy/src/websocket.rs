@@ -41,10 +41,11 @@ const TOO_LARGE: &str = "The message is too large for this connection: it may ha
 /// Held by every socket, most of which are idle; a large message takes more reads.
 const READ_BUFFER: usize = 1024;
 const WRITE_BUFFER: usize = 8 * 1024;
-/// Ideas with work under way on one socket.
+/// Ideas with work under way on one socket; twice as many when one of them is to be stopped or answered.
 const IDEAS_AT_ONCE: usize = 128;
-/// Commands that wait for one idea.
+/// Commands that wait for one idea; and stops and answers behind them.
 const COMMANDS_WAITING: usize = 32;
+const URGENT_WAITING: usize = 32;
 /// Under nginx's default of 60 s, and under the 30 s of some load balancers.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const _: () = assert!(PING_EVERY.as_secs() <= 25);
@@ -179,40 +180,52 @@ impl Reader {
     }
 
     async fn hand_over(&mut self, idea_id: String, command: Command, bytes: usize) {
-        let about = command.about();
-        match (&command, command.audited()) {
-            // With its outcome, when that is known.
-            (Command::Answer { .. }, _) | (_, None) => {}
-            (_, Some(act)) => audit::act(&self.session, act, &idea_id),
+        let (about, said) = (command.about(), command.said());
+        match command.audited() {
+            // An answer is told with its outcome, when that is known.
+            Some(act) if said.is_none() => audit::act(&self.session, act, &idea_id),
+            _ => {}
         }
-        let room = match self.incoming.take(bytes) {
-            Ok(room) => room,
-            Err(told) => return self.outgoing.failure(&idea_id, told, &about).await,
-        };
+        let Err(refused) = self.try_to_hand_over(&idea_id, command, bytes) else { return };
+        if let (Some(said), Some(request)) = (said, &about.request_id) {
+            audit::answer(&self.session, &idea_id, request, said, "failed");
+        }
+        self.outgoing.failure(&idea_id, refused, &about).await;
+    }
+
+    /// Gives a command to its idea's worker.
+    ///
+    /// # Errors
+    /// What to tell the client, if too much waits.
+    fn try_to_hand_over(&mut self, idea_id: &str, command: Command, bytes: usize) -> Result<(), &'static str> {
+        let urgent = command.is_urgent();
+        let room = self.incoming.take(bytes, urgent)?;
         let mut order = Order { command, by: self.session.clone(), room };
-        if let Some(worker) = self.workers.get(&idea_id) {
+        if let Some(worker) = self.workers.get(idea_id) {
+            let full = "Too many requests wait for this idea; try again when some are done";
+            if !urgent && !worker.orders.is_closed() && worker.orders.capacity() <= URGENT_WAITING {
+                return Err(full);
+            }
             match worker.orders.try_send(order) {
-                Ok(()) => return,
-                Err(TrySendError::Full(_)) => {
-                    let error = "Too many requests wait for this idea; try again when some are done";
-                    return self.outgoing.failure(&idea_id, error, &about).await;
-                }
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(_)) => return Err(full),
                 // The worker had nothing left to do; a new one takes over.
                 Err(TrySendError::Closed(back)) => order = back,
             }
-            self.workers.remove(&idea_id);
+            self.workers.remove(idea_id);
         }
-        if self.workers.len() >= IDEAS_AT_ONCE {
+        let most = if urgent { 2 * IDEAS_AT_ONCE } else { IDEAS_AT_ONCE };
+        if self.workers.len() >= most {
             self.workers.retain(|_, worker| !worker.is_done());
         }
-        if self.workers.len() >= IDEAS_AT_ONCE {
-            let error = "Too many ideas are open on this connection; close some";
-            return self.outgoing.failure(&idea_id, error, &about).await;
+        if self.workers.len() >= most {
+            return Err("Too many ideas are open on this connection; close some");
         }
-        let (orders, waiting) = mpsc::channel(COMMANDS_WAITING);
+        let (orders, waiting) = mpsc::channel(COMMANDS_WAITING + URGENT_WAITING);
         let _fits = orders.try_send(order);
-        let worker = Worker::start(self.app.clone(), idea_id.clone(), orders, waiting, self.outgoing.clone());
-        self.workers.insert(idea_id, worker);
+        let worker = Worker::start(self.app.clone(), idea_id.to_owned(), orders, waiting, self.outgoing.clone());
+        self.workers.insert(idea_id.to_owned(), worker);
+        Ok(())
     }
 }
 

@@ -102,8 +102,7 @@ impl Work {
             self.viewer = None;
             return;
         }
-        let about = command.about();
-        let said = if let Command::Answer { answer, .. } = &command { Some(answer.said()) } else { None };
+        let (about, said) = (command.about(), command.said());
         let outcome = self.try_to_carry_out(command).await;
         if let (Some(said), Some(request)) = (said, &about.request_id) {
             audit::answer(by, &self.idea_id, request, said, outcome_word(&outcome));

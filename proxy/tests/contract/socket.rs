@@ -9,6 +9,19 @@ impl Socket {
         self.send_text("null").await;
         self.next().await == Some(invalid())
     }
+
+    /// The errors that are told at once of what was sent up to now.
+    async fn refusals(&mut self) -> Vec<String> {
+        self.send_text("null").await;
+        let mut told = Vec::new();
+        loop {
+            let next = self.until_any(&["claude:error"]).await;
+            if next == invalid() {
+                return told;
+            }
+            told.push(next["error"].as_str().unwrap().to_owned());
+        }
+    }
 }
 
 fn invalid() -> Value {
@@ -103,13 +116,18 @@ async fn too_many_requests_are_refused_by_name() {
         socket.send(chat).await;
     }
     let error = socket.until("claude:error").await.pop().unwrap();
-    sshd.thaw();
     assert!(error["error"].as_str().unwrap().starts_with("Too many requests"), "{error}");
     assert!(error["messageId"].as_str().is_some_and(|id| id.starts_with("m-3")), "{error}");
+    socket.refusals().await;
+    // A stop and an answer wait behind all of them.
+    socket.send(json!({"type": "answer", "ideaId": slug, "requestId": "r-1", "decision": "allow"})).await;
+    socket.send(json!({"type": "cancel", "ideaId": slug})).await;
+    assert_eq!(socket.refusals().await, [""; 0]);
+    sshd.thaw();
 }
 
 #[tokio::test]
-async fn what_many_send_to_a_vm_that_hangs_is_bounded_and_small_requests_still_pass() {
+async fn what_many_send_to_a_vm_that_hangs_is_bounded_and_stops_and_answers_still_pass() {
     let sshd = vm().await;
     let server = Server::start(&settings(&sshd)).await;
     let slug = server.idea("Loaded").await;
@@ -131,9 +149,27 @@ async fn what_many_send_to_a_vm_that_hangs_is_bounded_and_small_requests_still_p
         }
         sockets.push(socket);
     }
-    // A small one waits for its turn instead.
-    let last = sockets.last_mut().unwrap();
+    let mut last = sockets.pop().unwrap();
     last.send(json!({"type": "subscribe", "ideaId": slug})).await;
+    // What is left is taken by smaller ones, down to the smallest.
+    for length in [100_000, 10_000, 1_000, 100, 1] {
+        let mut socket = server.socket().await;
+        loop {
+            socket.send(json!({"type": "chat", "ideaId": slug, "message": "w".repeat(length)})).await;
+            let refused = socket.refusals().await;
+            if !refused.is_empty() {
+                assert!(refused[0].starts_with("Others send"), "{refused:?}");
+                break;
+            }
+        }
+        sockets.push(socket);
+    }
+    // Stops and answers wait for their turn all the same, of whoever has sent much and of whoever has not.
+    for socket in &mut sockets {
+        socket.send(json!({"type": "answer", "ideaId": slug, "requestId": "r-1", "decision": "allow"})).await;
+        socket.send(json!({"type": "cancel", "ideaId": slug})).await;
+        assert_eq!(socket.refusals().await, [""; 0]);
+    }
     sshd.thaw();
     last.until("subscribed").await;
     // What was carried out, or failed, gives its room back.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::serving::{PATIENCE, Server};
+use crate::serving::{PATIENCE, Server, Socket};
 use crate::{chat, processes_on, text, ticks, vm};
 
 #[tokio::test]
@@ -39,17 +39,22 @@ async fn a_storm_of_reloads_disturbs_nobody_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_message_of_ten_megabytes_that_is_sent_twice_arrives_whole_and_once() {
+async fn a_message_of_ten_megabytes_that_is_sent_again_and_again_arrives_whole_and_once() {
     let (sshd, settings) = vm().await;
     let server = Server::start(&settings).await;
     let slug = server.idea("Long message").await;
-    let mut socket = server.watching(&slug).await;
+    let (mut socket, mut other) = (server.watching(&slug).await, server.watching(&slug).await);
     let message = format!("size {}", "x".repeat(10_000_000));
-    for _ in 0..2 {
-        socket.send(json!({"type": "chat", "ideaId": slug, "message": message, "messageId": "m-10"})).await;
-    }
-    let frames = socket.until("claude:result").await;
-    assert!(text(&frames).parse::<usize>().unwrap() > message.len(), "{}", text(&frames));
+    let sent = json!({"type": "chat", "ideaId": slug, "message": message, "messageId": "m-10"});
+    // On two sockets at once, as there is no room for both on one.
+    futures::join!(socket.send(sent.clone()), other.send(sent.clone()));
+    let (seen, seen_by_other) = futures::join!(taken_and_answered(&mut socket), taken_and_answered(&mut other));
+    assert!(text(&seen).parse::<usize>().unwrap() > message.len(), "{}", text(&seen));
+    assert_eq!(text(&seen_by_other), text(&seen));
+    // And again when it is answered.
+    socket.send(sent).await;
+    let again = socket.until("accepted").await;
+    assert_eq!((again.len(), &again[0]["run"]), (1, &json!(1)), "{again:#?}");
     chat(&mut socket, &slug, "and then").await;
     assert_eq!(text(&socket.until("claude:result").await), "you said: and then");
     let log = std::fs::read(sshd.home().join(format!("catalyst/ideas/{slug}/runs/1/log.jsonl"))).unwrap();
@@ -58,4 +63,15 @@ async fn a_message_of_ten_megabytes_that_is_sent_twice_arrives_whole_and_once() 
     let turns: Vec<Value> = turns.map(|line| serde_json::from_slice(line).unwrap()).collect();
     assert_eq!(turns.len(), 1);
     assert!(turns[0]["text"] == message, "another text than what was sent");
+}
+
+/// What comes until the message is taken, into the first run, and answered.
+async fn taken_and_answered(socket: &mut Socket) -> Vec<Value> {
+    let mut frames = socket.until("accepted").await;
+    assert_eq!(frames.last().unwrap()["run"], 1);
+    if !frames.iter().any(|frame| frame["type"] == "claude:result") {
+        frames.extend(socket.until("claude:result").await);
+    }
+    assert!(!frames.iter().any(|frame| frame["type"] == "claude:error"), "{frames:#?}");
+    frames
 }
