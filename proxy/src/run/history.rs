@@ -44,17 +44,20 @@ pub(super) async fn window(
     end: Option<u64>,
     show: Show,
 ) -> Result<Option<Window>, RunError> {
-    let path = vm.log(idea, run).await?;
-    let Some(file) = vm.remote().logs(Lane::Bulk).open(&path).await? else { return Ok(None) };
-    let size = file.size().await?;
-    let end = end.unwrap_or(size);
-    if end > size {
-        return Err(RunError::BadPosition);
-    }
-    if end <= SPAN {
-        let bytes = beginning(&file, end).await?;
-        return Ok(Some(open(run, 0, State::default(), &bytes, 0, show)));
-    }
+    let end = {
+        // Not held any longer: what follows needs channels, too.
+        let Some(file) = log_file(vm, idea, run).await? else { return Ok(None) };
+        let size = file.size().await?;
+        let end = end.unwrap_or(size);
+        if end > size {
+            return Err(RunError::BadPosition);
+        }
+        if end <= SPAN {
+            let bytes = beginning(&file, end).await?;
+            return Ok(Some(open(run, 0, State::default(), &bytes, 0, show)));
+        }
+        end
+    };
     let mut span = SPAN;
     loop {
         let from = end.saturating_sub(span);
@@ -63,7 +66,7 @@ pub(super) async fn window(
         let before = decoder_after(&range.before);
         let first = if from == 0 { 0 } else { after_newline(&range.bytes) };
         if from > 0 && first == range.bytes.len() as u64 && span >= FARTHEST {
-            return long_line(vm, idea, run, &file, from, end).await;
+            return long_line(vm, idea, run, from, end).await;
         }
         let lines = range.bytes.get(usize::try_from(first).unwrap_or(usize::MAX)..).unwrap_or_default();
         match boundary(lines, from + first, before.clone()) {
@@ -78,17 +81,18 @@ pub(super) async fn window(
     }
 }
 
+/// A run's log, for reading it at once: whoever has it holds a channel and one of few places.
+async fn log_file(vm: &Vm, idea: &IdeaRef, run: u64) -> Result<Option<FileReader>, RunError> {
+    let path = vm.log(idea, run).await?;
+    Ok(vm.remote().logs(Lane::Bulk).open(&path).await?)
+}
+
 /// The line that ends at byte `end` (or does not end there), and that is longer than what is read at once: it begins
 /// before `searched`. Only its beginning is kept of it.
-async fn long_line(
-    vm: &Vm,
-    idea: &IdeaRef,
-    run: u64,
-    file: &FileReader,
-    searched: u64,
-    end: u64,
-) -> Result<Option<Window>, RunError> {
-    let start = line_start(file, searched).await?;
+async fn long_line(vm: &Vm, idea: &IdeaRef, run: u64, searched: u64, end: u64) -> Result<Option<Window>, RunError> {
+    let Some(file) = log_file(vm, idea, run).await? else { return Ok(None) };
+    let start = line_start(&file, searched).await?;
+    drop(file);
     let state = if start == 0 {
         State::default()
     } else {
@@ -96,16 +100,28 @@ async fn long_line(
         let Some(range) = vm.read(idea, run, start - 1, 0, true).await? else { return Ok(None) };
         decoder_after(&range.before).state().clone()
     };
+    let Some(file) = log_file(vm, idea, run).await? else { return Ok(None) };
     let mut reader = Reader::new(Resume { run, offset: start, state });
     let mut frames = Vec::new();
+    feed_until(end, &file, &mut reader, &mut frames).await?;
+    Ok(Some(Window { start, frames, reader }))
+}
+
+/// Has a reader read up to byte `end`, or to the end of the log.
+async fn feed_until(
+    end: u64,
+    file: &FileReader,
+    reader: &mut Reader,
+    frames: &mut Vec<Arc<Frame>>,
+) -> Result<(), RunError> {
     while reader.fed() < end {
         let piece = file.read(reader.fed(), upto(end - reader.fed())).await?;
         if piece.is_empty() {
             break;
         }
-        reader.feed(&piece, &mut frames);
+        reader.feed(&piece, frames);
     }
-    Ok(Some(Window { start, frames, reader }))
+    Ok(())
 }
 
 /// Where the line begins that byte `within` belongs to.
@@ -268,16 +284,9 @@ async fn asked_before(vm: &Vm, idea: &IdeaRef, run: u64, window: &Window) -> Res
             continue;
         }
         let Some((start, end)) = vm.place(idea, run, id).await? else { continue };
-        let path = vm.log(idea, run).await?;
-        let Some(file) = vm.remote().logs(Lane::Bulk).open(&path).await? else { continue };
+        let Some(file) = log_file(vm, idea, run).await? else { continue };
         let mut reader = Reader::new(Resume { run, offset: start, state: State::default() });
-        while reader.fed() < end {
-            let piece = file.read(reader.fed(), upto(end - reader.fed())).await?;
-            if piece.is_empty() {
-                break;
-            }
-            reader.feed(&piece, &mut frames);
-        }
+        feed_until(end, &file, &mut reader, &mut frames).await?;
     }
     frames.sort_by_key(|frame| frame.seq);
     Ok(frames)

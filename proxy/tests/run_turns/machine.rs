@@ -68,10 +68,10 @@ async fn where_no_scope_can_be_had_the_run_says_so_and_starts() {
 }
 
 /// A small disk of its own under the ideas; gone with this.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn under(ideas: PathBuf) -> SmallDisk {
+    pub(crate) fn under(ideas: PathBuf) -> SmallDisk {
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "small"]).arg(&ideas).status();
         assert!(mounted.unwrap().success());
         std::fs::create_dir(ideas.join("an-idea")).unwrap();
@@ -79,7 +79,7 @@ impl SmallDisk {
     }
 
     /// Fills it to the last byte.
-    fn fill(&self) -> PathBuf {
+    pub(crate) fn fill(&self) -> PathBuf {
         let filling = self.0.join("filling");
         let full = std::fs::write(&filling, vec![0; 4 << 20]).unwrap_err();
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);

@@ -4,6 +4,7 @@
 mod asked;
 mod broken;
 mod ended;
+mod kept;
 mod machine;
 mod many;
 mod replay;

@@ -2,10 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use catalyst_proxy::agent::Event;
-use catalyst_proxy::run::Mode;
+use catalyst_proxy::remote::Remote;
+use catalyst_proxy::run::{Mode, Runs};
+use catalyst_ssh::{Pool, PoolLimits};
 use futures::future::join_all;
 
+use crate::kept::{EXIT, all_of, assert_has_turns, turns_of, write_log};
 use crate::stage::{Stage, is_exit, until, until_results};
 
 /// An idea with one run, which is over and whose log is `bytes` longer than its turn makes it.
@@ -72,47 +74,28 @@ async fn those_who_read_slowly_keep_nobody_from_reading() {
 }
 
 #[tokio::test]
+async fn who_reads_a_long_log_holds_no_file_while_it_asks_the_vm() {
+    let stage = Stage::new().await;
+    // The last one has a line that is longer than what is searched for a beginning.
+    let long = format!("{{\"type\":\"something_long\",\"text\":\"{}\"}}\n", "x".repeat(5 << 20));
+    write_log(&stage, &(turns_of(3, 200_000) + &long + EXIT));
+    // One channel for whatever reads much: whoever held it and wanted another would wait for ever.
+    let limits = PoolLimits { bulk_connections: 1, channels_per_connection: 1, ..PoolLimits::default() };
+    let remote = Remote::new(Pool::new(stage.sshd.source(), limits), "~/ideas");
+    let runs = Runs::new(remote, stage.settings.clone(), stage.observed.clone());
+    let (shown, pages) = all_of(&runs, &stage.idea).await;
+    assert!(pages >= 2, "{pages} pages");
+    assert_has_turns(&shown, 3);
+}
+
+#[tokio::test]
 async fn whoever_pages_back_has_the_log_searched_once_and_sees_all_of_it() {
     let stage = Stage::new().await;
-    let mut log = String::from("{\"type\":\"catalyst_start\",\"mode\":\"chat\"}\n");
-    for turn in 0..60 {
-        let text = format!("turn {turn} {}", "x".repeat(100_000));
-        log +=
-            &format!("{{\"type\":\"catalyst_turn\",\"id\":\"m-{turn}\",\"mode\":\"chat\",\"text\":\"do {turn}\"}}\n");
-        log += "{\"type\":\"system\",\"subtype\":\"init\",\"session_id\":\"s\",\"model\":\"m\"}\n";
-        log += "{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":[]},\"isReplay\":true}\n";
-        log += &format!(
-            "{{\"type\":\"assistant\",\"message\":{{\"id\":\"msg-{turn}\",\"content\":[{{\"type\":\"text\",\"text\":\"{text}\"}}]}}}}\n"
-        );
-        log += &format!(
-            "{{\"type\":\"result\",\"subtype\":\"success\",\"result\":\"done\",\"session_id\":\"s\",\"total_cost_usd\":{}}}\n",
-            turn + 1
-        );
-    }
-    log += "{\"type\":\"catalyst_exit\",\"code\":0,\"reason\":\"idle\",\"stderr\":\"\"}\n";
-    std::fs::create_dir_all(stage.log(1).parent().unwrap()).unwrap();
-    std::fs::write(stage.log(1), log).unwrap();
+    write_log(&stage, &(turns_of(60, 100_000) + EXIT));
     let calls = count_calls(&stage, "grep", "*-abF*");
-    let runs = stage.replica();
-    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-    let mut shown = until(&mut viewer, is_exit).await;
-    let (mut before, mut pages) = (viewer.start.before, 0);
-    while let Some(at) = before {
-        let page = runs.page(&stage.idea, at).await.unwrap();
-        shown.splice(0..0, page.frames);
-        (before, pages) = (page.before, pages + 1);
-    }
+    let (shown, pages) = all_of(&stage.replica(), &stage.idea).await;
     assert!(pages >= 15, "{pages} pages");
     // One that the follower and the viewer have made at the same time, and one for what came after.
     assert!((1..=3).contains(&calls()), "{} times for {pages} pages", calls());
-    let asked: Vec<String> = shown
-        .iter()
-        .filter_map(|frame| if let Event::User { text, .. } = &frame.event { Some(text.clone()) } else { None })
-        .collect();
-    assert_eq!(asked, (0..60).map(|turn| format!("do {turn}")).collect::<Vec<_>>());
-    let costs: Vec<f64> = shown
-        .iter()
-        .filter_map(|frame| if let Event::Result(turn) = &frame.event { Some(turn.cost_usd) } else { None })
-        .collect();
-    assert_eq!(costs, [1.0; 60], "each turn has its own cost, wherever it was read from");
+    assert_has_turns(&shown, 60);
 }

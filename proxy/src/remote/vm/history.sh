@@ -26,8 +26,7 @@ before_byte() {
   fi
   turns_until "$1" "$2" | {
     from=0 held=
-    while IFS=' ' read -r at said; do
-      [ "$at" -lt "$2" ] || break
+    while IFS=' ' read -r at said && [ "$at" != end ] && [ "$at" -lt "$2" ]; do
       case $said in '{"type":"result"'*)
         printf '%s' "$held"
         from=$at held=
@@ -40,27 +39,49 @@ before_byte() {
   }
 }
 
-# The turns and results of log $1 at least up to byte $2: "OFFSET LINE" each. The file's first line says how far it goes.
+# The turns and results of log $1 up to byte $2 or beyond: "OFFSET LINE" each, then "end". Where they cannot be kept there are fewer,
+# or none: then more has its meaning read. The file that keeps them says first how far it goes, and again when it is whole.
 turns_until() {
   kept=${1%/*}/.turns upto=0
+  kept_until "$1"
+  if [ "$upto" -lt "$2" ] && keep_turns "$1" "$2" 2>/dev/null; then
+    kept_until "$1"
+  fi
+  [ "$upto" -eq 0 ] || tail -n +2 "$kept"
+}
+
+# Sets upto to where file $kept goes in log $1; 0 if it is not whole, or says more than the log: after a power failure that may be
+# shorter than it was, and go on with other lines.
+kept_until() {
+  upto=0
   { read -r upto <"$kept"; } 2>/dev/null
-  # After a power failure the log may be shorter than it was.
   case $upto in '' | *[!0-9]*) upto=0 ;; esac
-  [ "$upto" -le "$(wc -c <"$1")" ] || upto=0
-  if [ "$upto" -lt "$2" ]; then
-    # Up to the end of a line: what Claude still writes is for the next time.
-    last=0
-    [ -z "$(tail -c +"$2" "$1" | head -c 1)" ] || last=$(tail -c +$((upto + 1)) "$1" | head -c $(($2 - upto)) | tail -n 1 | wc -c)
-    {
-      echo $(($2 - last))
-      [ "$upto" -eq 0 ] || tail -n +2 "$kept"
-      tail -c +$((upto + 1)) "$1" | head -c $(($2 - last - upto)) | turns | while IFS=' ' read -r at said; do
-        printf '%s %s\n' $((at + upto)) "$said"
-      done
-    } >"$kept.$$" && mv -f "$kept.$$" "$kept"
-  fi 2>/dev/null
-  # Where it cannot be kept, less of it is there, or nothing: then more has its meaning read.
-  tail -n +2 "$kept" 2>/dev/null
+  [ "$upto" -eq 0 ] && return
+  [ "$(tail -n 1 "$kept")" = "end $upto" ] && ends_line "$1" "$upto" || upto=0
+}
+
+# Whether byte $2 of log $1 is there and ends a line.
+ends_line() {
+  [ "$(tail -c +"$2" "$1" | head -c 1 | wc -l)" -eq 1 ]
+}
+
+# Has file $kept go on from $upto to the last line of log $1 that ends before byte $2 or there. What is not written whole is not kept.
+keep_turns() {
+  # What Claude still writes is for the next time.
+  last=0
+  ends_line "$1" "$2" || last=$(tail -c +$((upto + 1)) "$1" | head -c $(($2 - upto)) | tail -n 1 | wc -c)
+  {
+    echo $(($2 - last)) &&
+      { [ "$upto" -eq 0 ] || sed -e 1d -e '$d' "$kept"; } &&
+      tail -c +$((upto + 1)) "$1" | head -c $(($2 - last - upto)) | turns | {
+        while IFS=' ' read -r at said; do
+          printf '%s %s\n' $((at + upto)) "$said" || exit 1
+        done
+      } &&
+      echo "end $(($2 - last))"
+  } >"$kept.$$" && mv -f "$kept.$$" "$kept" && return
+  rm -f "$kept.$$"
+  return 1
 }
 
 # Those of standard input: each line's place, and the line cut down to what it means.
