@@ -2,6 +2,8 @@
 //!
 //! The first four bytes choose the cuts. A byte 0x02 stands for 300,000 letters, so that lines beyond the limit come too.
 
+use std::collections::BTreeSet;
+
 use catalyst_proxy::agent::{CanUseTool, Decoder, Event, Lines, Seq, State, members};
 use catalyst_proxy::protocol::{Prefix, frame};
 use serde_json::value::RawValue;
@@ -55,6 +57,7 @@ pub fn check(bytes: &[u8]) {
         encoded(&told(&whole)),
         "a late viewer misses something, or has another name for it"
     );
+    assert_closed_whole(&log, &whole, &late);
 
     for line in log.split(|byte| *byte == b'\n') {
         let Ok(request) = serde_json::from_slice::<CanUseTool<'_>>(line) else { continue };
@@ -64,6 +67,41 @@ pub fn check(bytes: &[u8]) {
             serde_json::from_str::<&RawValue>(line.trim_end()).unwrap();
         }
     }
+}
+
+/// What a late viewer is not given of an answer has been closed by its own message, and that it is given.
+fn assert_closed_whole(log: &[u8], whole: &Events, late: &Events) {
+    let thinks = |event: &Event| matches!(event, Event::Thinking { .. });
+    let says = |event: &Event| thinks(event) || matches!(event, Event::Text { .. });
+    let places = |events: &Events| events.iter().map(|(seq, _)| *seq).collect::<BTreeSet<Seq>>();
+    let (given_to_all, given_late) = (places(whole), places(late));
+    let closing: Vec<&(Seq, Event)> = late.iter().filter(|(seq, _)| !given_to_all.contains(seq)).collect();
+    assert!(closing.iter().all(|(_, event)| says(event)), "a late viewer is given what is not in the log");
+    let spared: Vec<&(Seq, Event)> = whole.iter().filter(|(seq, _)| !given_late.contains(seq)).collect();
+    let mut beginnings: Option<Vec<u64>> = None;
+    for (seq, event) in &spared {
+        let its_own = closing.iter().find(|(at, other)| at > seq && thinks(other) == thinks(event));
+        let (at, _) = its_own.unwrap_or_else(|| panic!("{event:?} at {seq:?} is never closed for a late viewer"));
+        let beginnings = beginnings.get_or_insert_with(|| beginnings_of_messages(log));
+        let another = beginnings.iter().find(|begins| (seq.offset + 1..at.offset).contains(begins));
+        assert_eq!(another, None, "{event:?} at {seq:?} is another message's than what is closed at {at:?}");
+    }
+}
+
+/// Where the lines end with which messages begin, as a decoder understands them.
+fn beginnings_of_messages(log: &[u8]) -> Vec<u64> {
+    let nothing_begun = format!("{:?}", State::default());
+    let streaming = nothing_begun.split(", ").next().unwrap();
+    let mut beginnings = Vec::new();
+    let mut lines = Lines::new(0);
+    lines.feed(log, |line| {
+        let mut decoder = Decoder::new(State::default());
+        decoder.line(&line, &mut Vec::new());
+        if !format!("{:?}", decoder.state()).starts_with(streaming) {
+            beginnings.push(line.end);
+        }
+    });
+    beginnings
 }
 
 fn expanded(written: &[u8]) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::late::Late;
+use super::late::{Kind, Late};
 use super::out::Out;
 use super::state::State;
 use crate::agent::event::{Event, TurnResult};
@@ -78,12 +78,12 @@ pub(super) fn assistant(state: &mut State, late: &mut Late, envelope: &Envelope<
             "text" if main => {
                 let given = std::mem::take(&mut state.text_given) && streamed;
                 let text = block.text.unwrap_or_default();
-                late.closing(given, text, |text| Event::Text { text }, out);
+                late.closing(given, text, Kind::Text, out);
             }
             "thinking" if main => {
                 let given = std::mem::take(&mut state.thinking_given) && streamed;
                 let text = block.thinking.unwrap_or_default();
-                late.closing(given, text, |text| Event::Thinking { text }, out);
+                late.closing(given, text, Kind::Thinking, out);
             }
             "tool_use" => out.push(Event::ToolUse {
                 tool_use_id: block.id.unwrap_or_default(),
