@@ -15,6 +15,9 @@ const CHANNELS_FOR_LIFE: u64 = 4096;
 /// closed still end).
 const REFUSAL_COUNTS: Duration = Duration::from_secs(3);
 
+/// For how long more have to be open than were allowed before that counts: what has just ended is open no more for the server.
+const MORE_COUNTS: Duration = Duration::from_secs(1);
+
 /// The longest pause before a server is asked again that had no place for a moment.
 const TURNED_AWAY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -54,6 +57,8 @@ struct Member {
     in_use: usize,
     /// Those of them that were opened.
     open: usize,
+    /// Since when those are more than a connection is known to carry.
+    beyond: Option<Instant>,
     /// Learned when the server refuses a channel, and until when that is believed.
     refused_beyond: Option<(usize, Instant)>,
     opened: u64,
@@ -137,6 +142,7 @@ impl LaneState {
                     connection,
                     in_use: 0,
                     open: 0,
+                    beyond: None,
                     refused_beyond: None,
                     opened: 0,
                     uses: 0,
@@ -161,7 +167,19 @@ impl LaneState {
         let open = member.open;
         // So the refusal was for a moment.
         member.refused_beyond = member.refused_beyond.filter(|(capacity, _)| open <= *capacity);
-        self.allowed = self.allowed.map(|allowed| allowed.max(open));
+        self.see_more(id);
+    }
+
+    /// Takes note of a connection that carries more than was allowed, if it has done so for a while.
+    fn see_more(&mut self, id: u64) {
+        let Some(allowed) = self.allowed else { return };
+        let now = Instant::now();
+        let Some(member) = self.member(id) else { return };
+        if member.open <= allowed {
+            member.beyond = None;
+        } else if now.duration_since(*member.beyond.get_or_insert(now)) >= MORE_COUNTS {
+            self.allowed = Some(member.open);
+        }
     }
 
     /// What a connection carries, as far as the server has refused more for longer than a moment.
@@ -193,9 +211,12 @@ impl LaneState {
 
     /// Gives a slot back, `opened` or not; some if the connection is idle now, with its count of uses.
     pub(super) fn release(&mut self, id: u64, opened: bool) -> Option<u64> {
+        self.see_more(id);
+        let allowed = self.allowed;
         let member = self.member(id)?;
         member.in_use = member.in_use.saturating_sub(1);
         member.open = member.open.saturating_sub(usize::from(opened));
+        member.beyond = member.beyond.filter(|_| allowed.is_some_and(|allowed| member.open > allowed));
         let (idle, uses, gone) = (member.in_use == 0, member.uses, member.retired && member.in_use == 0);
         if gone {
             self.connections.retain(|member| member.id != id);

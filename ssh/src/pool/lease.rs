@@ -58,7 +58,12 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let idle = self.core.lock().lane(self.lane).release(self.id, self.opened);
+        let idle = {
+            let mut state = self.core.lock();
+            let idle = state.lane(self.lane).release(self.id, self.opened);
+            self.core.tell(&state);
+            idle
+        };
         self.core.changed.notify_waiters();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if let Some(since) = idle {
