@@ -15,6 +15,9 @@ const CHANNELS_FOR_LIFE: u64 = 4096;
 /// closed still end).
 const REFUSAL_COUNTS: Duration = Duration::from_secs(3);
 
+/// The same where less is open than the server is known to allow: then it is for a moment.
+const CLOSING_COUNTS: Duration = Duration::from_millis(200);
+
 /// For how long more have to be open than were allowed before that counts: what has just ended is open no more for the server.
 const MORE_COUNTS: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,8 @@ struct Member {
     beyond: Option<Instant>,
     /// Learned when the server refuses a channel, and until when that is believed.
     refused_beyond: Option<(usize, Instant)>,
+    /// Since when no more could be opened, whenever that was tried.
+    refused_since: Option<Instant>,
     opened: u64,
     /// Grows with each use, so that an idle timer can tell whether it was used since.
     uses: u64,
@@ -144,6 +149,7 @@ impl LaneState {
                     open: 0,
                     beyond: None,
                     refused_beyond: None,
+                    refused_since: None,
                     opened: 0,
                     uses: 0,
                     retired: false,
@@ -166,7 +172,9 @@ impl LaneState {
         member.retired |= member.opened >= CHANNELS_FOR_LIFE;
         let open = member.open;
         // So the refusal was for a moment.
-        member.refused_beyond = member.refused_beyond.filter(|(capacity, _)| open <= *capacity);
+        if member.refused_beyond.is_none_or(|(capacity, _)| open > capacity) {
+            (member.refused_beyond, member.refused_since) = (None, None);
+        }
         self.see_more(id);
     }
 
@@ -189,6 +197,7 @@ impl LaneState {
 
     /// Draws the conclusion from a failure on a connection; true if another connection may do better.
     pub(super) fn failed(&mut self, id: u64, reason: Reason) -> bool {
+        let allowed = self.allowed;
         let Some(member) = self.member(id) else { return true };
         if reason != Reason::ChannelRefused {
             member.retired = true;
@@ -199,13 +208,16 @@ impl LaneState {
         }
         let now = Instant::now();
         // Refused anew though what was closing has had its time.
-        let for_good = member.refused_beyond.is_some_and(|(_, until)| until <= now).then_some(member.open.max(1));
+        let since = *member.refused_since.get_or_insert(now);
+        let for_good = (now.duration_since(since) >= REFUSAL_COUNTS).then_some(member.open.max(1));
+        let closing = allowed.is_some_and(|allowed| member.open < allowed);
+        let counts = if closing { CLOSING_COUNTS } else { REFUSAL_COUNTS };
         match member.in_use.saturating_sub(1) {
             // Commands whose channels are closed may live on and still count for the server.
             0 => member.retired = true,
-            others => member.refused_beyond = Some((others, now + REFUSAL_COUNTS)),
+            others => member.refused_beyond = Some((others, now + counts)),
         }
-        self.allowed = for_good.or(self.allowed);
+        self.allowed = for_good.or(allowed);
         true
     }
 
