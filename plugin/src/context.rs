@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use catalyst_operator::{
     args::Output,
     crd::CatalystInstance,
-    offline::cluster::{Cluster, connect, explain},
+    offline::cluster::{Cluster, connect},
 };
 use kube::{
     Api, Resource, ResourceExt,
@@ -124,7 +124,7 @@ impl Context {
 
     /// The value, or the failure in words. `doing` completes "cannot …".
     pub(crate) fn answered<T>(&self, answer: Result<T, kube::Error>, doing: &str) -> anyhow::Result<T> {
-        answer.map_err(|error| anyhow!(explain(&error, doing, &self.cluster.url)))
+        answer.map_err(|error| anyhow!(self.cluster.explain(&error, doing, self.namespace.as_deref())))
     }
 
     fn place(&self) -> String {

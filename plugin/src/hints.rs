@@ -1,9 +1,19 @@
 //! Commands that are printed for people to paste: with the namespace and the name, and with the cluster where one was named.
 
-use catalyst_operator::crd::CatalystInstance;
+use catalyst_operator::{crd::CatalystInstance, offline::cluster};
 use kube::ResourceExt;
 
 use crate::args::Scope;
+
+/// How a command of kubectl begins.
+const KUBECTL: &str = "kubectl ";
+/// How one of this plugin goes on.
+const PLUGIN: &str = "catalyst ";
+/// How others do: what else follows the word is prose.
+const VERBS: [&str; 15] = [
+    "annotate", "apply", "create", "delete", "describe", "exec", "explain", "get", "label", "logs", "patch", "replace",
+    "rollout", "scale", "wait",
+];
 
 /// How commands are written.
 #[derive(Clone, Debug, Default)]
@@ -15,10 +25,7 @@ pub(crate) struct Hints {
 impl Hints {
     /// For whoever called us so.
     pub(crate) fn of(scope: &Scope) -> Hints {
-        let file = scope.cluster.kubeconfig.as_ref().map(|file| ("kubeconfig", file.display().to_string()));
-        let context = scope.cluster.context.clone().map(|context| ("context", context));
-        let flags = [file, context].into_iter().flatten();
-        Hints { cluster: flags.map(|(flag, value)| format!(" --{flag} {}", quoted(&value))).collect() }
+        Hints { cluster: cluster::flags(scope.cluster.kubeconfig.as_deref(), scope.cluster.context.as_deref()) }
     }
 
     /// A command of this plugin for one instance; `verb` with its flags.
@@ -36,15 +43,26 @@ impl Hints {
     pub(crate) fn anywhere(&self, words: &str) -> String {
         format!("kubectl {words}{}", self.cluster)
     }
-}
 
-/// As one word of a POSIX shell.
-fn quoted(word: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
+    /// What the operator says, whose commands name the namespace and cannot know the cluster, with the cluster. The flags come
+    /// first: after them there may be a `--` or a pipe.
+    pub(crate) fn of_operator(&self, text: &str) -> String {
+        let mut parts = text.split(KUBECTL);
+        let mut told = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            told.push_str(KUBECTL.trim_end());
+            let (plugin, rest) = part.strip_prefix(PLUGIN).map_or(("", part), |rest| (PLUGIN, rest));
+            if !plugin.is_empty() {
+                told.push_str(&format!(" {}", PLUGIN.trim_end()));
+            }
+            let verb = rest.split(' ').next().unwrap_or_default();
+            if !plugin.is_empty() || VERBS.contains(&verb) {
+                told.push_str(&self.cluster);
+            }
+            told.push_str(&format!(" {rest}"));
+        }
+        told
     }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
@@ -68,6 +86,13 @@ mod tests {
         assert_eq!(
             named.beside("get events", &instance),
             "kubectl get events -n n --kubeconfig '/a b' --context 'it'\\''s'"
+        );
+        let told = "kubectl runs. Ask it: kubectl exec -n n p -- curl -s x, or `kubectl catalyst doctor`; a | kubectl replace -f -";
+        assert_eq!(bare.of_operator(told), told);
+        assert_eq!(
+            hints(&["k", "status", "--context", "c"]).of_operator(told),
+            "kubectl runs. Ask it: kubectl --context c exec -n n p -- curl -s x, or `kubectl catalyst --context c doctor`; a | kubectl \
+             --context c replace -f -"
         );
     }
 }

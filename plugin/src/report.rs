@@ -84,7 +84,7 @@ pub(crate) fn of(instance: &CatalystInstance, hints: &Hints) -> InstanceReport {
             status: condition.status.clone(),
             mark: mark_of(&condition.type_, &condition.status, &condition.reason),
             reason: condition.reason.clone(),
-            message: condition.message.clone(),
+            message: hints.of_operator(&condition.message),
         })
         .collect();
     let is = |kind: &str| status.conditions.iter().any(|one| one.type_ == kind && one.status == "True");

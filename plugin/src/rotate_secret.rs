@@ -1,7 +1,10 @@
 //! `rotate-secret`: asks the operator, by an annotation, for other values in the generated application Secret.
 
 use anyhow::bail;
-use catalyst_operator::crd::{CatalystInstance, ROTATE_CATALYST_SECRET_ANNOTATION, ROTATE_COOKIE_SECRET_ANNOTATION};
+use catalyst_operator::{
+    crd::{CatalystInstance, ROTATE_CATALYST_SECRET_ANNOTATION, ROTATE_COOKIE_SECRET_ANNOTATION},
+    names::References,
+};
 use kube::ResourceExt;
 
 use crate::{
@@ -12,8 +15,7 @@ use crate::{
 /// Asks for them.
 pub(crate) async fn run(context: &Context, flags: &RotateSecret) -> anyhow::Result<bool> {
     let instance = context.instance(&flags.which).await?;
-    let secrets = instance.spec.secrets.as_ref();
-    if secrets.is_some_and(|secrets| secrets.use_existing == Some(true) || secrets.existing_secret.is_some()) {
+    if References::of(&instance).app_is_given {
         bail!(
             "the secrets of {} are yours (spec.secrets): put other values into that Secret, and the pods are replaced. Nobody is signed \
              out if COOKIE_SECRET_PREVIOUS in it is the COOKIE_SECRET so far",

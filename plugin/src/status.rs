@@ -86,12 +86,9 @@ async fn secrets(context: &Context, instance: &CatalystInstance) -> anyhow::Resu
         Err(error) => return context.answered(Err(error), "list Secrets"),
     };
     let uid = instance.metadata.uid.as_deref();
-    let spec = &instance.spec;
-    let app_is_given =
-        spec.secrets.as_ref().is_some_and(|it| it.use_existing == Some(true) || it.existing_secret.is_some());
     let used = [
-        (references.app_secret, "to sign in", app_is_given),
-        (references.ssh_key, "SSH key", spec.ssh.existing_key_secret.is_some()),
+        (references.app_secret, "to sign in", references.app_is_given),
+        (references.ssh_key, "SSH key", references.key_is_given),
     ];
     Ok(used
         .into_iter()

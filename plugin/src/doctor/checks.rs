@@ -5,7 +5,7 @@ use catalyst_operator::{
     names::References,
 };
 use k8s_openapi::{
-    api::{apps::v1::Deployment, networking::v1::IngressClass},
+    api::{apps::v1::Deployment, core::v1::EnvVar, networking::v1::IngressClass},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::{
         CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
     },
@@ -113,8 +113,10 @@ pub(super) struct Operator {
 pub(super) struct Account {
     /// `namespace:name`, as in `system:serviceaccount:namespace:name`.
     pub(super) user: String,
-    /// Whether it is told to watch some namespaces only.
-    pub(super) narrow: bool,
+    /// The namespaces that it is told to watch; `None`: all. Empty where they are told in a way that cannot be followed.
+    pub(super) watched: Option<Vec<String>>,
+    /// The namespace that it runs in.
+    pub(super) namespace: String,
     /// Whether it is told the networks of pods and Services, which it otherwise has to read from the cluster.
     pub(super) networks_given: bool,
 }
@@ -152,16 +154,25 @@ pub(super) async fn operator(context: &Context) -> anyhow::Result<Operator> {
     let given = |name: &str| {
         let variables = pod.and_then(|pod| pod.containers.first()).and_then(|container| container.env.as_ref());
         let variable = variables.into_iter().flatten().find(|variable| variable.name == name);
-        variable.is_some_and(|it| {
-            it.value_from.is_some() || it.value.as_ref().is_some_and(|value| !value.trim().is_empty())
-        })
+        variable.filter(|it| it.value_from.is_some() || it.value.as_ref().is_some_and(|value| !value.trim().is_empty()))
     };
     let account = Account {
         user: format!("{namespace}:{account}"),
-        narrow: given("WATCH_NAMESPACES"),
-        networks_given: given("CLUSTER_CIDRS"),
+        watched: given("WATCH_NAMESPACES").map(|variable| watched(variable, &namespace)),
+        networks_given: given("CLUSTER_CIDRS").is_some(),
+        namespace,
     };
     Ok(Operator { check, account: Some(account) })
+}
+
+/// The namespaces that the operator in `own` is told to watch.
+fn watched(variable: &EnvVar, own: &str) -> Vec<String> {
+    if let Some(value) = &variable.value {
+        let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+        return names.map(str::to_owned).collect();
+    }
+    let field = variable.value_from.as_ref().and_then(|from| from.field_ref.as_ref());
+    field.filter(|field| field.field_path == "metadata.namespace").map(|_| own.to_owned()).into_iter().collect()
 }
 
 pub(super) async fn ingress_classes(context: &Context, instances: &[CatalystInstance]) -> anyhow::Result<Vec<Check>> {

@@ -13,7 +13,7 @@ use kube::{Api, api::PostParams};
 use serde::Deserialize;
 
 use super::{Check, checks::Account, unseen};
-use crate::{context::Context, report::Mark};
+use crate::{context::Context, hints::Hints, report::Mark};
 
 /// What the operator's account is granted; without any of it the operator cannot do all of its work.
 const OPERATOR: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../config/rbac/operator.yaml"));
@@ -116,17 +116,45 @@ pub(super) async fn of_operator(context: &Context, account: &Account) -> anyhow:
         }
     };
     let (cluster, namespaced): (Vec<_>, Vec<_>) = of_role()?.into_iter().partition(Right::is_of_the_cluster);
-    let remedy = "Apply what the release brings: kubectl apply --server-side -k config (or the Helm chart). An operator that watches \
-                  only some namespaces needs its rights in those: look there with -n.";
     let missing = asked(namespaced.into_iter().map(ask)).await;
-    let mut checks = vec![told(context, WHAT, missing, Mark::Bad, remedy)?];
+    let remedy = remedy_of(account, context.namespace.as_deref(), &context.hints);
+    let mut checks = vec![told(context, WHAT, missing, Mark::Bad, &remedy)?];
     let remedy = "Without, the operator cannot tell whether an IngressClass exists, and the networks of pods and Services have to be \
                   named in its CLUSTER_CIDRS (clusterCidrs of the chart), or an instance can have it open SSH connections into \
                   them.";
     // One that is told to watch some namespaces only is meant to see no more; but then its networks have to be told too.
-    let mark = if account.narrow && account.networks_given { Mark::Good } else { Mark::Warning };
+    let mark = if account.watched.is_some() && account.networks_given { Mark::Good } else { Mark::Warning };
     checks.push(told(context, CLUSTER, asked(cluster.into_iter().map(ask)).await, mark, remedy)?);
     Ok(checks)
+}
+
+/// What to do where the operator lacks rights in `namespace` (or all): have them granted, or look where it needs them.
+fn remedy_of(account: &Account, namespace: Option<&str>, hints: &Hints) -> String {
+    let Some(watched) = &account.watched else {
+        let apply = hints.anywhere("apply --server-side -k config");
+        return format!("Apply what the release brings, in a checkout of it: {apply} (or the Helm chart).");
+    };
+    let own = watched.iter().all(|name| *name == account.namespace) && !watched.is_empty();
+    let doctor = |name: &String| hints.anywhere(&format!("catalyst doctor -n {name}"));
+    match watched.first() {
+        Some(first) if !watched.iter().any(|name| Some(name.as_str()) == namespace) => {
+            format!("It is told to watch {} only, and needs its rights there: {}", watched.join(", "), doctor(first))
+        }
+        _ if own => {
+            let apply = hints.anywhere("apply --server-side -k config/namespaced");
+            format!(
+                "Apply what the release brings for one namespace, in a checkout of it: {apply} (or the Helm chart)."
+            )
+        }
+        _ => {
+            let bind = format!(
+                "create rolebinding catalyst-operator{} --clusterrole=catalyst-operator --serviceaccount={}",
+                namespace.map_or_else(String::new, |name| format!(" -n {name}")),
+                account.user
+            );
+            format!("Bind its role there, or use the Helm chart's watchNamespaces: {}", hints.anywhere(&bind))
+        }
+    }
 }
 
 /// The user's own, for the commands of this plugin.
@@ -172,7 +200,32 @@ fn told(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::args::Args;
+
+    #[test]
+    fn the_remedy_for_missing_rights_is_a_command_for_this_cluster_and_for_where_the_operator_works() {
+        let hints = Hints::of(&Args::try_parse_from(["k", "doctor", "--context", "c"]).unwrap().scope);
+        let remedy = |watched: Option<&[&str]>, namespace: Option<&str>| {
+            let watched = watched.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            let (user, own) = ("system:op".to_owned(), "system".to_owned());
+            remedy_of(&Account { user, watched, namespace: own, networks_given: false }, namespace, &hints)
+        };
+        let everywhere = remedy(None, Some("n"));
+        assert!(everywhere.contains("kubectl apply --server-side -k config --context c (or"), "{everywhere}");
+        let elsewhere = remedy(Some(&["a", "b"]), Some("n"));
+        let words =
+            "It is told to watch a, b only, and needs its rights there: kubectl catalyst doctor -n a --context c";
+        assert_eq!(elsewhere, words);
+        assert_eq!(remedy(Some(&["a", "b"]), None), words);
+        let own = remedy(Some(&["system"]), Some("system"));
+        assert!(own.contains("kubectl apply --server-side -k config/namespaced --context c (or"), "{own}");
+        let bound = "kubectl create rolebinding catalyst-operator -n a --clusterrole=catalyst-operator --serviceaccount=system:op --context c";
+        let here = remedy(Some(&["a", "b"]), Some("a"));
+        assert!(here.ends_with(bound), "{here}");
+    }
 
     #[test]
     fn what_the_operator_needs_is_what_its_role_grants() {
