@@ -1,5 +1,6 @@
 //! A real Chromium, driven by chromedriver: opens the product's pages, finds elements by their `data-testid`, keeps screenshots. The processes end with the value.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,8 +13,11 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::eventually::eventually;
+use crate::instance::Instance;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A line's end inside a message, as a person types it: Enter while Shift is held, and no key held after it (WebDriver, 17.4.2).
+const SHIFT_ENTER: &str = "\u{E008}\u{E007}\u{E000}";
 
 /// One browser window with a profile of its own.
 pub struct Browser {
@@ -27,6 +31,18 @@ impl Browser {
     /// # Errors
     /// When chromedriver or Chromium is not installed or does not start.
     pub async fn start() -> Result<Self> {
+        Self::start_with(None).await
+    }
+
+    /// As [`Browser::start`], and takes `address` for the instance's host: it comes to the pods by that way and not through the ingress.
+    ///
+    /// # Errors
+    /// As [`Browser::start`].
+    pub async fn start_by(instance: &Instance<'_>, address: SocketAddr) -> Result<Self> {
+        Self::start_with(Some(format!("--host-resolver-rules=MAP {} {address}", instance.host()))).await
+    }
+
+    async fn start_with(flag: Option<String>) -> Result<Self> {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -41,10 +57,19 @@ impl Browser {
                 break port.parse()?;
             }
         };
-        let options = json!({"binary": "/usr/bin/chromium", "args": [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--window-size=1280,900",
-        ]});
+        let flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1280,900",
+        ];
+        let flags: Vec<&str> = flags.into_iter().chain(flag.as_deref()).collect();
+        let options = json!({"binary": "/usr/bin/chromium", "args": flags});
         let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities([("goog:chromeOptions".to_owned(), options)].into_iter().collect())
             .connect(&format!("http://127.0.0.1:{port}"))
@@ -124,6 +149,22 @@ impl Browser {
         Ok(self.find(testid).await?.send_keys(text).await?)
     }
 
+    /// Types where the page has put the keyboard.
+    ///
+    /// # Errors
+    /// When nothing there takes keys.
+    pub async fn type_keys(&self, keys: &str) -> Result<()> {
+        Ok(self.client.active_element().await?.send_keys(keys).await?)
+    }
+
+    /// Chooses an option of the list with this `data-testid`.
+    ///
+    /// # Errors
+    /// When there is no such list or option.
+    pub async fn choose(&self, testid: &str, value: &str) -> Result<()> {
+        Ok(self.find(testid).await?.select_by_value(value).await?)
+    }
+
     /// The text of the whole page as a person sees it.
     ///
     /// # Errors
@@ -188,12 +229,20 @@ impl Browser {
         Ok(())
     }
 
+    /// Opens an idea from the list of all.
+    ///
+    /// # Errors
+    /// When it is not in the list.
+    pub async fn open_idea(&self, slug: &str) -> Result<()> {
+        Ok(self.css(&format!("[data-testid='idea-item'][data-slug='{slug}']")).await?.click().await?)
+    }
+
     /// Sends a message on an idea's page.
     ///
     /// # Errors
     /// When there is no such page open.
     pub async fn say(&self, message: &str) -> Result<()> {
-        self.type_into("chat-input", message).await?;
+        self.type_into("chat-input", &message.replace('\n', SHIFT_ENTER)).await?;
         self.click("chat-send").await
     }
 

@@ -1,6 +1,8 @@
 //! One `CatalystInstance` under test, in a namespace of its own and with a folder of its own on the dev-VM. Everything is done as a user does it: by kubectl and
 //! over HTTP through the ingress.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -40,6 +42,9 @@ impl<'a> Instance<'a> {
         let instance = Self { stage, namespace: namespace.to_owned(), vm };
         // What a failed or killed run left is not what this one is about.
         stage.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=90s"]).await?;
+        if let Err(error) = std::fs::remove_dir_all(instance.folder()) {
+            ensure!(error.kind() == ErrorKind::NotFound, "{error}: {}", instance.folder().display());
+        }
         stage.kubectl(&["create", "namespace", namespace]).await?;
         let vm = &instance.vm;
         let mut manifest = json!({
@@ -87,6 +92,12 @@ impl<'a> Instance<'a> {
     #[must_use]
     pub fn vm(&self) -> &DevVm {
         &self.vm
+    }
+
+    /// Its folder on the VM, with `ideas` in it, as seen from this machine.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.vm.home().join(&self.namespace)
     }
 
     /// The ingress host.
@@ -273,6 +284,16 @@ impl<'a> Instance<'a> {
                 (pod["metadata"]["name"].as_str().unwrap_or_default().to_owned(), restarts)
             })
             .collect())
+    }
+
+    /// Deletes all pods, and waits until they are gone and others serve in their place.
+    ///
+    /// # Errors
+    /// When they do not within 90 s.
+    pub async fn replace_pods(&self) -> Result<()> {
+        self.kubectl(&["delete", "pod", "--all", "--wait=true"]).await?;
+        self.kubectl(&["rollout", "status", "deployment/catalyst", "--timeout=90s"]).await?;
+        self.await_reachable().await
     }
 
     /// Deletes the namespace with all that is in it and waits until it is gone.

@@ -4,8 +4,11 @@
 
 #![expect(clippy::indexing_slicing, reason = "serde_json's Value answers null for what is not there")]
 
+pub mod answer;
 pub mod browser;
 pub mod eventually;
 pub mod instance;
 pub mod load;
+pub mod seat;
 pub mod stage;
+pub mod terminal;

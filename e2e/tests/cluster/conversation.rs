@@ -11,36 +11,6 @@ use serde_json::json;
 use crate::turn;
 
 const TURN: Duration = Duration::from_secs(60);
-const ANSWER: &str = "[data-testid='message'][data-role='assistant'] [data-testid='assistant-text']";
-
-/// The numbers n of "tick n" in what the assistant has said so far.
-async fn ticks(browser: &Browser) -> Result<Vec<u32>> {
-    let said = browser.texts(ANSWER).await?.join(" ");
-    let words: Vec<&str> = said.split_whitespace().collect();
-    Ok(words.windows(2).filter(|pair| pair[0] == "tick").filter_map(|pair| pair[1].parse().ok()).collect())
-}
-
-async fn ticks_reach(browser: &Browser, count: usize) -> Result<Vec<u32>> {
-    let (ticks, _) = eventually(&format!("{count} ticks"), TURN, || async {
-        let ticks = ticks(browser).await?;
-        if ticks.len() >= count {
-            Ok(ticks)
-        } else {
-            Err(anyhow!("{} ticks; page: {}", ticks.len(), browser.text().await?))
-        }
-    })
-    .await?;
-    Ok(ticks)
-}
-
-async fn results_reach(browser: &Browser, count: usize) -> Result<()> {
-    eventually(&format!("{count} ended turns"), TURN, || async {
-        let ended = browser.count("[data-testid='run-result']").await?;
-        if ended >= count { Ok(()) } else { Err(anyhow!("{ended}; page: {}", browser.text().await?)) }
-    })
-    .await?;
-    Ok(())
-}
 
 #[tokio::test]
 async fn a_person_signs_in_captures_an_idea_chats_sees_text_arrive_in_pieces_and_tool_calls() -> Result<()> {
@@ -56,15 +26,15 @@ async fn a_person_signs_in_captures_an_idea_chats_sees_text_arrive_in_pieces_and
 
     // The stand-in paces SLOW: between the first tick and the last the page must have shown less than all of them.
     browser.say("SLOW 30").await?;
-    let early = ticks_reach(&browser, 3).await?;
+    let early = browser.ticks_reach(3).await?;
     ensure!(early.len() < 30, "all 30 ticks came at once");
-    results_reach(&browser, 1).await?;
-    ensure!(ticks(&browser).await? == (0..30).collect::<Vec<_>>(), "{:?}", ticks(&browser).await?);
+    browser.results_reach(1).await?;
+    ensure!(browser.ticks().await? == (0..30).collect::<Vec<_>>(), "{:?}", browser.ticks().await?);
 
     browser.say("Please read the idea").await?;
-    results_reach(&browser, 2).await?;
+    browser.results_reach(2).await?;
     // Claude was told where the idea is, and may read it without asking.
-    let said = browser.texts(ANSWER).await?.join(" ");
+    let said = browser.said().await?;
     ensure!(said.contains("a story with choices"), "the idea was not read: {said}");
     ensure!(browser.count("[data-testid='tool-call']").await? >= 1, "no tool call: {}", browser.text().await?);
     browser.screenshot("2-chat").await?;
@@ -84,7 +54,7 @@ async fn a_person_signs_in_captures_an_idea_chats_sees_text_arrive_in_pieces_and
     })
     .await?;
     browser.screenshot("3-build").await?;
-    let project = stage.lab().vm().home().join("conversation/ideas/a-garden-of-forking-paths/project");
+    let project = instance.folder().join("ideas/a-garden-of-forking-paths/project");
     ensure!(std::fs::read_dir(&project)?.count() > 0, "the build wrote nothing into {}", project.display());
 
     browser.resize(390, 844).await?;
@@ -103,25 +73,23 @@ async fn a_closed_browser_and_a_deleted_pod_lose_nothing_of_an_answer() -> Resul
     browser.sign_in(&instance.url(), &secret).await?;
     browser.new_idea("Long story", "Told slowly.").await?;
     browser.say("SLOW 60").await?;
-    ticks_reach(&browser, 5).await?;
-    ensure!(ticks(&browser).await?.len() < 60, "the answer was over before the browser could be closed in it");
+    browser.ticks_reach(5).await?;
+    ensure!(browser.ticks().await?.len() < 60, "the answer was over before the browser could be closed in it");
     browser.close().await?;
-    instance.kubectl(&["delete", "pod", "--all", "--wait=true"]).await?;
-    instance.kubectl(&["rollout", "status", "deployment/catalyst", "--timeout=90s"]).await?;
+    instance.replace_pods().await?;
 
     let browser = Browser::start().await?;
-    instance.await_reachable().await?;
     browser.sign_in(&instance.url(), &secret).await?;
-    browser.css("[data-testid='idea-item'][data-slug='long-story']").await?.click().await?;
-    results_reach(&browser, 1).await?;
+    browser.open_idea("long-story").await?;
+    browser.results_reach(1).await?;
     let all: Vec<u32> = (0..60).collect();
-    ensure!(ticks(&browser).await? == all, "not once, whole and in order: {:?}", ticks(&browser).await?);
+    ensure!(browser.ticks().await? == all, "not once, whole and in order: {:?}", browser.ticks().await?);
     browser.screenshot("5-resumed").await?;
 
     // A reload shows the same again, from the log alone.
     browser.reload().await?;
-    results_reach(&browser, 1).await?;
-    ensure!(ticks(&browser).await? == all, "after a reload: {:?}", ticks(&browser).await?);
+    browser.results_reach(1).await?;
+    ensure!(browser.ticks().await? == all, "after a reload: {:?}", browser.ticks().await?);
     browser.close().await?;
     instance.delete().await
 }
@@ -135,11 +103,11 @@ async fn a_pod_deleted_under_an_open_page_costs_nothing_of_the_answer() -> Resul
     browser.sign_in(&instance.url(), &instance.secret().await?).await?;
     browser.new_idea("Stay open", "The page stays open while the pod goes.").await?;
     browser.say("SLOW 60").await?;
-    ticks_reach(&browser, 5).await?;
-    ensure!(ticks(&browser).await?.len() < 60, "the answer was over before the pod could be deleted in it");
+    browser.ticks_reach(5).await?;
+    ensure!(browser.ticks().await?.len() < 60, "the answer was over before the pod could be deleted in it");
     instance.kubectl(&["delete", "pod", "--all", "--wait=false"]).await?;
-    results_reach(&browser, 1).await?;
-    ensure!(ticks(&browser).await? == (0..60).collect::<Vec<_>>(), "{:?}", ticks(&browser).await?);
+    browser.results_reach(1).await?;
+    ensure!(browser.ticks().await? == (0..60).collect::<Vec<_>>(), "{:?}", browser.ticks().await?);
     browser.close().await?;
     instance.delete().await
 }
@@ -153,14 +121,14 @@ async fn stop_ends_a_turn_and_the_next_message_is_answered() -> Result<()> {
     browser.sign_in(&instance.url(), &instance.secret().await?).await?;
     browser.new_idea("Stop me", "An answer too long to wait for.").await?;
     browser.say("SLOW 600").await?;
-    ticks_reach(&browser, 3).await?;
+    browser.ticks_reach(3).await?;
     browser.click("stop").await?;
-    results_reach(&browser, 1).await?;
-    let said = ticks(&browser).await?.len();
+    browser.results_reach(1).await?;
+    let said = browser.ticks().await?.len();
     ensure!(said < 600, "it was not stopped");
     browser.say("SLOW 3").await?;
-    results_reach(&browser, 2).await?;
-    ensure!(ticks(&browser).await?.len() == said + 3, "{:?}", ticks(&browser).await?);
+    browser.results_reach(2).await?;
+    ensure!(browser.ticks().await?.len() == said + 3, "{:?}", browser.ticks().await?);
     browser.close().await?;
     instance.delete().await
 }

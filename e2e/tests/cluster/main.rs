@@ -14,6 +14,7 @@ mod demo;
 mod faults;
 mod network_policy;
 mod ownership;
+mod reconnect;
 mod rollout;
 mod seed_page;
 
