@@ -108,7 +108,7 @@ export function IdeaScreen({ slug, view, path, connection, say }: IdeaProps) {
       {view === "runs" && <RunsView session={session} connected={connected} turnOpen={conversation.turnOpen} />}
       {terminals && (
         <div class="terminals-place" hidden={view !== "terminal"}>
-          <Terminals slug={slug} />
+          <Terminals slug={slug} connected={connected} />
         </div>
       )}
     </Shell>

@@ -8,7 +8,13 @@ import { TerminalPane } from "../terminal/pane";
 import { loadPreferences, type Preferences, savePreferences } from "../terminal/preferences";
 import { mergeTabs, neighbour, nextTab } from "../terminal/tabs";
 
-export function Terminals({ slug }: { readonly slug: string }) {
+interface TerminalsProps {
+  readonly slug: string;
+  /** The page itself has a connection. */
+  readonly connected: boolean;
+}
+
+export function Terminals({ slug, connected }: TerminalsProps) {
   const [tabs, setTabs] = useState<readonly number[]>([1]);
   const [visited, setVisited] = useState<readonly number[]>([1]);
   const [current, setCurrent] = useState(1);
@@ -93,6 +99,7 @@ export function Terminals({ slug }: { readonly slug: string }) {
           slug={slug}
           number={number}
           shown={number === current}
+          connected={connected}
           preferences={preferences}
           onTitle={(title) => setTitles((all) => ({ ...all, [number]: title }))}
           onOver={() => remove(number)}

@@ -10,6 +10,8 @@ interface PaneProps {
   readonly slug: string;
   readonly number: number;
   readonly shown: boolean;
+  /** The page itself has a connection. */
+  readonly connected: boolean;
   readonly preferences: Preferences;
   readonly onTitle: (title: string) => void;
   readonly onOver: () => void;
@@ -17,7 +19,7 @@ interface PaneProps {
   readonly onLeave: () => void;
 }
 
-export function TerminalPane({ slug, number, shown, preferences, onTitle, onOver, onLeave }: PaneProps) {
+export function TerminalPane({ slug, number, shown, connected, preferences, onTitle, onOver, onLeave }: PaneProps) {
   const place = useRef<HTMLDivElement>(null);
   const emulator = useRef<Emulator | undefined>(undefined);
   const link = useRef<TerminalLink | undefined>(undefined);
@@ -70,6 +72,10 @@ export function TerminalPane({ slug, number, shown, preferences, onTitle, onOver
     };
   }, [slug, number]);
 
+  useEffect(() => {
+    // The server is there again: no need to sit out the pause.
+    if (connected) link.current?.retryNow();
+  }, [connected]);
   useEffect(() => emulator.current?.setScreenReader(preferences.screenReader), [preferences.screenReader]);
   useEffect(() => {
     if (!shown) return;
