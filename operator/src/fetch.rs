@@ -96,8 +96,11 @@ pub struct Fetcher {
 struct Known {
     versions: Versions,
     children: Children,
-    classes: Arc<Mutex<Option<(Instant, Vec<IngressClass>)>>>,
+    classes: Arc<Mutex<Option<Listed>>>,
 }
+
+/// When IngressClasses were listed, and which there were.
+type Listed = (Instant, Vec<IngressClass>);
 
 impl Fetcher {
     /// A reader of the latest.
@@ -438,7 +441,7 @@ impl Known {
     }
 
     /// A list is replaced whole.
-    fn classes(&self) -> MutexGuard<'_, Option<(Instant, Vec<IngressClass>)>> {
+    fn classes(&self) -> MutexGuard<'_, Option<Listed>> {
         self.classes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
