@@ -14,10 +14,7 @@ fn assert_generated(file: &str, wanted: &str) {
         std::fs::write(&path, wanted).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        found == wanted,
-        "{file} is not what the code generates: run `make generate` (or this test with UPDATE_GENERATED=1) and commit the file"
-    );
+    assert!(found == wanted, "{file} is not what the code generates: run `make generate` and commit the file");
 }
 
 #[test]

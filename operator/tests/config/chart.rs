@@ -9,8 +9,7 @@ use clap::CommandFactory as _;
 
 use super::read;
 
-const GENERATED: &str =
-    "# Generated from config/ and crds/ (this repository's test `config` with UPDATE_GENERATED=1). Do not edit.\n";
+const GENERATED: &str = "# Generated from config/ and crds/ by `make generate`. Do not edit.\n";
 
 fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/catalyst-operator")
@@ -26,10 +25,7 @@ fn assert_generated(name: &str, wanted: &str) {
         std::fs::write(&path, wanted).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        found == wanted,
-        "charts/…/{name} is not what config/ says now: run `UPDATE_GENERATED=1 cargo test -p catalyst-operator --test config` and commit it"
-    );
+    assert!(found == wanted, "charts/…/{name} is not what config/ says now: run `make generate` and commit it");
 }
 
 /// The first document of a file.
