@@ -22,7 +22,18 @@ const SHIFT_ENTER: &str = "\u{E008}\u{E007}\u{E000}";
 /// One browser window with a profile of its own.
 pub struct Browser {
     client: Client,
-    driver: Child,
+    driver: Driver,
+}
+
+/// chromedriver and the Chromium that it starts, in a process group of their own. A case that fails closes no window.
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.id() {
+            let _none_is_left = std::process::Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status();
+        }
+    }
 }
 
 impl Browser {
@@ -47,10 +58,11 @@ impl Browser {
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
+            .process_group(0)
             .spawn()
+            .map(Driver)
             .context("chromedriver does not start (apt-get install chromium-driver)")?;
-        let mut lines = BufReader::new(driver.stdout.take().context("chromedriver's output")?).lines();
+        let mut lines = BufReader::new(driver.0.stdout.take().context("chromedriver's output")?).lines();
         let port: u16 = loop {
             let line = lines.next_line().await?.context("chromedriver ended before it listened")?;
             if let Some(port) = line.strip_suffix('.').and_then(|line| line.split("on port ").nth(1)) {
@@ -252,7 +264,7 @@ impl Browser {
     /// When the browser is gone already.
     pub async fn close(mut self) -> Result<()> {
         self.client.clone().close().await?;
-        self.driver.kill().await?;
+        self.driver.0.kill().await?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 use kube::{
     Client, ResourceExt,
     runtime::{
@@ -120,8 +120,20 @@ pub async fn run(
 }
 
 /// Fills the caches and says so to `readiness`, works from when `leading` is cancelled, and ends soon after `stop` is: the
-/// passes under way have a moment to end by themselves, and none runs any more when this returns.
-pub async fn stand_by(
+/// passes under way have a moment to end by themselves, and none runs any more when this returns. Boxed: all that it does is
+/// compiled here, once, and not by each program that awaits it.
+pub fn stand_by(
+    client: Client,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    leading: CancellationToken,
+    stop: CancellationToken,
+) -> BoxFuture<'static, ()> {
+    Box::pin(work(client, settings, metrics, readiness, leading, stop))
+}
+
+async fn work(
     client: Client,
     settings: Settings,
     metrics: Arc<Metrics>,
@@ -227,7 +239,7 @@ async fn route(mut looks: mpsc::Receiver<Target>, loops: Vec<(Option<String>, mp
 type Passed = Result<Action, Failed>;
 
 /// One pass, on a task of its own, so that a slow one keeps no other from being polled. All that it logs has the same id.
-fn pass(instance: Arc<Watched>, shared: Arc<Shared>) -> futures::future::BoxFuture<'static, Passed> {
+fn pass(instance: Arc<Watched>, shared: Arc<Shared>) -> BoxFuture<'static, Passed> {
     let target = Target { namespace: instance.namespace().unwrap_or_default(), name: instance.name_any() };
     Box::pin(async move {
         if !shared.may_begin().await {

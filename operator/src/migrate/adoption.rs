@@ -8,10 +8,7 @@ use kube::{
 };
 
 use super::{plan::NoWay, seen::ObjectSeen};
-use crate::{
-    crd::CatalystInstance,
-    offline::cluster::Cluster,
-};
+use crate::{crd::CatalystInstance, offline::cluster::Cluster};
 
 /// Annotation on an instance: the Helm release that it is taking over.
 pub const ADOPTING_ANNOTATION: &str = "catalyst.dev/adopting";
