@@ -18,7 +18,7 @@ use k8s_openapi::{
 };
 use kube::{api::ObjectMeta, runtime::watcher};
 
-use crate::{apply::MANAGER, crd::GROUP, live::Kinded, versions::version_of};
+use crate::{apply::MANAGER, crd::GROUP, live::Kinded, ownership::applied, versions::version_of};
 
 /// Kinds of which metadata is all that a pass needs.
 const HELD: [&str; 5] = [Service::KIND, Ingress::KIND, ConfigMap::KIND, NetworkPolicy::KIND, PodDisruptionBudget::KIND];
@@ -157,8 +157,8 @@ impl Held {
         if owners.is_empty() {
             return None;
         }
-        let applied = meta.managed_fields.iter().flatten().find(|entry| is_applied(entry));
-        let fields = applied.and_then(|entry| serde_json::to_string(&entry.fields_v1.as_ref()?.0).ok());
+        let fields = applied(meta.managed_fields.as_deref().unwrap_or_default(), MANAGER);
+        let fields = fields.and_then(|fields| serde_json::to_string(&fields.0).ok());
         let annotations = meta.annotations.iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
         let held = Held {
             version: version_of(meta)?,
@@ -195,12 +195,6 @@ impl Held {
             ..ObjectMeta::default()
         })
     }
-}
-
-fn is_applied(entry: &ManagedFieldsEntry) -> bool {
-    entry.manager.as_deref() == Some(MANAGER)
-        && entry.operation.as_deref() == Some("Apply")
-        && entry.subresource.as_deref().unwrap_or_default().is_empty()
 }
 
 /// The same text once for all.

@@ -5,18 +5,23 @@
 //! hash, nobody has touched what is ours, whatever else was added. No value is compared: defaulting and normalising
 //! (`1024Mi` becomes `1Gi`) can cause no needless write.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::{Map, Value};
 
-/// Whether `manager`'s applied fields cover the whole of `desired` (a manifest as sent to server-side apply).
-#[must_use]
-pub fn covers(managed: &[ManagedFieldsEntry], manager: &str, desired: &Value) -> bool {
-    let ours = managed.iter().find(|entry| {
+/// The fields that `manager` applied to the object itself.
+pub(crate) fn applied<'a>(managed: &'a [ManagedFieldsEntry], manager: &str) -> Option<&'a FieldsV1> {
+    let applied = managed.iter().find(|entry| {
         entry.manager.as_deref() == Some(manager)
             && entry.operation.as_deref() == Some("Apply")
             && entry.subresource.as_deref().unwrap_or_default().is_empty()
     });
-    let Some(fields) = ours.and_then(|entry| entry.fields_v1.as_ref()).and_then(|fields| fields.0.as_object()) else {
+    applied?.fields_v1.as_ref()
+}
+
+/// Whether `manager`'s applied fields cover the whole of `desired` (a manifest as sent to server-side apply).
+#[must_use]
+pub fn covers(managed: &[ManagedFieldsEntry], manager: &str, desired: &Value) -> bool {
+    let Some(fields) = applied(managed, manager).and_then(|fields| fields.0.as_object()) else {
         return false;
     };
     let Some(desired) = desired.as_object() else { return false };
@@ -87,7 +92,6 @@ fn item_covered(fields: &Map<String, Value>, item: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
     use serde_json::json;
 
     use super::*;
