@@ -54,7 +54,7 @@ e2e: images test-tools ## the cluster and browser tests, on a lab of their own t
 	rm -rf $(E2E_LOGS)
 	trap '[ $$? = 0 ] || $(LAB) --name e2e logs $(E2E_LOGS) || true; $(LAB) down --name e2e 2>/dev/null' EXIT
 	export CATALYST_LAB_BINARY=$(CURDIR)/$(LAB) # a test of one package builds no program of another
-	$(TEST) --features catalyst-e2e/cluster --test cluster -- --test-threads=2
+	$(TEST) --features catalyst-e2e/cluster --test cluster -- --test-threads=3
 
 bench: release ## measure the proxy against OpenSSH, and the operator against a plain client (real sshd, real API server); prints tables
 	$(STATIC) cargo build --locked --release --target $(TARGET) --bin bench-agent --bin bench-operator --bin bench-proxy

@@ -296,17 +296,13 @@ impl<'a> Instance<'a> {
         self.await_reachable().await
     }
 
-    /// Deletes the namespace with all that is in it and waits until it is gone.
+    /// Deletes the namespace with all that is in it, and does not wait for the end of it: pods take half a minute, and the next instance in a namespace of this
+    /// name waits.
     ///
     /// # Errors
-    /// When it is not gone in 60 s.
+    /// When the API server refuses it.
     pub async fn delete(self) -> Result<()> {
-        self.stage.kubectl(&["delete", "namespace", &self.namespace, "--timeout=60s"]).await?;
-        ensure!(
-            self.stage.kubectl(&["get", "namespace", &self.namespace]).await.is_err(),
-            "the namespace is still there"
-        );
-        Ok(())
+        self.stage.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]).await.map(drop)
     }
 }
 

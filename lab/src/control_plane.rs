@@ -199,6 +199,18 @@ impl ControlPlane {
         }
     }
 
+    /// Ends all of it and returns when no process is left; dropping it only begins that.
+    ///
+    /// # Errors
+    /// When a part cannot be ended.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(controllers) = self.controllers.take() {
+            controllers.end().await?;
+        }
+        self.stop_api_server().await?;
+        self.etcd.end().await
+    }
+
     /// Starts the API server again on its port and awaits that it serves; nothing if it runs.
     ///
     /// # Errors

@@ -181,7 +181,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 interrupted = tokio::signal::ctrl_c() => interrupted?,
             }
             // Reading standard input cannot be cancelled, so the process is not left to wait for it.
-            drop(plane);
+            plane.stop().await?;
             std::process::exit(0);
         }
         Command::Vm { event } => befall(&lab()?.vm(), event).await?,

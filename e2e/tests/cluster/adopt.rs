@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::turn;
+use crate::alone;
 
 const NAMESPACE: &str = "adopt";
 /// Who migrates, so that the audit log tells what was written for it.
@@ -199,7 +199,7 @@ async fn signed_in(stage: &Stage, instance: &Instance<'_>, cookie: &str) -> Resu
 
 #[tokio::test]
 async fn a_release_is_adopted_under_load_without_a_failed_request_and_without_adopt_nothing_is_touched() -> Result<()> {
-    let turn = turn().await;
+    let turn = alone().await;
     let stage = turn.stage;
     let instance = Instance::at(stage, NAMESPACE);
     install(stage, &instance).await?;

@@ -98,7 +98,7 @@ async fn a_closed_browser_and_a_deleted_pod_lose_nothing_of_an_answer() -> Resul
 async fn a_pod_deleted_under_an_open_page_costs_nothing_of_the_answer() -> Result<()> {
     let turn = turn().await;
     let stage = turn.stage;
-    let instance = Instance::ready(stage, "rollout", json!({})).await?;
+    let instance = Instance::ready(stage, "open-page", json!({})).await?;
     let browser = Browser::start().await?;
     browser.sign_in(&instance.url(), &instance.secret().await?).await?;
     browser.new_idea("Stay open", "The page stays open while the pod goes.").await?;

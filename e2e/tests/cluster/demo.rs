@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use catalyst_e2e::instance::Instance;
 use serde_json::json;
 
-use crate::turn;
+use crate::alone;
 
 /// The namespace that the demo makes.
 const NAMESPACE: &str = "catalyst";
@@ -38,7 +38,7 @@ async fn up(lab: &str) -> Result<Printed> {
 
 #[tokio::test]
 async fn the_demo_prints_what_works_and_a_second_run_mends_what_was_done_to_it() -> Result<()> {
-    let turn = turn().await;
+    let turn = alone().await;
     let stage = turn.stage;
     let first = up(stage.lab().name()).await?;
     // What the demo suggests to try.

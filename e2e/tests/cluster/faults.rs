@@ -9,7 +9,7 @@ use catalyst_e2e::instance::Instance;
 use catalyst_lab::DevVm;
 use serde_json::json;
 
-use crate::{Turn, turn};
+use crate::{Turn, alone};
 
 /// How a VM goes away.
 #[derive(Clone, Copy)]
@@ -120,7 +120,7 @@ async fn await_code(instance: &Instance<'_>, wanted: u16, deadline: Duration) ->
 
 #[tokio::test]
 async fn a_lost_vm_is_explained_by_status_and_by_the_page_until_it_is_back() -> Result<()> {
-    let turn = turn().await;
+    let turn = alone().await;
     let stage = turn.stage;
     let vm = stage.lab().vm();
     let instance = Instance::ready(stage, "faults", json!({})).await?;
@@ -159,7 +159,7 @@ async fn a_lost_vm_is_explained_by_status_and_by_the_page_until_it_is_back() -> 
 #[tokio::test]
 async fn a_vm_that_is_away_for_five_minutes_takes_the_pod_out_of_the_service_and_back_and_never_restarts_it()
 -> Result<()> {
-    let mut turn = turn().await;
+    let mut turn = alone().await;
     let lab = turn.stage.lab();
     // None of them is the VM of the other cases, which have their turns while this one waits.
     let vms = [lab.further_vm(1), lab.further_vm(2), lab.further_vm(3)];

@@ -185,5 +185,7 @@ async fn deleting_an_instance_removes_all_that_it_owns_and_nothing_else() -> Res
         if left == others { Ok(()) } else { Err(anyhow!("{left:?} and not {others:?}")) }
     })
     .await?;
-    instance.delete().await
+    // The operator is no obstacle to the end of a namespace, with an instance still in it.
+    instance.delete().await?;
+    stage.kubectl(&["wait", "--for=delete", "namespace/deletion", "--timeout=60s"]).await.map(drop)
 }

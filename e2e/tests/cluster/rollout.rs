@@ -9,7 +9,7 @@ use catalyst_e2e::instance::Instance;
 use catalyst_e2e::load::Load;
 use serde_json::{Value, json};
 
-use crate::turn;
+use crate::alone;
 
 /// Requests around each change.
 const ENOUGH: usize = 120;
@@ -49,7 +49,7 @@ async fn only(instance: &Instance<'_>, these: &[String]) -> Result<()> {
 #[tokio::test]
 async fn pods_are_replaced_without_a_failed_request_and_a_bad_image_or_a_pod_too_large_leaves_the_old_ones_serving()
 -> Result<()> {
-    let turn = turn().await;
+    let turn = alone().await;
     let stage = turn.stage;
     let instance = Instance::ready(stage, "rollout", json!({})).await?;
     let first = names(&instance).await?;
