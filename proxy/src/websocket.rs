@@ -199,7 +199,7 @@ impl Reader {
     /// What to tell the client, if too much waits.
     fn try_to_hand_over(&mut self, idea_id: &str, command: Command, bytes: usize) -> Result<(), &'static str> {
         let urgent = command.is_urgent();
-        let room = self.incoming.take(bytes, urgent)?;
+        let room = self.incoming.take(bytes, &command)?;
         let mut order = Order { command, by: self.session.clone(), room };
         if let Some(worker) = self.workers.get(idea_id) {
             let full = "Too many requests wait for this idea; try again when some are done";

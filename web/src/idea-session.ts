@@ -8,8 +8,12 @@ import { drafts } from "./drafts";
 import type { Answer, BuildMode, Incoming, LogFrame, Mode, Notice } from "./protocol";
 import { Store } from "./store";
 
-/** A failed subscription (the VM is away) is tried again this often. */
+/** A failed subscription (the VM is away, or others send very much) is tried again this often. */
 const RESUBSCRIBE_MS = 4_000;
+/** The longest pause before a list that was not given is asked for again; each is twice as long as the one before. */
+const LONGEST_PAUSE_MS = 60_000;
+
+type List = "permissions" | "runs";
 
 export class IdeaSession {
   readonly conversation: Store<Conversation>;
@@ -21,11 +25,15 @@ export class IdeaSession {
   onTurn: () => void = () => {};
   private gathered: LogFrame[] = [];
   private flushing: ReturnType<typeof setTimeout> | number | undefined;
-  private resubscribe: ReturnType<typeof setTimeout> | undefined;
+  private again: ReturnType<typeof setTimeout> | undefined;
   private leave: () => void = () => {};
   /** Answers handed to this connection, by the request's key. */
   private readonly transmitted = new Set<string>();
-  private readonly asked = new Set<"permissions" | "runs">();
+  private readonly asked = new Set<List>();
+  /** Those of them for which there is no answer yet. */
+  private readonly unanswered = new Set<List>();
+  /** How often one of them was asked for again since there was an answer. */
+  private repeated = 0;
 
   constructor(
     private readonly connection: Connection,
@@ -39,7 +47,7 @@ export class IdeaSession {
       connected: () => this.subscribe(),
       disconnected: () => {
         this.flush();
-        clearTimeout(this.resubscribe);
+        clearTimeout(this.again);
         this.paging.set(false);
         this.transmitted.clear();
         this.dispatch({ type: "disconnected" });
@@ -50,7 +58,7 @@ export class IdeaSession {
 
   close(): void {
     this.leave();
-    clearTimeout(this.resubscribe);
+    clearTimeout(this.again);
     this.cancelFlush();
   }
 
@@ -94,8 +102,7 @@ export class IdeaSession {
 
   /** Asks for it now and after every reconnect. */
   watchRules(): void {
-    this.asked.add("permissions");
-    this.connection.send({ type: "permissions", ideaId: this.slug });
+    this.ask("permissions");
   }
 
   revoke(rule: string): void {
@@ -103,8 +110,7 @@ export class IdeaSession {
   }
 
   watchRuns(): void {
-    this.asked.add("runs");
-    this.connection.send({ type: "runs", ideaId: this.slug });
+    this.ask("runs");
   }
 
   loadEarlierRuns(): void {
@@ -114,6 +120,7 @@ export class IdeaSession {
 
   trimRuns(keep: number): void {
     this.runs.set(undefined);
+    this.unanswered.add("runs");
     this.connection.send({ type: "trim", ideaId: this.slug, keep });
   }
 
@@ -127,8 +134,35 @@ export class IdeaSession {
     this.dispatch({ type: "dismiss" });
   }
 
+  private ask(list: List): void {
+    this.asked.add(list);
+    this.unanswered.add(list);
+    this.connection.send({ type: list, ideaId: this.slug });
+  }
+
+  private answered(list: List): void {
+    this.unanswered.delete(list);
+    this.repeated = 0;
+  }
+
+  /** An error does not say which question it refuses: what has no answer a while after it is asked once more. */
+  private askAgain(): void {
+    clearTimeout(this.again);
+    if (!this.conversation.get().subscribed) {
+      this.again = setTimeout(() => this.subscribe(), RESUBSCRIBE_MS);
+    } else if (this.unanswered.size > 0) {
+      this.again = setTimeout(
+        () => {
+          this.repeated++;
+          for (const list of this.unanswered) this.ask(list);
+        },
+        Math.min(LONGEST_PAUSE_MS, RESUBSCRIBE_MS * 2 ** this.repeated),
+      );
+    }
+  }
+
   private subscribe(): void {
-    clearTimeout(this.resubscribe);
+    clearTimeout(this.again);
     const { last } = this.conversation.get();
     this.connection.send({ type: "subscribe", ideaId: this.slug, ...(last && { run: last.run, after: last.seq }) });
   }
@@ -147,18 +181,21 @@ export class IdeaSession {
     if (notice.type === "subscribed") {
       this.transmitWaiting();
       this.transmitAnswers();
-      for (const type of this.asked) this.connection.send({ type, ideaId: this.slug });
+      for (const list of this.asked) this.ask(list);
     }
-    if (notice.type === "permissions") this.rules.set(notice.rules);
-    if (notice.type === "runs") this.runs.set(joinRuns(this.runs.get(), notice));
+    if (notice.type === "permissions") {
+      this.answered("permissions");
+      this.rules.set(notice.rules);
+    }
+    if (notice.type === "runs") {
+      this.answered("runs");
+      this.runs.set(joinRuns(this.runs.get(), notice));
+    }
     if (notice.type === "history") this.paging.set(false);
     if (notice.type === "accepted") this.onTurn();
     if (notice.type === "claude:error") {
       this.paging.set(false);
-      if (!this.conversation.get().subscribed) {
-        clearTimeout(this.resubscribe);
-        this.resubscribe = setTimeout(() => this.subscribe(), RESUBSCRIBE_MS);
-      }
+      this.askAgain();
     }
   }
 

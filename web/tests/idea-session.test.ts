@@ -257,15 +257,56 @@ describe("a session", () => {
     expect(session.conversation.get().before).toBeUndefined();
   });
 
-  it("subscribes again by itself when the VM was away", () => {
+  it("subscribes again by itself when the VM was away, or others sent very much, and says so until it is let in", () => {
     vi.useFakeTimers();
     try {
-      const { connection } = open();
+      const { session, connection } = open();
       connection.connect();
       connection.take();
-      connection.say({ type: "claude:error", error: "The dev-VM cannot be reached." });
+      for (const error of ["The dev-VM cannot be reached.", "Others send very much at the moment", "Others send very much at the moment"]) {
+        connection.say({ type: "claude:error", error });
+        expect(session.conversation.get()).toMatchObject({ subscribed: false, notice: error });
+        expect(connection.take()).toEqual([]);
+        vi.advanceTimersByTime(4000);
+        expect(connection.take()).toEqual([{ type: "subscribe", ideaId: "idea" }]);
+      }
+      connection.subscribed();
+      expect(session.conversation.get().notice).toBeUndefined();
+      vi.advanceTimersByTime(60_000);
+      expect(connection.take()).toEqual([]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("asks again for a list that it was not given, ever less often, and for none that it has", () => {
+    vi.useFakeTimers();
+    try {
+      const { session, connection } = open();
+      connection.connect();
+      connection.subscribed();
+      session.watchRuns();
+      session.watchRules();
+      connection.say({ type: "permissions", rules: [] });
+      connection.take();
+      for (const pause of [4000, 8000, 16_000, 32_000, 60_000, 60_000]) {
+        connection.say({ type: "claude:error", error: "Too much waits on this connection" });
+        vi.advanceTimersByTime(pause - 1);
+        expect(connection.take()).toEqual([]);
+        vi.advanceTimersByTime(1);
+        expect(connection.take()).toEqual([{ type: "runs", ideaId: "idea" }]);
+      }
+      connection.say({ type: "runs", runs: [{ run: 1, live: false }], before: null });
+      // One that failed after it took what was there away brings it back.
+      session.trimRuns(10);
+      connection.take();
+      connection.say({ type: "claude:error", error: "Others send very much at the moment" });
       vi.advanceTimersByTime(4000);
-      expect(connection.take()).toEqual([{ type: "subscribe", ideaId: "idea" }]);
+      expect(connection.take()).toEqual([{ type: "runs", ideaId: "idea" }]);
+      connection.say({ type: "runs", runs: [{ run: 1, live: false }], before: null });
+      connection.say({ type: "claude:error", error: "The run could not be stopped." });
+      vi.advanceTimersByTime(60_000);
+      expect(connection.take()).toEqual([]);
     } finally {
       vi.useRealTimers();
     }
