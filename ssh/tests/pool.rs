@@ -25,6 +25,13 @@ fn pool(sshd: &TestSshd) -> Arc<Pool> {
     Pool::new(sshd.source(), PoolLimits::default())
 }
 
+/// The path of a file on the VM that says "text".
+fn file(sshd: &TestSshd) -> String {
+    let path = sshd.home().join("file");
+    std::fs::write(&path, "text").unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 async fn run(pool: &Arc<Pool>, command: &str) -> Vec<u8> {
     pool.exec(Lane::Interactive, command).await.unwrap().finish(LIMIT).await.unwrap().stdout
 }
@@ -162,11 +169,9 @@ async fn bulk_work_has_connections_of_its_own() {
 async fn files_beyond_those_that_a_server_can_name_are_read_all_the_same() {
     let sshd = sshd().await;
     let pool = pool(&sshd);
-    let path = sshd.home().join("file");
-    std::fs::write(&path, "text").unwrap();
-    let path = path.to_str().unwrap();
+    let path = file(&sshd);
     let files = pool.files(Lane::Bulk).await.unwrap();
-    let texts = join_all((0..400).map(|_| async { files.open(path).await?.unwrap().read(0, 10).await })).await;
+    let texts = join_all((0..400).map(|_| async { files.open(&path).await?.unwrap().read(0, 10).await })).await;
     assert!(texts.iter().all(|text| text.as_ref().is_ok_and(|text| text == b"text")), "{texts:?}");
 }
 
@@ -174,15 +179,13 @@ async fn files_beyond_those_that_a_server_can_name_are_read_all_the_same() {
 async fn openings_that_nobody_awaits_leave_no_file_open() {
     let sshd = sshd().await;
     let pool = pool(&sshd);
-    let path = sshd.home().join("file");
-    std::fs::write(&path, "text").unwrap();
-    let path = path.to_str().unwrap();
+    let path = file(&sshd);
     let files = pool.files(Lane::Bulk).await.unwrap();
     for _ in 0..400 {
-        assert!(files.open(path).now_or_never().is_none(), "it was opened at once, so that this shows nothing");
+        assert!(files.open(&path).now_or_never().is_none(), "it was opened at once, so that this shows nothing");
         tokio::task::yield_now().await;
     }
-    let opened = join_all((0..catalyst_ssh::OPEN_FILES).map(|_| files.open(path))).await;
+    let opened = join_all((0..catalyst_ssh::OPEN_FILES).map(|_| files.open(&path))).await;
     for reader in opened {
         assert_eq!(reader.unwrap().unwrap().read(0, 10).await.unwrap(), b"text");
     }
@@ -192,15 +195,13 @@ async fn openings_that_nobody_awaits_leave_no_file_open() {
 async fn a_channel_on_which_a_file_may_be_left_open_is_given_back_and_another_is_used() {
     let sshd = sshd().await;
     let pool = pool(&sshd);
-    let path = sshd.home().join("file");
-    std::fs::write(&path, "text").unwrap();
-    let path = path.to_str().unwrap();
+    let path = file(&sshd);
     let files = pool.files(Lane::Bulk).await.unwrap();
-    let (weak, reader) = (files.downgrade(), files.open(path).await.unwrap().unwrap());
+    let (weak, reader) = (files.downgrade(), files.open(&path).await.unwrap().unwrap());
     assert!(weak.upgrade().is_some() && !reader.is_wanted_back());
     let server = sftp_server(&sshd);
     signal("STOP", &server);
-    let failure = files.open(path).await.unwrap_err();
+    let failure = files.open(&path).await.unwrap_err();
     signal("CONT", &server);
     assert_eq!(failure.reason, Reason::TimedOut, "{failure}");
     assert!(weak.upgrade().is_none() && reader.is_wanted_back());

@@ -14,6 +14,8 @@ mod binary;
 mod crowded;
 mod edits;
 mod faults;
+#[allow(dead_code, reason = "other tests of frames stand on it, too")]
+mod frames;
 mod ideas;
 mod project;
 mod runs;

@@ -3,16 +3,13 @@
 use catalyst_ssh::testing::TestSshd;
 use serde_json::{Value, json};
 
+use crate::frames::text;
 use crate::serving::{PATIENCE, Server, Socket, settings, vm};
 
 fn kinds(messages: &[Value]) -> Vec<&str> {
     let mut kinds: Vec<&str> = messages.iter().map(|message| message["type"].as_str().unwrap()).collect();
     kinds.dedup();
     kinds
-}
-
-fn text(messages: &[Value]) -> String {
-    messages.iter().filter(|m| m["type"] == "claude:text").map(|m| m["text"].as_str().unwrap()).collect()
 }
 
 fn meta(sshd: &TestSshd, slug: &str) -> Value {

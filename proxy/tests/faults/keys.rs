@@ -2,8 +2,9 @@
 
 use catalyst_ssh::generate_ed25519;
 
+use crate::frames::{chat, text, ticks};
 use crate::serving::Server;
-use crate::{chat, error, text, ticks, vm};
+use crate::{error, vm};
 
 #[tokio::test]
 async fn a_key_that_is_rotated_in_mid_answer_costs_nothing() {

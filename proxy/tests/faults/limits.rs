@@ -8,8 +8,9 @@ use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
+use crate::frames::{chat, text, ticks};
 use crate::serving::{PATIENCE, Server};
-use crate::{chat, error, processes_on, text, ticks, vm_with};
+use crate::{error, processes_on, vm_with};
 
 #[tokio::test]
 async fn runs_beyond_what_sshd_allows_at_once_all_come_to_their_end() {

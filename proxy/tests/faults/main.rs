@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[allow(dead_code, unreachable_pub, reason = "a part of contract/main.rs")]
+#[path = "../contract/frames.rs"]
+mod frames;
 mod keys;
 mod limits;
 mod output;
@@ -21,8 +24,7 @@ use std::path::{Path, PathBuf};
 
 use catalyst_proxy::settings::Settings;
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
-use serde_json::{Value, json};
-use serving::{Server, Socket};
+use serde_json::Value;
 
 /// A VM with this folder's stand-in for claude, and settings that lead to it.
 async fn vm_with(options: TestSshdOptions) -> (TestSshd, Settings) {
@@ -38,29 +40,6 @@ async fn vm_with(options: TestSshdOptions) -> (TestSshd, Settings) {
 
 async fn vm() -> (TestSshd, Settings) {
     vm_with(TestSshdOptions::default()).await
-}
-
-impl Server {
-    /// A socket that is told of an idea's runs from the first on.
-    async fn watching(&self, slug: &str) -> Socket {
-        let mut socket = self.socket().await;
-        socket.send(json!({"type": "subscribe", "ideaId": slug, "run": 1})).await;
-        let start = socket.next().await.unwrap();
-        assert_eq!(start["type"], "subscribed", "{start}");
-        socket
-    }
-}
-
-async fn chat(socket: &mut Socket, slug: &str, text: &str) {
-    socket.send(json!({"type": "chat", "ideaId": slug, "message": text})).await;
-}
-
-fn text(frames: &[Value]) -> String {
-    frames.iter().filter(|frame| frame["type"] == "claude:text").map(|frame| frame["text"].as_str().unwrap()).collect()
-}
-
-fn ticks(count: usize) -> String {
-    (0..count).map(|tick| format!("tick{tick} ")).collect()
 }
 
 fn error(frames: &[Value]) -> &str {

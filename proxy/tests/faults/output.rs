@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use reqwest::Method;
 
+use crate::frames::{chat, text};
 use crate::serving::Server;
-use crate::{chat, text, vm};
+use crate::vm;
 
 #[tokio::test]
 async fn a_line_of_fifty_megabytes_is_named_by_its_place_and_the_answer_goes_on() {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::frames::{chat, text, ticks};
 use crate::serving::{PATIENCE, Server, Socket};
-use crate::{chat, processes_on, text, ticks, vm};
+use crate::{processes_on, vm};
 
 #[tokio::test]
 async fn a_storm_of_reloads_disturbs_nobody_and_leaves_nothing() {

@@ -5,8 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::frames::{chat, text};
 use crate::serving::Server;
-use crate::{chat, error, text, vm};
+use crate::{error, vm};
 
 /// A mount of the test's, undone when dropped.
 struct Mounted(PathBuf);

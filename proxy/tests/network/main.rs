@@ -2,6 +2,9 @@
 //! only, the cable out, the power off. After each nothing is lost or doubled, and whoever looks was told.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[allow(dead_code, unreachable_pub, reason = "a part of contract/main.rs")]
+#[path = "../contract/frames.rs"]
+mod frames;
 #[allow(dead_code, unreachable_pub, clippy::expect_used, reason = "as in contract/main.rs, of which this is a part")]
 #[path = "../contract/serving.rs"]
 mod serving;
@@ -12,8 +15,9 @@ use std::time::Duration;
 
 use catalyst_lab::vm::{DevVm, TemporaryVm, Weather};
 use catalyst_proxy::settings::{KeySource, Secret, Settings, SshSettings, TerminalMode, WebSettings};
-use serde_json::{Value, json};
-use serving::{ORIGIN, SECRET, Server, Socket};
+use frames::{chat, place, text, ticks};
+use serde_json::Value;
+use serving::{ORIGIN, SECRET, Server};
 
 struct Site {
     vm: TemporaryVm,
@@ -71,23 +75,11 @@ impl Site {
         Site { vm, server, slug, settings, _files: files }
     }
 
-    async fn watch(&self, server: &Server) -> Socket {
-        let mut socket = server.socket().await;
-        socket.send(json!({"type": "subscribe", "ideaId": self.slug, "run": 1})).await;
-        let start = socket.next().await.unwrap();
-        assert_eq!(start["type"], "subscribed", "{start}");
-        socket
-    }
-
-    async fn chat(&self, socket: &mut Socket, text: &str) {
-        socket.send(json!({"type": "chat", "ideaId": self.slug, "message": text})).await;
-    }
-
     /// What one viewer saw is what is in the log on the VM, as a fresh replica reads it from its beginning.
     async fn assert_nothing_lost_or_doubled(&self, seen: &[Value], turns: usize) {
         let frames = |all: &[Value]| all.iter().filter(|frame| frame["seq"].is_string()).cloned().collect::<Vec<_>>();
         let fresh = Server::start(&self.settings).await;
-        let mut socket = self.watch(&fresh).await;
+        let mut socket = fresh.watching(&self.slug).await;
         let mut all = Vec::new();
         for _ in 0..turns {
             all.extend(socket.until("claude:result").await);
@@ -104,9 +96,9 @@ impl Site {
 
     /// One answer in this weather.
     async fn through(&self, weather: Weather, message: &str, expected: &str) {
-        let mut socket = self.watch(&self.server).await;
+        let mut socket = self.server.watching(&self.slug).await;
         self.vm.weather(weather).await.unwrap();
-        self.chat(&mut socket, message).await;
+        chat(&mut socket, &self.slug, message).await;
         let turn = socket.until("claude:result").await;
         self.vm.weather(Weather::Fair).await.unwrap();
         assert_eq!(text(&turn), expected);
@@ -115,8 +107,8 @@ impl Site {
 
     /// An answer in the middle of which the way breaks, without the cable or in this weather, until that was told.
     async fn interrupted(&self, weather: Option<Weather>) {
-        let mut socket = self.watch(&self.server).await;
-        self.chat(&mut socket, "ticks 400 0.05").await;
+        let mut socket = self.server.watching(&self.slug).await;
+        chat(&mut socket, &self.slug, "ticks 400 0.05").await;
         let mut turn = socket.until("claude:text").await;
         match weather {
             None => self.vm.cut().await.unwrap(),
@@ -139,19 +131,6 @@ impl Site {
         self.server.until_health(200).await;
         self.assert_nothing_lost_or_doubled(&turn, 1).await;
     }
-}
-
-fn place(frame: &Value) -> (u64, u64) {
-    let (offset, sub) = frame["seq"].as_str().unwrap().split_once('.').unwrap();
-    (offset.parse().unwrap(), sub.parse().unwrap())
-}
-
-fn text(frames: &[Value]) -> String {
-    frames.iter().filter(|frame| frame["type"] == "claude:text").map(|frame| frame["text"].as_str().unwrap()).collect()
-}
-
-fn ticks(count: usize) -> String {
-    (0..count).map(|tick| format!("tick{tick} ")).collect()
 }
 
 #[tokio::test]
@@ -190,8 +169,8 @@ async fn a_way_that_leads_in_one_direction_only_is_told_and_the_answer_goes_on_w
 #[tokio::test]
 async fn a_vm_that_loses_its_power_in_mid_answer_is_told_and_takes_the_next_message() {
     let site = Site::new().await;
-    let mut socket = site.watch(&site.server).await;
-    site.chat(&mut socket, "ticks 10000 0.05").await;
+    let mut socket = site.server.watching(&site.slug).await;
+    chat(&mut socket, &site.slug, "ticks 10000 0.05").await;
     let mut seen = socket.until("claude:text").await;
     // With the cable out nobody hears that the connections ended.
     site.vm.cut().await.unwrap();
@@ -207,7 +186,7 @@ async fn a_vm_that_loses_its_power_in_mid_answer_is_told_and_takes_the_next_mess
     let given = text(&seen);
     assert!(ticks(10_000).starts_with(&given) && !given.is_empty(), "{given}");
     site.assert_nothing_lost_or_doubled(&seen[..seen.len() - 1], 1).await;
-    site.chat(&mut socket, "still there").await;
+    chat(&mut socket, &site.slug, "still there").await;
     let next = socket.until("claude:result").await;
     assert_eq!(text(&next), "you said: still there");
     assert_eq!(next.last().unwrap()["run"], 2);
