@@ -114,7 +114,8 @@ pub struct RawSettings {
     /// strict: a VM without a known key is refused. accept-new: an unknown key is accepted, a changed one refused.
     #[arg(long, env = "SSH_HOST_KEY_CHECK", default_value = "strict", global = true)]
     pub ssh_host_key_check: String,
-    /// SSH connections to the VM at most, for runs and ideas; each carries eight channels. More runs wait in a queue.
+    /// SSH connections to the VM at most, for runs and ideas; each carries eight channels. More runs wait in a queue. Where sshd allows
+    /// so few sessions on a connection that these are less than three in all, there are up to three connections.
     #[arg(long, env = "MAX_SSH_CONNECTIONS", default_value = "8", global = true)]
     pub max_ssh_connections: String,
     /// Folder of the ideas on the VM; ~ is the VM user's home.

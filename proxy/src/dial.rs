@@ -11,6 +11,7 @@ use catalyst_ssh::{
     PrivateKey, PublicKey, Reason, known_hosts_line, parse_certificate, parse_private_key, probe_as,
 };
 
+use crate::remote::Channels;
 use crate::settings::{KeySource, SshSettings};
 
 /// A VM that took the connection and says nothing is frozen: whoever waits for it is to hear so before giving up.
@@ -41,7 +42,11 @@ impl Dial {
 
     /// Bounds of the pool.
     pub fn limits(&self) -> PoolLimits {
-        PoolLimits { interactive_connections: self.settings.max_connections, ..PoolLimits::default() }
+        PoolLimits {
+            interactive_connections: self.settings.max_connections,
+            interactive_channels: Channels::NEEDED,
+            ..PoolLimits::default()
+        }
     }
 
     /// For the pool.

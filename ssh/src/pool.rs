@@ -32,9 +32,6 @@ pub use lease::Sftp;
 
 /// Connections that may break under one channel: the second is fresh, so a third would break too.
 const BROKEN_CONNECTIONS: usize = 2;
-/// What the bulk lane needs in any case, by more connections if need be: one for the files of ideas, one for logs, and two for
-/// commands.
-const BULK_CHANNELS: usize = 4;
 /// The pause before a terminal's connection that was turned away is tried again.
 const AGAIN: Duration = Duration::from_millis(300);
 
@@ -50,6 +47,11 @@ pub struct PoolLimits {
     pub interactive_connections: usize,
     /// Connections for bulk work.
     pub bulk_connections: usize,
+    /// Channels that interactive work has in any case: where the server allows so few on one connection that these do not fit, there
+    /// are more connections.
+    pub interactive_channels: usize,
+    /// The same for bulk work.
+    pub bulk_channels: usize,
     /// How long a command waits for a free channel.
     pub wait: Duration,
     /// How long a server that turns connections away is asked again before that counts as a failure.
@@ -68,12 +70,26 @@ impl Default for PoolLimits {
             channels_per_connection: 8,
             interactive_connections: 8,
             bulk_connections: 2,
+            interactive_channels: 3,
+            // One for the files of ideas, one for logs, and two for commands.
+            bulk_channels: 4,
             wait: Duration::from_secs(30),
             turned_away: Duration::from_secs(5),
             idle: Duration::from_secs(60),
             backoff_first: Duration::from_millis(250),
             backoff_last: Duration::from_secs(5),
         }
+    }
+}
+
+impl PoolLimits {
+    /// Connections of a lane at most. `allowed`: channels on one, if the server allows so few.
+    fn connections(&self, lane: Lane, allowed: Option<usize>) -> usize {
+        let (most, channels) = match lane {
+            Lane::Interactive => (self.interactive_connections, self.interactive_channels),
+            Lane::Bulk => (self.bulk_connections, self.bulk_channels),
+        };
+        most.max(allowed.map_or(0, |allowed| channels.div_ceil(allowed)))
     }
 }
 
@@ -235,7 +251,7 @@ impl Pool {
                 if let Some((_, failure)) = patience.clone().filter(|(until, _)| *until <= now) {
                     return Err(failure);
                 }
-                let limit = self.connection_limit(lane, lane_state.allowed());
+                let limit = self.core.limits.connections(lane, lane_state.allowed());
                 let wake = match lane_state.may_dial(limit, failed_before, now) {
                     Dial::Now => {
                         let pool = self.clone();
@@ -294,17 +310,6 @@ impl Pool {
         };
         let _turn = self.core.dials.acquire().await;
         (self.source)()?.connect_after(accepted, purpose).await
-    }
-
-    /// `allowed`: channels on one connection, if the server allows so few.
-    fn connection_limit(&self, lane: Lane, allowed: Option<usize>) -> usize {
-        match lane {
-            Lane::Interactive => self.core.limits.interactive_connections,
-            Lane::Bulk => {
-                let needed = allowed.map_or(0, |allowed| BULK_CHANNELS.div_ceil(allowed));
-                self.core.limits.bulk_connections.max(needed)
-            }
-        }
     }
 }
 

@@ -67,7 +67,7 @@ async fn a_smaller_max_sessions_is_learned() {
 #[tokio::test]
 async fn what_a_server_allows_is_told_when_it_is_for_good_and_when_it_is_more_again() {
     let sshd = TestSshd::start(TestSshdOptions { max_sessions: 3, ..TestSshdOptions::default() }).await;
-    let limits = PoolLimits { interactive_connections: 1, ..PoolLimits::default() };
+    let limits = PoolLimits { interactive_connections: 1, interactive_channels: 1, ..PoolLimits::default() };
     let pool = Pool::new(sshd.source(), limits);
     let mut possible = pool.possible();
     assert_eq!(*possible.borrow(), 8);
@@ -98,12 +98,17 @@ async fn what_a_server_allows_is_told_when_it_is_for_good_and_when_it_is_more_ag
 }
 
 #[tokio::test]
-async fn bulk_work_finds_its_channels_on_more_connections_where_one_carries_few() {
+async fn what_a_lane_needs_is_found_on_more_connections_where_one_carries_few() {
     let sshd = TestSshd::start(TestSshdOptions { max_sessions: 1, ..TestSshdOptions::default() }).await;
-    let pool = pool(&sshd);
-    let held = join_all((0..3).map(|_| pool.exec(Lane::Bulk, "cat"))).await;
-    assert!(held.iter().all(Result::is_ok), "{held:?}");
-    assert_eq!(pool.stats().bulk.connections, 3);
+    let limits = PoolLimits { interactive_connections: 1, bulk_connections: 1, ..PoolLimits::default() };
+    let pool = Pool::new(sshd.source(), limits);
+    let possible = pool.possible();
+    let three = |lane| join_all([(); 3].map(|()| pool.exec(lane, "cat")));
+    let held = futures::join!(three(Lane::Interactive), three(Lane::Bulk));
+    assert!(held.0.iter().chain(&held.1).all(Result::is_ok), "{held:?}");
+    let stats = pool.stats();
+    assert_eq!((stats.interactive.connections, stats.bulk.connections), (3, 3));
+    assert_eq!(*possible.borrow(), 3);
 }
 
 #[tokio::test]

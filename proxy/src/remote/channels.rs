@@ -1,4 +1,4 @@
-//! Who may keep a channel to the VM for long. Invariant: however few sshd allows, one is left for commands, if there are three.
+//! Who may keep a channel to the VM for long. Invariant: however few sshd allows, one is left for commands.
 //!
 //! How many there can be is learned by the pool. What they are needed for comes first: what other replicas do, the logs that are
 //! read in turns, commands. Shells that spare commands stay where there is room for them, and logs are followed by channels of
@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use tokio::sync::{OwnedMutexGuard, watch};
 
-/// The index, the logs that are read in turns, and one for commands.
-const NEEDED: usize = 3;
 /// The courier, and the list of ideas.
 const SHELLS: usize = 2;
 /// One in so many channels may follow a log.
@@ -23,6 +21,9 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
+    /// The index, the logs that are read in turns, and one for commands. The pool has these in any case.
+    pub(crate) const NEEDED: usize = 3;
+
     /// `possible`: as many as there can be.
     pub(super) fn new(possible: watch::Receiver<usize>) -> Arc<Channels> {
         Arc::new(Channels { possible, following: Mutex::new(0) })
@@ -44,11 +45,11 @@ impl Channels {
 }
 
 fn followers(possible: usize) -> usize {
-    (possible / FOLLOWERS_SHARE).min(possible.saturating_sub(NEEDED + SHELLS))
+    (possible / FOLLOWERS_SHARE).min(possible.saturating_sub(Channels::NEEDED + SHELLS))
 }
 
 fn room_for_shells(possible: usize) -> bool {
-    possible >= NEEDED + SHELLS
+    possible >= Channels::NEEDED + SHELLS
 }
 
 /// The right to follow a log by a channel of its own.
@@ -157,7 +158,7 @@ mod tests {
         {
             assert_eq!((room_for_shells(possible), followers(possible)), (shells, most), "{possible}");
             let kept = most + if shells { SHELLS } else { 0 };
-            assert!(kept + NEEDED <= possible, "{possible}");
+            assert!(kept + Channels::NEEDED <= possible, "{possible}");
         }
     }
 

@@ -77,5 +77,5 @@ impl Core {
 
 fn possible(limits: &PoolLimits, allowed: Option<usize>) -> usize {
     let capacity = limits.channels_per_connection;
-    limits.interactive_connections * allowed.map_or(capacity, |allowed| allowed.min(capacity))
+    limits.connections(Lane::Interactive, allowed) * allowed.map_or(capacity, |allowed| allowed.min(capacity))
 }
