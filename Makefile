@@ -15,6 +15,7 @@ BINS    := catalyst-operator catalyst-proxy catalyst-lab catalyst-demo kubectl-c
 IMAGES  := catalyst-operator catalyst-proxy
 LAB     := target/release/catalyst-lab
 LABS    := $${XDG_STATE_HOME:-$$HOME/.local/state}/catalyst-lab
+E2E_LAB := $${CATALYST_E2E_LAB:-e2e}
 E2E_LOGS := target/e2e-logs
 # What the tests need beside what the lab needs: program=Debian package.
 TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=busybox-static ssh=openssh-client shellcheck=shellcheck kill=procps openssl=openssl tmux=tmux screen=screen \
@@ -23,6 +24,7 @@ FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 300
 export CATALYST_VERSION := $(VERSION)
 
+.NOTPARALLEL:
 .PHONY: help demo demo-down test lint fmt generate images release web setup style-tools lint-tools style lab-tools test-tools unit e2e bench soak fuzz
 
 help: ## this list
@@ -52,7 +54,7 @@ unit: test-tools ## all but the cluster and browser tests
 # `--workspace` and a feature rather than `-p`: dependencies keep the features, and so the builds, that the other tests have.
 e2e: images test-tools ## the cluster and browser tests, on a lab of their own that is taken down afterwards; the logs of a failed run stay in target/e2e-logs
 	rm -rf $(E2E_LOGS)
-	trap '[ $$? = 0 ] || $(LAB) --name e2e logs $(E2E_LOGS) || true; $(LAB) down --name e2e 2>/dev/null' EXIT
+	trap '[ $$? = 0 ] || $(LAB) --name $(E2E_LAB) logs $(E2E_LOGS) || true; $(LAB) down --name $(E2E_LAB)' EXIT
 	export CATALYST_LAB_BINARY=$(CURDIR)/$(LAB) # a test of one package builds no program of another
 	$(TEST) --features catalyst-e2e/cluster --test cluster -- --test-threads=3
 
@@ -121,7 +123,7 @@ release: setup web ## static release binaries in target/release
 web: web/dist/assets ## the browser UI, in web/dist
 
 # The folder of assets, since a build of the proxy alone puts a page in place of the index that says what is missing.
-web/dist/assets: web/package-lock.json web/index.html web/vite.config.ts $(shell find web/src web/public web/dev -type f 2>/dev/null)
+web/dist/assets: web/package.json web/package-lock.json web/index.html web/vite.config.ts $(wildcard web/tsconfig*.json) $(shell find web/src web/public web/dev -type f 2>/dev/null)
 	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run build && touch dist/assets
 
 setup: ## check the tools that the build needs (Rust, Go, Node, root, disk), install a C compiler if there is none

@@ -122,6 +122,23 @@ fn a_toolchain_without_rustfmt_or_clippy_is_told_the_command_where_they_are_need
 }
 
 #[test]
+fn rustup_adds_what_a_minimal_toolchain_lacks() {
+    let programs = programs(good);
+    let added = programs.path().join("added");
+    let lacks = format!(
+        "[ \"$1\" != fmt ] || [ -e {0} ] || exit 1; echo 'cargo 1.95.0 (f2d3ce0bd 2026-03-21)'",
+        added.display()
+    );
+    script(&programs, "cargo", &lacks);
+    script(&programs, "rustup", &format!("[ \"$*\" = 'component add rustfmt' ] && : >{}", added.display()));
+    script(&programs, "id", "echo 1000");
+    let output = setup_with(&programs, &["rustfmt"]);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(added.exists() && told.contains("installing rustfmt"), "{told}{}", said(&output));
+    assert!(said(&output).contains("root is needed"), "{}", said(&output));
+}
+
+#[test]
 fn another_architecture_is_told_before_anything_is_built() {
     let programs = programs(good);
     script(&programs, "uname", "echo aarch64");

@@ -81,17 +81,20 @@ pub(crate) fn names(labs: &Path) -> Vec<String> {
     names
 }
 
+/// Numbers of networks (198.18.N.0/24) that labs take; dev-VMs without a cluster take higher ones.
+pub(crate) const NUMBERS: std::ops::Range<u8> = 0..192;
+
 /// The name decides where to look first, so a lab usually has the same addresses again.
 fn choose_number(name: &str, others: &[Assignment]) -> anyhow::Result<u8> {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
-    let first = hasher.finish().to_le_bytes()[0];
+    let first = hasher.finish().to_le_bytes()[0] % NUMBERS.end;
     let free =
         |number: &u8| !others.iter().any(|other| other.number == *number) && !link_exists(&format!("catlab{number}"));
-    let mut numbers = (0..=u8::MAX).map(|step| first.wrapping_add(step));
+    let mut numbers = (first..NUMBERS.end).chain(NUMBERS.start..first);
     match numbers.find(free) {
         Some(number) => Ok(number),
-        None => bail!("all 256 networks 198.18.N.0/24 are taken by labs; take one down (`catalyst-lab list`)"),
+        None => bail!("all 192 networks 198.18.N.0/24 are taken by labs; take one down (`catalyst-lab list`)"),
     }
 }
 

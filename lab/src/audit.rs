@@ -1,6 +1,9 @@
 //! The API server's audit log, read as what it is kept for: who wrote what, and of some what they read.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -29,27 +32,70 @@ pub struct Request {
     pub received: String,
 }
 
-/// All writes of the audit log, oldest first. A last line that is still being written is left out.
-///
-/// # Errors
-/// When the log cannot be read, or a whole line of it is not an audit event.
-pub fn writes(log: &Path) -> anyhow::Result<Vec<Request>> {
-    let mut all = requests(log)?;
-    all.retain(|request| !matches!(request.verb.as_str(), "get" | "list" | "watch"));
-    Ok(all)
+impl Request {
+    /// Whether it is none that only reads.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        !matches!(self.verb.as_str(), "get" | "list" | "watch")
+    }
 }
 
-/// All requests of the audit log, oldest first. A last line that is still being written is left out.
-///
-/// # Errors
-/// When the log cannot be read, or a whole line of it is not an audit event.
-pub fn requests(log: &Path) -> anyhow::Result<Vec<Request>> {
-    let text = std::fs::read_to_string(log).with_context(|| format!("read the audit log {}", log.display()))?;
-    let whole = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
-    whole
-        .lines()
-        .filter_map(|line| parse(line).with_context(|| format!("in the audit log {}", log.display())).transpose())
-        .collect()
+/// An audit log that is asked again and again: each line is read once.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    read: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// How much of the file was read, up to the end of a line.
+    bytes: u64,
+    requests: Vec<Arc<Request>>,
+}
+
+impl Log {
+    /// The log in this file, which need not be there yet.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Log {
+        Log { path, read: Mutex::default() }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All requests so far, oldest first. A last line that is still being written is left for the next time.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or a whole line of it is not an audit event.
+    pub fn requests(&self) -> anyhow::Result<Vec<Arc<Request>>> {
+        let about = || format!("in the audit log {}", self.path.display());
+        // Whoever panicked with it has added whole lines, or none.
+        let mut known = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        let mut read = || -> std::io::Result<usize> {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(known.bytes))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            bytes.truncate(whole);
+            text = String::from_utf8(bytes).map_err(std::io::Error::other)?;
+            Ok(whole)
+        };
+        let whole = read().with_context(about)?;
+        let fresh: Vec<Arc<Request>> = text
+            .lines()
+            .filter_map(|line| parse(line).with_context(about).transpose())
+            .map(|request| request.map(Arc::new))
+            .collect::<anyhow::Result<_>>()?;
+        known.bytes += whole as u64;
+        known.requests.extend(fresh);
+        Ok(known.requests.clone())
+    }
 }
 
 #[derive(Deserialize)]
@@ -117,16 +163,20 @@ mod tests {
     #[test]
     fn a_line_that_is_still_being_written_is_left_for_later() {
         let log = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(log.path(), format!("{PATCH}\n{}", &PATCH[..40])).unwrap();
-        let writes = writes(log.path()).unwrap();
-        assert_eq!(writes.len(), 1);
-        assert_eq!(writes[0].resource, "catalystinstances/status");
+        let (begun, rest) = PATCH.split_at(40);
+        std::fs::write(log.path(), format!("{PATCH}\n{begun}")).unwrap();
+        let known = Log::at(log.path().to_owned());
+        let requests = known.requests().unwrap();
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0].resource, "catalystinstances/status");
+        std::fs::write(log.path(), format!("{PATCH}\n{begun}{rest}\n")).unwrap();
+        assert_eq!((known.requests().unwrap().len(), known.requests().unwrap().len()), (2, 2));
     }
 
     #[test]
     fn what_is_not_an_event_is_an_error_that_names_the_log() {
         let log = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(log.path(), "nonsense\n").unwrap();
-        assert!(format!("{:#}", writes(log.path()).unwrap_err()).contains("not an audit event"));
+        assert!(format!("{:#}", Log::at(log.path().to_owned()).requests().unwrap_err()).contains("not an audit event"));
     }
 }

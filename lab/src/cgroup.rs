@@ -105,12 +105,10 @@ impl Cgroups {
         kill_below(&self.part(name)).await
     }
 
-    /// Kills all and awaits the end: parts first, since they start pods anew. Gives the number of processes that there were.
-    pub(crate) async fn kill(&self) -> anyhow::Result<usize> {
-        let number = self.processes().len();
+    /// Kills all and awaits the end: parts first, since they start pods anew.
+    pub(crate) async fn kill(&self) -> anyhow::Result<()> {
         kill_below(&self.telling.join("parts")).await?;
-        kill_below(&self.telling).await?;
-        Ok(number)
+        kill_below(&self.telling).await
     }
 
     /// Removes the groups, which must hold no process.

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -13,7 +14,7 @@ use rand::Rng;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Mutex;
 
-use crate::audit::{self, Request};
+use crate::audit::{Log, Request};
 use crate::components::Plane;
 use crate::parts::{self, Built, Part};
 use crate::progress::Progress;
@@ -47,7 +48,7 @@ impl Default for ControlPlaneOptions {
 pub struct ControlPlane {
     plane: Plane,
     kubeconfig: PathBuf,
-    audit_log: PathBuf,
+    audit_log: Log,
     api_server_command: Vec<String>,
     launcher: Launcher,
     // Dropped in this order: the clients before what they talk to.
@@ -98,7 +99,7 @@ impl ControlPlane {
         let api_server = launcher.start("kube-apiserver", &command, &plane)?;
         let mut started = ControlPlane {
             kubeconfig: plane.kubeconfig(),
-            audit_log: plane.audit_log(),
+            audit_log: Log::at(plane.audit_log()),
             api_server_command: command,
             api_server: Mutex::new(Some(api_server)),
             controllers: None,
@@ -169,23 +170,25 @@ impl ControlPlane {
     /// The audit log's file; [`ControlPlane::writes`] reads it.
     #[must_use]
     pub fn audit_log(&self) -> &Path {
-        &self.audit_log
+        self.audit_log.path()
     }
 
     /// All writes so far, by anyone, oldest first.
     ///
     /// # Errors
     /// When the audit log cannot be read.
-    pub fn writes(&self) -> anyhow::Result<Vec<Request>> {
-        audit::writes(&self.audit_log)
+    pub fn writes(&self) -> anyhow::Result<Vec<Arc<Request>>> {
+        let mut all = self.audit_log.requests()?;
+        all.retain(|request| request.is_write());
+        Ok(all)
     }
 
-    /// All writes so far, and the reads of those in [`audit::AUDITED_GROUP`], oldest first.
+    /// All writes so far, and the reads of those in [`AUDITED_GROUP`](crate::AUDITED_GROUP), oldest first.
     ///
     /// # Errors
     /// When the audit log cannot be read.
-    pub fn requests(&self) -> anyhow::Result<Vec<Request>> {
-        audit::requests(&self.audit_log)
+    pub fn requests(&self) -> anyhow::Result<Vec<Arc<Request>>> {
+        self.audit_log.requests()
     }
 
     /// Kills the API server, as a crash would; clients see refused connections until [`ControlPlane::start_api_server`].

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use tokio::process::Command;
 
 use crate::assignment::{self, Assignment};
-use crate::audit::{self, Request};
+use crate::audit::{Log, Request};
 use crate::cgroup::Cgroups;
 use crate::cluster::{Cluster, Programs};
 use crate::network::Network;
@@ -203,8 +203,10 @@ impl Lab {
     ///
     /// # Errors
     /// When there is no audit log.
-    pub fn writes(&self) -> anyhow::Result<Vec<Request>> {
-        audit::writes(&self.audit_log())
+    pub fn writes(&self) -> anyhow::Result<Vec<Arc<Request>>> {
+        let mut all = Log::at(self.audit_log()).requests()?;
+        all.retain(|request| request.is_write());
+        Ok(all)
     }
 
     /// Addresses and names of the lab's network.

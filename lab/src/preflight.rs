@@ -207,7 +207,10 @@ async fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// While it lives, Debian's packages start no services (`invoke-rc.d` asks this file). A policy that is there already stays.
+/// What the file says, and by which one of an earlier run that was interrupted is known.
+const POLICY: &str = "#!/bin/sh\n# Made by catalyst-lab while it installs packages.\nexit 101\n";
+
+/// While it lives, Debian's packages start no services (`invoke-rc.d` asks this file). A policy of somebody else that is there already stays.
 struct NoServices {
     made: Option<PathBuf>,
 }
@@ -218,11 +221,13 @@ impl NoServices {
         let path = PathBuf::from("/usr/sbin/policy-rc.d");
         match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path) {
             Ok(mut file) => {
-                std::io::Write::write_all(&mut file, b"#!/bin/sh\nexit 101\n")
-                    .context("write /usr/sbin/policy-rc.d")?;
+                std::io::Write::write_all(&mut file, POLICY.as_bytes()).context("write /usr/sbin/policy-rc.d")?;
                 Ok(NoServices { made: Some(path) })
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(NoServices { made: None }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let ours = std::fs::read(&path).is_ok_and(|policy| policy == POLICY.as_bytes());
+                Ok(NoServices { made: ours.then_some(path) })
+            }
             Err(error) => Err(error).context("write /usr/sbin/policy-rc.d"),
         }
     }

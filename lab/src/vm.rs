@@ -214,6 +214,7 @@ impl DevVm {
     /// # Errors
     /// When the line is none, or the home cannot be written.
     pub fn authorize(&self, line: &str) -> anyhow::Result<()> {
+        let _lock = self.machine.lock()?;
         self.machine.disk.authorize(line)
     }
 
@@ -222,6 +223,7 @@ impl DevVm {
     /// # Errors
     /// When the home cannot be written.
     pub fn authorize_nobody(&self) -> anyhow::Result<()> {
+        let _lock = self.machine.lock()?;
         self.machine.disk.authorize_nobody()
     }
 

@@ -212,7 +212,7 @@ async fn orphans_are_reaped() {
 
 #[tokio::test]
 async fn what_a_killed_lab_left_is_mended_and_down_leaves_nothing() {
-    let vm = DevVm::standalone(&format!("lvdev-m{}", std::process::id() % 100_000)).unwrap();
+    let vm = TemporaryVm::of(DevVm::standalone(&format!("lvdev-m{}", std::process::id() % 100_000)).unwrap());
     vm.up().await.unwrap();
     let (key, boot_id) = (vm.host_key().unwrap(), vm.boot_id().unwrap());
     // Up again changes nothing; a handle of its own finds the same VM.
@@ -245,7 +245,14 @@ async fn on_a_bridge_it_is_reached_by_its_neighbours() {
         let status = Command::new("ip").args(line.split(' ')).status().await.expect("run ip");
         assert!(status.success(), "ip {line}");
     };
+    struct Bridge(String);
+    impl Drop for Bridge {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("ip").args(["link", "delete", &self.0]).status();
+        }
+    }
     ip(&format!("link add {bridge} type bridge")).await;
+    let _gone_with_the_test = Bridge(bridge.clone());
     ip(&format!("addr add 198.18.255.1/24 dev {bridge}")).await;
     ip(&format!("link set {bridge} up")).await;
     let folder = tempfile::tempdir().unwrap();
@@ -256,7 +263,7 @@ async fn on_a_bridge_it_is_reached_by_its_neighbours() {
         gateway: [198, 18, 255, 1].into(),
         uplink: Uplink::Bridge(bridge.clone()),
     };
-    let vm = DevVm::new(folder.path().join("vm"), network, Service::StandIn);
+    let vm = TemporaryVm::of(DevVm::new(folder.path().join("vm"), network, Service::StandIn));
     vm.up().await.unwrap();
     let banner = async || {
         let mut stream = tokio::net::TcpStream::connect((vm.address(), vm.port())).await?;
@@ -275,8 +282,6 @@ async fn on_a_bridge_it_is_reached_by_its_neighbours() {
         }
     });
     mended.await.expect("reached again");
-    vm.down().await.unwrap();
-    ip(&format!("link delete {bridge}")).await;
 }
 
 /// Only what can be seen without the network: the service itself is not asked anything.
@@ -285,7 +290,8 @@ async fn with_a_key_the_vm_gets_a_way_out_and_the_key_is_the_users_alone() {
     let name = format!("lvdev-k{}", std::process::id() % 100_000);
     let forwarding = || std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
     let before = forwarding();
-    let vm = DevVm::standalone(&name).unwrap().with_service(Service::Real(ApiKey::new("sk-planted-key\n")));
+    let service = Service::Real(ApiKey::new("sk-planted-key\n"));
+    let vm = TemporaryVm::of(DevVm::standalone(&name).unwrap().with_service(service));
     vm.up().await.unwrap();
     let inside = async |script: &str| {
         let output = vm.command("sh").unwrap().args(["-c", script]).output().await.unwrap();
@@ -298,7 +304,7 @@ async fn with_a_key_the_vm_gets_a_way_out_and_the_key_is_the_users_alone() {
     assert_eq!(inside("grep -c planted /usr/local/bin/claude").await, "0");
     assert_eq!(inside("ip route show default").await.split_whitespace().nth(2), Some(&*gateway_of(&vm)));
     assert_eq!(inside("grep -c ^nameserver /etc/resolv.conf").await, "1");
-    assert!(format!("{vm:?}").find("planted").is_none());
+    assert!(format!("{:?}", *vm).find("planted").is_none());
     assert_eq!((rules_of(&name).await, forwarding().trim()), (3, "1"));
     vm.down().await.unwrap();
     assert_eq!((rules_of(&name).await, forwarding()), (0, before));

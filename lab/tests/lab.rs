@@ -9,16 +9,31 @@ use std::time::{Duration, Instant};
 
 use catalyst_lab::{Lab, Progress};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_catalyst-lab");
 
 /// A lab of a test's own: taken down when the test ends, however it ends.
-struct Trial(Lab);
+struct Trial(Lab, #[expect(dead_code, reason = "held until the lab is down")] SemaphorePermit<'static>);
+
+/// As many as two processors bear without a part of one waiting too long.
+static LABS: Semaphore = Semaphore::const_new(3);
 
 impl Trial {
     /// What an earlier run of the test left is taken down first.
     async fn named(name: &str) -> Trial {
-        let trial = Trial(Lab::named(name).unwrap());
+        Trial::in_room(name, LABS.acquire().await.unwrap()).await
+    }
+
+    /// Two at a time, for which there is room at once or not at all: of two that each had one place and awaited another neither would go on.
+    async fn two(one: &str, other: &str) -> (Trial, Trial) {
+        let mut room = LABS.acquire_many(2).await.unwrap();
+        let half = room.split(1).unwrap();
+        (Trial::in_room(one, room).await, Trial::in_room(other, half).await)
+    }
+
+    async fn in_room(name: &str, room: SemaphorePermit<'static>) -> Trial {
+        let trial = Trial(Lab::named(name).unwrap(), room);
         trial.0.down().await.unwrap();
         assert_eq!(trial.traces(), BTreeSet::new());
         trial
@@ -83,8 +98,8 @@ impl Drop for Trial {
     }
 }
 
-/// What a node writes by fixed names: none of it may be the host's.
-fn host() -> Vec<String> {
+/// What a node writes by fixed names: none of it may be the host's; and the host's rules of packet filters that are about this lab.
+fn host(lab: &Lab) -> Vec<String> {
     const FOLDERS: [&str; 13] = [
         "/etc/cni",
         "/etc/nginx",
@@ -113,8 +128,10 @@ fn host() -> Vec<String> {
         host.push(format!("{setting}: {}", std::fs::read_to_string(Path::new("/proc/sys").join(setting)).unwrap()));
     }
     let rules = String::from_utf8(Command::new("iptables-save").output().unwrap().stdout).unwrap();
-    let of_labs = |rule: &&str| ["catlab", "KUBE", "CNI", "198.18."].iter().any(|word| rule.contains(word));
-    host.extend(rules.lines().filter(of_labs).map(str::to_owned));
+    let vm = lab.vm().address().to_string();
+    let own = [&lab.network().bridge, "KUBE", "CNI", vm.trim_end_matches(|letter| letter != '.')];
+    let of_this_lab = |rule: &&str| own.iter().any(|word| rule.contains(word));
+    host.extend(rules.lines().filter(of_this_lab).map(str::to_owned));
     host
 }
 
@@ -176,9 +193,9 @@ fn pid(status: &catalyst_lab::Status, part: &str) -> i32 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_is_reached_through_the_ingress_and_nothing_is_left_after_down() {
-    let before = host();
     let trial = Trial::named("t-whole").await;
     let lab = &trial.0;
+    let before = host(lab);
     lab.up(&Progress::stderr()).await.unwrap();
     publish(lab, "web");
     answer(lab, "web", "/hello", "got /hello for web.localhost").await;
@@ -237,7 +254,7 @@ async fn a_pod_is_reached_through_the_ingress_and_nothing_is_left_after_down() {
     }
     lab.down().await.unwrap();
     assert_eq!(trial.traces(), BTreeSet::new());
-    assert_eq!(host(), before);
+    assert_eq!(host(lab), before);
     lab.down().await.unwrap();
 }
 
@@ -293,7 +310,7 @@ async fn a_lab_that_was_killed_at_any_moment_is_mended_by_the_next_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_labs_stand_side_by_side_and_one_does_not_notice_the_end_of_the_other() {
-    let (one, two) = (Trial::named("t-left").await, Trial::named("t-right").await);
+    let (one, two) = Trial::two("t-left", "t-right").await;
     let progress = Progress::stderr();
     tokio::try_join!(one.0.up(&progress), two.0.up(&progress)).unwrap();
     assert_ne!(one.0.ingress_addr(), two.0.ingress_addr());

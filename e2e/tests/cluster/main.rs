@@ -8,6 +8,7 @@
 )]
 
 mod adopt;
+mod away;
 mod bad_input;
 mod conversation;
 mod demo;
@@ -47,13 +48,14 @@ async fn alone() -> Turn {
 impl Turn {
     /// The lab is `e2e`, or the one that `CATALYST_E2E_LAB` names, for two runs at once.
     async fn take(places: u32) -> Turn {
-        static STAGE: OnceCell<Stage> = OnceCell::const_new();
+        // Also that it did not come up, so that the cases after the first do not each wait for it again.
+        static STAGE: OnceCell<Result<Stage, String>> = OnceCell::const_new();
         let room = Some(Self::room(places).await);
         let up = async || {
             let name = std::env::var("CATALYST_E2E_LAB").unwrap_or_else(|_| "e2e".to_owned());
-            Stage::up(&name, &Progress::stderr()).await.expect("the stage")
+            Stage::up(&name, &Progress::stderr()).await.map_err(|error| format!("{error:#}"))
         };
-        Turn { stage: STAGE.get_or_init(up).await, places, room }
+        Turn { stage: STAGE.get_or_init(up).await.as_ref().expect("the stage"), places, room }
     }
 
     /// First come, first served, so who wants all of it is not kept waiting by those who want little.

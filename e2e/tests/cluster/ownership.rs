@@ -1,5 +1,6 @@
 //! What the operator owns it keeps, what it does not own it leaves alone, and at rest it writes nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
@@ -128,7 +129,7 @@ async fn at_rest_the_operator_writes_nothing_but_its_lease() -> Result<()> {
     };
     // What other cases left behind is not at rest; their namespaces do not count.
     let counts = |write: &Request| ["", "catalyst-system", instance.namespace()].contains(&write.namespace.as_str());
-    let operator = |all: Vec<Request>| -> Vec<String> {
+    let operator = |all: Vec<Arc<Request>>| -> Vec<String> {
         all.into_iter()
             .filter(|write| write.user == "system:serviceaccount:catalyst-system:catalyst-operator")
             .filter(|write| counts(write) && !is_its_lease(write))
@@ -165,6 +166,12 @@ async fn deleting_an_instance_removes_all_that_it_owns_and_nothing_else() -> Res
     for object in ["deployment/other", "service/other", "secret/other-secrets", "poddisruptionbudget/catalyst"] {
         eventually(&format!("{object} is there"), REPAIR, || instance.get(object)).await?;
     }
+    eventually("a pod of the other is there", Duration::from_secs(30), || async {
+        let pods = instance.kubectl(&["get", "pods", "-l", "catalyst.dev/instance=other", "-o", "name"]).await?;
+        ensure!(!pods.is_empty(), "none");
+        anyhow::Ok(())
+    })
+    .await?;
     instance.kubectl(&["create", "configmap", "bystander", "--from-literal=a=b"]).await?;
     instance.kubectl(&["create", "secret", "generic", "catalyst-other", "--from-literal=a=b"]).await?;
     let is_its = |object: &str| {
@@ -187,5 +194,5 @@ async fn deleting_an_instance_removes_all_that_it_owns_and_nothing_else() -> Res
     .await?;
     // The operator is no obstacle to the end of a namespace, with an instance still in it.
     instance.delete().await?;
-    stage.kubectl(&["wait", "--for=delete", "namespace/deletion", "--timeout=60s"]).await.map(drop)
+    stage.kubectl(&["wait", "--for=delete", "namespace/deletion", "--timeout=120s"]).await.map(drop)
 }

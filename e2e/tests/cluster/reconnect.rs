@@ -26,7 +26,7 @@ async fn an_approval_that_is_asked_for_while_nobody_looks_is_there_after_the_pod
     browser.new_idea("Ask me first", "Nothing is done here without a yes.").await?;
     browser.click("mode-build").await?;
     browser.choose("build-mode", "ask").await?;
-    browser.say("SLOW 20 300\nBASH sh -c 'date >asked.txt && wc -l asked.txt'").await?;
+    browser.say("SLOW 20\nBASH sh -c 'date >asked.txt && wc -l asked.txt'").await?;
     browser.ticks_reach(1).await?;
     browser.close().await?;
 
@@ -111,7 +111,7 @@ async fn two_replicas_show_the_same_answer_though_one_is_deleted_in_the_middle_o
     two.open_idea("two-readers").await?;
 
     // Asked for through the replica that goes.
-    one.say("SLOW 60 200").await?;
+    one.say("SLOW 60").await?;
     tokio::try_join!(one.ticks_reach(5), two.ticks_reach(5))?;
     for pod in [first, second] {
         let metrics = instance.kubectl(&["exec", pod, "--", "curl", "-s", "localhost:9090/metrics"]).await?;

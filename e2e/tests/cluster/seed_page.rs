@@ -29,8 +29,8 @@ async fn every_command_of_the_deployment_page_works() -> Result<()> {
     let pods = instance.kubectl(&["get", "deployments,pods", "-o", "name"]).await?;
     ensure!(pods.is_empty(), "pods that cannot start: {pods}");
 
-    let key = catalyst_e2e::stage::root().join("target/e2e-seed-key");
-    let _ = std::fs::remove_file(&key);
+    let folder = tempfile::tempdir()?;
+    let key = folder.path().join("key");
     let made = tokio::process::Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-f"])
         .arg(&key)
@@ -57,7 +57,6 @@ async fn every_command_of_the_deployment_page_works() -> Result<()> {
             &format!("--from-file=id_ed25519={}", key.display()),
         ])
         .await?;
-    std::fs::remove_file(&key)?;
     instance.await_ready(Duration::from_secs(90)).await?;
 
     ensure!(instance.kubectl(&["get", "pods"]).await?.contains("1/1"), "get pods");

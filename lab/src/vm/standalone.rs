@@ -10,10 +10,10 @@ use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{DevVm, Service, Uplink, VmNetwork};
-use crate::folders;
+use crate::{assignment, folders};
 
-/// Numbers of networks (198.18.N.0/24) that VMs without a cluster take; labs take lower ones.
-const NUMBERS: std::ops::Range<u8> = 192..255;
+/// Numbers of networks (198.18.N.0/24) that VMs without a cluster take.
+const NUMBERS: std::ops::Range<u8> = assignment::NUMBERS.end..255;
 
 impl DevVm {
     /// A VM with a network of its own, reached from the host alone. One name is one VM, also among processes.
@@ -45,7 +45,7 @@ impl DevVm {
     pub async fn temporary(prefix: &str) -> anyhow::Result<TemporaryVm> {
         let suffix = uuid::Uuid::new_v4().simple().to_string();
         let suffix = suffix.get(..6).unwrap_or_default();
-        let vm = TemporaryVm { vm: DevVm::standalone(&format!("{prefix}-{suffix}"))? };
+        let vm = TemporaryVm::of(DevVm::standalone(&format!("{prefix}-{suffix}"))?);
         vm.up().await?;
         Ok(vm)
     }
@@ -54,6 +54,14 @@ impl DevVm {
 /// A VM that ends when this is dropped, also when a test panics.
 pub struct TemporaryVm {
     vm: DevVm,
+}
+
+impl TemporaryVm {
+    /// That VM, up or not.
+    #[must_use]
+    pub fn of(vm: DevVm) -> TemporaryVm {
+        TemporaryVm { vm }
+    }
 }
 
 impl Deref for TemporaryVm {
