@@ -130,92 +130,86 @@ pub fn stand_by(
     leading: CancellationToken,
     stop: CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    Box::pin(work(client, settings, metrics, readiness, leading, stop))
-}
-
-async fn work(
-    client: Client,
-    settings: Settings,
-    metrics: Arc<Metrics>,
-    readiness: Readiness,
-    leading: CancellationToken,
-    stop: CancellationToken,
-) {
-    let (ended, looks) = mpsc::channel(LOOKS_WAITING);
-    let uses = SecretUses::default();
-    let claims = HostClaims::of(&settings.namespaces);
-    let refused = RefusedWatches::default();
-    let versions = Versions::new(settings.namespaces.len().max(1));
-    let children = Children::default();
-    let shared = Arc::new(Shared {
-        steps: Steps {
-            fetcher: Fetcher::new(client.clone()),
-            cached: Fetcher::cached(client.clone(), versions.clone(), children.clone()),
-            applier: Applier::new(client.clone(), Arc::clone(&metrics), versions.clone(), children.clone()),
-            publisher: Publisher::new(client.clone(), Arc::clone(&metrics), versions.clone()),
-            prober: Prober::new(settings.prober, Arc::clone(&metrics), ended),
-            announcer: Announcer::new(client.clone(), &settings.identity),
-            uses: uses.clone(),
-            claims: claims.clone(),
-            refused: refused.clone(),
-            defaults: settings.defaults,
-        },
-        slots: Semaphore::new(usize::from(settings.concurrency)),
-        memories: Mutex::default(),
-        waiting: Mutex::default(),
-        versions: versions.clone(),
-        metrics,
-        leading,
-        stop: stop.clone(),
-    });
-    let namespaces: Vec<Option<String>> =
-        if settings.namespaces.is_empty() { vec![None] } else { settings.namespaces.into_iter().map(Some).collect() };
-    let mut caches = Vec::new();
-    let mut ended_in = Vec::new();
-    let mut loops = Vec::new();
-    for namespace in namespaces {
-        let scope = Scope {
-            client: client.clone(),
-            namespace,
-            versions: versions.clone(),
-            refused: refused.clone(),
-            children: children.clone(),
-        };
-        let (reader, writer) = reflector::store();
-        caches.push(reader.clone());
+    Box::pin(async move {
         let (ended, looks) = mpsc::channel(LOOKS_WAITING);
-        ended_in.push((scope.namespace.clone(), ended));
-        let looks = stream::unfold(looks, |mut looks| async { looks.recv().await.map(|target| (target, looks)) });
-        let looks = looks.map(|target: Target| Ok(Trigger::news(&target.namespace, &target.name)));
-        let queue = stream::select(
-            instances(&scope, writer),
-            stream::select(surroundings(&scope, &uses, &claims, &reader), looks),
-        );
-        let noting = Arc::clone(&shared);
-        let queue = queue.map_ok(move |trigger| noting.asked_for(trigger));
-        let queue = queue.take_until(stop.clone().cancelled_owned());
-        let config = controller::Config::default().concurrency(settings.concurrency);
-        let passes = applier(pass, retry, Arc::clone(&shared), reader, queue, config);
-        loops.push(passes.for_each(|result| {
-            shared.note(result.err());
-            futures::future::ready(())
-        }));
-    }
-    let filled = CancellationToken::new();
-    let ready = async {
-        let waits = caches.iter().map(reflector::Store::wait_until_ready);
-        if futures::future::try_join_all(waits).await.is_ok() {
-            readiness.caches_filled();
-            filled.cancel();
-            tracing::info!("caches filled");
+        let uses = SecretUses::default();
+        let claims = HostClaims::of(&settings.namespaces);
+        let refused = RefusedWatches::default();
+        let versions = Versions::new(settings.namespaces.len().max(1));
+        let children = Children::default();
+        let shared = Arc::new(Shared {
+            steps: Steps {
+                fetcher: Fetcher::new(client.clone()),
+                cached: Fetcher::cached(client.clone(), versions.clone(), children.clone()),
+                applier: Applier::new(client.clone(), Arc::clone(&metrics), versions.clone(), children.clone()),
+                publisher: Publisher::new(client.clone(), Arc::clone(&metrics), versions.clone()),
+                prober: Prober::new(settings.prober, Arc::clone(&metrics), ended),
+                announcer: Announcer::new(client.clone(), &settings.identity),
+                uses: uses.clone(),
+                claims: claims.clone(),
+                refused: refused.clone(),
+                defaults: settings.defaults,
+            },
+            slots: Semaphore::new(usize::from(settings.concurrency)),
+            memories: Mutex::default(),
+            waiting: Mutex::default(),
+            versions: versions.clone(),
+            metrics,
+            leading,
+            stop: stop.clone(),
+        });
+        let namespaces: Vec<Option<String>> = if settings.namespaces.is_empty() {
+            vec![None]
+        } else {
+            settings.namespaces.into_iter().map(Some).collect()
+        };
+        let mut caches = Vec::new();
+        let mut ended_in = Vec::new();
+        let mut loops = Vec::new();
+        for namespace in namespaces {
+            let scope = Scope {
+                client: client.clone(),
+                namespace,
+                versions: versions.clone(),
+                refused: refused.clone(),
+                children: children.clone(),
+            };
+            let (reader, writer) = reflector::store();
+            caches.push(reader.clone());
+            let (ended, looks) = mpsc::channel(LOOKS_WAITING);
+            ended_in.push((scope.namespace.clone(), ended));
+            let looks = stream::unfold(looks, |mut looks| async { looks.recv().await.map(|target| (target, looks)) });
+            let looks = looks.map(|target: Target| Ok(Trigger::news(&target.namespace, &target.name)));
+            let queue = stream::select(
+                instances(&scope, writer),
+                stream::select(surroundings(&scope, &uses, &claims, &reader), looks),
+            );
+            let noting = Arc::clone(&shared);
+            let queue = queue.map_ok(move |trigger| noting.asked_for(trigger));
+            let queue = queue.take_until(stop.clone().cancelled_owned());
+            let config = controller::Config::default().concurrency(settings.concurrency);
+            let passes = applier(pass, retry, Arc::clone(&shared), reader, queue, config);
+            loops.push(passes.for_each(|result| {
+                shared.note(result.err());
+                futures::future::ready(())
+            }));
         }
-    };
-    tokio::select! {
-        _ = futures::future::join(ready, futures::future::join_all(loops)) => {}
-        () = route(looks, ended_in) => {}
-        // Before the caches are filled (the CRD is missing, say) nothing runs that would have to end first.
-        () = stopped_while_empty(&stop, &filled) => {}
-    }
+        let filled = CancellationToken::new();
+        let ready = async {
+            let waits = caches.iter().map(reflector::Store::wait_until_ready);
+            if futures::future::try_join_all(waits).await.is_ok() {
+                readiness.caches_filled();
+                filled.cancel();
+                tracing::info!("caches filled");
+            }
+        };
+        tokio::select! {
+            _ = futures::future::join(ready, futures::future::join_all(loops)) => {}
+            () = route(looks, ended_in) => {}
+            // Before the caches are filled (the CRD is missing, say) nothing runs that would have to end first.
+            () = stopped_while_empty(&stop, &filled) => {}
+        }
+    })
 }
 
 async fn stopped_while_empty(stop: &CancellationToken, filled: &CancellationToken) {
