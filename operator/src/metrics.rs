@@ -69,6 +69,7 @@ pub struct Metrics {
     waiting: Gauge,
     leader: Gauge,
     ssh_checks: Family<Outcome, Counter<u64, AtomicU64>>,
+    ssh_checks_running: Gauge,
 }
 
 impl Default for Metrics {
@@ -100,6 +101,12 @@ impl Default for Metrics {
             ),
             leader: registered(&mut registry, "leader", "1 while this operator holds the Lease", Gauge::default()),
             ssh_checks: registered(&mut registry, "ssh_checks", "SSH checks of dev-VMs by result", Family::default()),
+            ssh_checks_running: registered(
+                &mut registry,
+                "ssh_checks_running",
+                "SSH checks of dev-VMs that run now or wait for their turn",
+                Gauge::default(),
+            ),
             registry,
         }
     }
@@ -126,8 +133,7 @@ impl Metrics {
     /// A reconcile begins; drop the guard when it ends.
     #[must_use]
     pub fn reconcile_begins(&self) -> Running {
-        self.running.inc();
-        Running(self.running.clone())
+        Running::one_of(&self.running)
     }
 
     /// A reconcile ended well.
@@ -146,6 +152,12 @@ impl Metrics {
     /// A write was sent.
     pub fn wrote(&self, kind: &str, verb: &'static str) {
         self.writes.get_or_create(&Write { kind: kind.to_owned(), verb }).inc();
+    }
+
+    /// An SSH check is asked for; drop the guard when its end has been told.
+    #[must_use]
+    pub fn ssh_check_begins(&self) -> Running {
+        Running::one_of(&self.ssh_checks_running)
     }
 
     /// An SSH check ended.
@@ -181,9 +193,16 @@ impl Metrics {
     }
 }
 
-/// Counts one reconcile as running until dropped.
+/// Counts a reconcile or an SSH check as running until dropped.
 #[derive(Debug)]
 pub struct Running(Gauge);
+
+impl Running {
+    fn one_of(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

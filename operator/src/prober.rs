@@ -201,6 +201,7 @@ impl<T: Send + 'static> Prober<T> {
     fn begin(&self, uid: String, identity: String, question: Question, target: T) {
         let (slots, entries, ended) = (Arc::clone(&self.slots), Arc::clone(&self.entries), self.ended.clone());
         let (metrics, settings) = (Arc::clone(&self.metrics), self.settings.clone());
+        let running = metrics.ssh_check_begins();
         tokio::spawn(async move {
             let Ok(_slot) = slots.acquire_owned().await else { return };
             let look = look(&question, &settings).await;
@@ -221,6 +222,7 @@ impl<T: Send + 'static> Prober<T> {
             }
             // The receiver is gone only when the controller ends.
             let _ = ended.send(target).await;
+            drop(running);
         });
     }
 }

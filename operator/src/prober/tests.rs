@@ -54,6 +54,19 @@ async fn a_look_that_runs_calls_for_no_pass_before_its_end() {
     assert!(again < AGAIN_WHEN_GOOD, "{again:?}");
 }
 
+#[tokio::test]
+async fn a_look_is_under_way_from_when_it_is_asked_for_until_its_end_is_told() {
+    let (prober, mut looks) = prober();
+    let under_way = |count: usize| prober.metrics.text().contains(&format!("_ssh_checks_running {count}\n"));
+    let slot = Arc::clone(&prober.slots).acquire_owned().await.unwrap();
+    prober.ask("u", question(), ());
+    prober.ask("u", question(), ());
+    assert!(under_way(1), "{}", prober.metrics.text());
+    drop(slot);
+    looks.recv().await.unwrap();
+    assert!(under_way(0), "{}", prober.metrics.text());
+}
+
 #[test]
 fn only_the_second_good_look_in_a_row_is_confirmed() {
     let mut entry = Entry::new(&question(), Instant::now());
