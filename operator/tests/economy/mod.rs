@@ -9,17 +9,21 @@ use std::{
 use axum::http::{Method, Request};
 use catalyst_operator::{crd::CatalystInstance, metrics::Metrics, publish::Publisher, versions::Versions};
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::{
+    api::core::v1::{Secret, Service},
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
 
 use crate::{
+    apply,
     faults::{Fault, client},
-    spec, whole,
-    world::{World, ready, until, within},
+    operator, own_plane, ready_reason, spec, whole,
+    world::{World, install_crds, ready, until, within},
 };
 
 /// Nothing looks at a VM for it, and nothing about it is looked at again after a while: no class of an Ingress that is missing.
@@ -136,6 +140,33 @@ async fn a_first_pass_that_takes_its_time_is_announced_and_a_quick_one_is_not() 
     .await;
     assert_eq!(message, "The instance has been seen.");
     assert!(world.api::<Secret>().get_opt("x-secrets").await.unwrap().is_none());
+}
+
+/// Without the cluster's controllers nobody has news of what was made, so the operator looks by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pass_that_makes_an_instances_objects_leaves_its_one_first_status_to_the_next() {
+    let (plane, client) = own_plane().await;
+    install_crds(&client).await;
+    let operator = operator(&client, &[]);
+    // Through a jump host no look at the VM asks for a pass either.
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    let ssh = json!({"host": "192.0.2.1", "user": "dev", "jump": {"host": "192.0.2.2"},
+        "knownHosts": format!("192.0.2.1,192.0.2.2 {key}")});
+    apply(&client, "x", json!({"ssh": ssh})).await;
+    until("a status", || ready_reason(&client, "x")).await;
+    operator.stop.cancel();
+    within("the operator stops", operator.task).await.unwrap();
+    let writes = plane.writes().unwrap();
+    let received = |resource: &str| -> Vec<Timestamp> {
+        let these = writes.iter().filter(|write| write.resource == resource && write.name == "x");
+        these.map(|write| write.received.parse().unwrap()).collect()
+    };
+    let (made, told) = (received("deployments"), received("catalystinstances/status"));
+    assert_eq!((made.len(), told.len()), (1, 1), "{writes:#?}");
+    let after = told[0].duration_since(made[0]);
+    assert!(after > SignedDuration::from_millis(1500), "the status came {after} after the Deployment");
+    let status = Api::<CatalystInstance>::namespaced(client, "default").get("x").await.unwrap().status.unwrap();
+    assert_eq!(status.last_rollout.unwrap().cause, "The first pods.");
 }
 
 #[tokio::test(flavor = "multi_thread")]
