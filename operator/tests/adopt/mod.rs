@@ -168,4 +168,13 @@ async fn a_plan_writes_nothing_and_without_an_operator_nothing_is_begun() {
         other => panic!("{other:?}"),
     }
     assert!(world.exists::<Deployment>("catalyst").await.metadata.deletion_timestamp.is_none());
+
+    // One that has taken over a release of that name before is not meant, and no other is begun beside the one that is at it.
+    world.apply("before", serde_json::json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
+    let adopted = serde_json::json!({"metadata": {"annotations": {"catalyst.dev/adopted": "catalyst"}}});
+    world.edit::<CatalystInstance>("before", adopted).await;
+    let (code, _, told) = run(&kubeconfig, &["--adopt", "catalyst"]);
+    assert!(code == 0 && told.contains("becomes CatalystInstance catalyst:"), "{told}");
+    let (code, _, told) = run(&kubeconfig, &["--adopt", "catalyst", "--name", "another"]);
+    assert!(code == 2 && told.contains("the CatalystInstance catalyst is taking that release over"), "{told}");
 }
