@@ -61,10 +61,15 @@ pub(super) async fn crd(context: &Context) -> anyhow::Result<Check> {
         let remedy = format!("See {}", context.hints.anywhere(&format!("describe crd {}", ours.name_any())));
         return Ok(Check::new(CRD, Mark::Bad, "it is installed but not served", remedy));
     }
-    let (ours, theirs) = (fields(&ours), fields(&live));
+    Ok(compared(&ours, &live, &apply))
+}
+
+/// The CRD that is installed beside ours, by their fields; `apply`: the command that installs ours.
+fn compared(ours: &CustomResourceDefinition, live: &CustomResourceDefinition, apply: &str) -> Check {
+    let (ours, theirs) = (fields(ours), fields(live));
     let missing: Vec<_> = ours.iter().filter(|field| !theirs.contains(field)).map(String::as_str).collect();
     let more = theirs.iter().any(|field| !ours.contains(field));
-    Ok(match (missing.as_slice(), more) {
+    match (missing.as_slice(), more) {
         ([], false) => Check::new(CRD, Mark::Good, "installed, with the fields of this version", ""),
         ([], true) => {
             let remedy = "Use the plugin of the operator's version.";
@@ -75,7 +80,7 @@ pub(super) async fn crd(context: &Context) -> anyhow::Result<Check> {
             let found = format!("it is older than this plugin: it lacks {} fields, such as {some}", missing.len());
             Check::new(CRD, Mark::Warning, found, format!("With the operator of this version, apply its CRD: {apply}"))
         }
-    })
+    }
 }
 
 /// Paths of all fields.
@@ -201,4 +206,40 @@ pub(super) async fn ingress_classes(context: &Context, instances: &[CatalystInst
         let remedy = format!("Install that ingress controller, or set spec.ingress.className to one of: {there}.");
         Check::new(WHAT, Mark::Bad, format!("missing: {}", missing.join(", ")), remedy)
     }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ours, of another version: without some field of its spec, and with another.
+    fn crd(without: Option<&str>, with: Option<&str>) -> CustomResourceDefinition {
+        let mut crd = crd::all().remove(0);
+        let root = crd.spec.versions[0].schema.as_mut().unwrap().open_api_v3_schema.as_mut().unwrap();
+        let spec = root.properties.as_mut().unwrap().get_mut("spec").unwrap().properties.as_mut().unwrap();
+        if let Some(name) = without {
+            assert!(spec.remove(name).is_some());
+        }
+        if let Some(name) = with {
+            spec.insert(name.to_owned(), JSONSchemaProps::default());
+        }
+        crd
+    }
+
+    #[test]
+    fn a_crd_of_another_version_is_told_with_the_fields_that_it_lacks() {
+        let told = |live: &CustomResourceDefinition| {
+            let Check { mark, found, remedy, .. } = compared(&crd(None, None), live, "APPLY");
+            (mark, format!("{found}. {remedy}"))
+        };
+        assert_eq!(told(&crd(None, None)), (Mark::Good, "installed, with the fields of this version. ".to_owned()));
+        let newer = "it is newer than this plugin. Use the plugin of the operator's version.";
+        assert_eq!(told(&crd(None, Some("another"))), (Mark::Warning, newer.to_owned()));
+        for live in [crd(Some("suspend"), None), crd(Some("suspend"), Some("another"))] {
+            let (mark, words) = told(&live);
+            assert_eq!(mark, Mark::Warning);
+            assert!(words.contains("it lacks 1 fields, such as spec.suspend. With the operator"), "{words}");
+            assert!(words.ends_with("apply its CRD: APPLY"), "{words}");
+        }
+    }
 }
