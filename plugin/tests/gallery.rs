@@ -14,7 +14,10 @@ mod world;
 
 use std::path::Path;
 
-use catalyst_operator::{prober::AddressPolicy, reason::Reason};
+use catalyst_operator::{
+    prober::AddressPolicy,
+    reason::{Reason, Severity},
+};
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use k8s_openapi::api::{
     core::v1::{Pod, Secret},
@@ -47,7 +50,7 @@ struct Situation {
     reason: Reason,
 }
 
-const SITUATIONS: [Situation; 12] = [
+const SITUATIONS: [Situation; 16] = [
     Situation { name: "works", title: "All is well", reason: Reason::Available },
     Situation {
         name: "new",
@@ -62,12 +65,20 @@ const SITUATIONS: [Situation; 12] = [
         reason: Reason::SecretMissing,
     },
     Situation { name: "placeholder", title: "A secret still is the placeholder", reason: Reason::SecretInvalid },
+    Situation { name: "key", title: "The Secret of the key holds its public half", reason: Reason::SSHKeyInvalid },
     Situation { name: "typo", title: "A field cannot be used", reason: Reason::InvalidSpec },
     Situation { name: "image", title: "The image cannot be pulled", reason: Reason::ImagePullFailed },
     Situation { name: "crash", title: "The server ends soon after each start", reason: Reason::PodCrashing },
     Situation { name: "full", title: "No node has room", reason: Reason::PodUnschedulable },
     Situation { name: "class", title: "The ingress controller is not there", reason: Reason::IngressClassMissing },
+    Situation { name: "certificate", title: "The certificate is not there", reason: Reason::TlsSecretMissing },
+    Situation {
+        name: "shut",
+        title: "The NetworkPolicy would shut the VM out",
+        reason: Reason::EgressCidrExcludesHost,
+    },
     Situation { name: "taken", title: "A name is taken", reason: Reason::NameConflict },
+    Situation { name: "asked", title: "Scaled to zero on request", reason: Reason::Suspended },
 ];
 
 /// The spec of an instance with whose VM nothing is wrong.
@@ -135,6 +146,9 @@ async fn make(world: &World) -> Vec<TestSshd> {
     let key = json!({"metadata": {"name": "key"},
         "stringData": {"id_ed25519": std::fs::read_to_string(good.key_path()).unwrap()}});
     secrets.create(&PostParams::default(), &serde_json::from_value(key).unwrap()).await.unwrap();
+    let public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ dev@laptop";
+    let public = json!({"metadata": {"name": "public"}, "stringData": {"id_ed25519": public}});
+    secrets.create(&PostParams::default(), &serde_json::from_value(public).unwrap()).await.unwrap();
     for (name, spec) in [
         ("works", with(&good, json!({"ingress": tls}))),
         ("new", at(&new)),
@@ -155,6 +169,13 @@ async fn make(world: &World) -> Vec<TestSshd> {
             ),
         ),
         ("taken", with(&good, json!({}))),
+        ("key", json!({"ssh": {"host": "127.0.0.1", "user": "dev", "existingKeySecret": "public"}})),
+        (
+            "certificate",
+            with(&good, json!({"ingress": {"host": "third.example.com", "tls": {"secretName": "absent"}}})),
+        ),
+        ("shut", with(&good, json!({"networkPolicy": {"sshEgressCidr": "192.168.0.0/16"}}))),
+        ("asked", with(&good, json!({"suspend": true}))),
     ] {
         if name == "asleep" {
             asleep.stop();
@@ -167,7 +188,8 @@ async fn make(world: &World) -> Vec<TestSshd> {
     rebuilt.start_again().await.unwrap();
     let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
     kubelet_says(world, "works", ready.clone()).await;
-    kubelet_says(world, "class", ready).await;
+    kubelet_says(world, "class", ready.clone()).await;
+    kubelet_says(world, "certificate", ready).await;
     let unauthorized =
         json!({"waiting": {"reason": "ImagePullBackOff", "message": "failed to authorize: 401 Unauthorized"}});
     kubelet_says(world, "image", container(unauthorized, json!({}))).await;
@@ -201,7 +223,7 @@ async fn section(world: &World, situation: &Situation, vms: &[TestSshd]) -> Opti
     }
     assert_eq!(said(&ready.message), 1, "it is told once, at the top: {status}");
     // What asks for somebody is a Warning among the events as well.
-    if *reason != Reason::Available {
+    if reason.severity() != Severity::Ready {
         let events: Api<Event> = Api::namespaced(world.client.clone(), NAMESPACE);
         let events = events.list(&ListParams::default()).await.unwrap().items;
         let told = |event: &Event| {
