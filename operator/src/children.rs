@@ -126,7 +126,8 @@ impl Children {
     /// Versions of this kind may be given out a second time: nothing is held until a watch tells it.
     pub fn doubt(&self, kind: &str) {
         let mut shown = self.shown();
-        shown.watches.iter_mut().filter(|((of, _), _)| *of == kind).for_each(|(_, watch)| watch.objects = None);
+        let doubted = shown.watches.iter_mut().filter(|((of, _), _)| *of == kind);
+        doubted.filter_map(|(_, watch)| watch.objects.as_mut()).for_each(Objects::clear);
     }
 
     /// Whoever panics in here leaves at worst one object too few.
@@ -324,6 +325,8 @@ mod tests {
         children.doubt("Service");
         children.wrote("Service", &object("a", 6, true).metadata);
         assert_eq!(held(&children, "a"), None);
+        tell(&children, watcher::Event::Apply(object("a", 3, true)));
+        assert_eq!(held(&children, "a"), Some(3), "what the watch tells from now on is no doubt");
     }
 
     #[test]

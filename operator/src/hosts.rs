@@ -72,6 +72,14 @@ impl HostClaims {
         self.set(&ingress.namespace().unwrap_or_default(), &ingress.name_any(), Vec::new(), None)
     }
 
+    /// Forgets the Ingresses in this namespace (`None`: in all) that a whole list (namespace and name of each) does not have: a watch
+    /// that had to begin anew tells no deletions. Gives the instances that it may matter to.
+    pub fn keep(&self, namespace: Option<&str>, listed: &HashSet<(String, String)>) -> Vec<Target> {
+        let is_gone = |place: &&(String, String)| namespace.is_none_or(|it| it == place.0) && !listed.contains(*place);
+        let gone: Vec<(String, String)> = self.known().hosts.keys().filter(is_gone).cloned().collect();
+        gone.iter().flat_map(|(namespace, name)| self.set(namespace, name, Vec::new(), None)).collect()
+    }
+
     /// Whether somebody else claims a host of this Ingress too.
     #[must_use]
     pub fn is_contested(&self, ingress: &Ingress) -> bool {
@@ -208,6 +216,22 @@ mod tests {
         claims.forget(&ingress("theirs", 10, "h", "/"));
         assert_eq!(earlier("nginx", 20), None);
         assert!(claims.known().claims.is_empty() && claims.known().hosts.is_empty());
+    }
+
+    #[test]
+    fn what_a_whole_list_does_not_have_claims_nothing_any_more() {
+        let claims = HostClaims::default();
+        claims.want(&ours(), Some("h"));
+        let named = |namespace: &str| (namespace.to_owned(), "i".to_owned());
+        let claim = || claims.earlier(&ours(), "h", "nginx", None).map(|claim| claim.namespace);
+        claims.note(&ingress("a", 1, "h", "/"));
+        claims.note(&ingress("b", 2, "h", "/"));
+        assert!(claims.keep(Some("c"), &HashSet::new()).is_empty(), "of another namespace nothing was told");
+        assert_eq!(claims.keep(Some("a"), &HashSet::new()), [ours()]);
+        assert_eq!(claim().as_deref(), Some("b"));
+        assert!(claims.keep(None, &HashSet::from([named("b")])).is_empty());
+        assert_eq!(claims.keep(None, &HashSet::new()), [ours()]);
+        assert_eq!(claim(), None);
     }
 
     #[test]

@@ -206,12 +206,25 @@ impl Scope {
 /// patches change neither generation nor annotations, so they trigger nothing.
 pub fn instances(scope: &Scope, writer: Writer<Watched>) -> Triggers {
     let mut last: HashMap<String, (Option<i64>, u64)> = HashMap::new();
+    // UIDs: what is gone when a list is whole is not remembered, for nobody tells its deletion.
+    let mut listed = HashSet::new();
     scope
         .watch::<Watched>(crate::crd::KIND, watcher::Config::default())
         .reflect(writer)
         .try_filter_map(move |event| {
+            if let watcher::Event::InitApply(instance) = &event {
+                listed.insert(instance.uid().unwrap_or_default());
+            }
             let target = match event {
-                watcher::Event::Init | watcher::Event::InitDone => None,
+                watcher::Event::Init => {
+                    listed.clear();
+                    None
+                }
+                watcher::Event::InitDone => {
+                    let listed = std::mem::take(&mut listed);
+                    last.retain(|uid, _| listed.contains(uid));
+                    None
+                }
                 watcher::Event::Apply(instance) | watcher::Event::InitApply(instance) => {
                     let now = (instance.metadata.generation, hash(instance.annotations()));
                     let before = last.insert(instance.uid().unwrap_or_default(), now);
@@ -285,17 +298,25 @@ fn owners_of<K: Resource>(object: &K) -> Vec<String> {
 /// All Ingresses, ours and others': ours are told to their owner, and each change of a host's claims to those who want it.
 /// They are read whole, and of each only its claims are kept.
 fn ingresses(scope: &Scope, claims: &HostClaims, known: &Store<Watched>) -> Triggers {
-    let (claims, known) = (claims.clone(), known.clone());
+    let (claims, known, namespace) = (claims.clone(), known.clone(), scope.namespace.clone());
     let mut lists = Lists::default();
+    let mut listed = HashSet::new();
     scope
         .watch::<Ingress>(Ingress::KIND, watcher::Config::default())
         .map_ok(move |event| {
+            if let watcher::Event::InitApply(ingress) = &event {
+                listed.insert((ingress.namespace().unwrap_or_default(), ingress.name_any()));
+            }
             let (concerned, contested) = match &event {
                 watcher::Event::Apply(ingress) | watcher::Event::InitApply(ingress) => {
                     (claims.note(ingress), claims.is_contested(ingress))
                 }
                 watcher::Event::Delete(ingress) => (claims.forget(ingress), false),
-                watcher::Event::Init | watcher::Event::InitDone => (Vec::new(), false),
+                watcher::Event::Init => {
+                    listed.clear();
+                    (Vec::new(), false)
+                }
+                watcher::Event::InitDone => (claims.keep(namespace.as_deref(), &std::mem::take(&mut listed)), false),
             };
             let concerned = concerned.into_iter().map(|it| Trigger::news(&it.namespace, &it.name));
             let mut owners = lists.targets(Ingress::KIND, event, owners_of, &known);

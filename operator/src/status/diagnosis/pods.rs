@@ -43,7 +43,7 @@ pub(super) fn image(instance: &ValidatedInstance, missing_secrets: &[String], po
 const PULL_FAILURES: &[(&[&str], &str)] = &[
     (
         &[
-            "401",
+            "401 ",
             "403 ",
             "unauthorized",
             "authorization",
@@ -56,7 +56,7 @@ const PULL_FAILURES: &[(&[&str], &str)] = &[
          name a Secret with a sign-in in image.pullSecrets.",
     ),
     (
-        &["toomanyrequests", "429"],
+        &["toomanyrequests", "429 "],
         "the registry limits how often it is asked. Wait, or sign in with image.pullSecrets.",
     ),
     (

@@ -262,8 +262,10 @@ fn an_image_that_cannot_be_pulled_says_why_in_words_that_stay_the_same() {
             pulls("ImagePullBackOff", &format!("Back-off pulling image \"a/b:1\": ErrImagePull: {containerd}{words}"));
         assert_eq!(then, first);
     }
+    let digits = "failed to resolve reference \"registry.example.com/a:2.401.429\": not found";
+    assert!(!pulls("ErrImagePull", digits).contains("sign-in"), "{}", pulls("ErrImagePull", digits));
     assert!(pulls("ErrImagePull", "?").contains("Check image.repository, image.tag and image.pullSecrets."));
-    let pod = PodView { waiting: Some(("ErrImagePull".into(), "401".into())), ..running() };
+    let pod = PodView { waiting: Some(("ErrImagePull".into(), "401 Unauthorized".into())), ..running() };
     let missing_pull_secrets = vec!["regcred".to_owned()];
     let fetched =
         Fetched { deployment: Some(deployment(0)), pods: vec![pod], missing_pull_secrets, ..Fetched::default() };
