@@ -1,6 +1,8 @@
 //! The trash: `<base>/.trash/<slug>.<when>.<part of the id>`. Folders are moved there and back, and removed for good only
 //! by a name of exactly this form.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use catalyst_ssh::Lane;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -137,13 +139,21 @@ impl Ideas {
         for attempt in 1..=NAMES_TRIED {
             let slug = if attempt == 1 { name.slug.clone() } else { name.slug.numbered(attempt) };
             let to = format!("{base}/{slug}");
+            // An attempt whose session broke may have been carried out.
+            let asked = AtomicBool::new(false);
             let moved = self.files.with("move the idea back", async |sftp| {
-                if !sftp.symlink_metadata(&from).await?.is_dir() {
-                    return Err(Attempt::Missing);
+                match sftp.symlink_metadata(&from).await.map_err(Attempt::from) {
+                    Ok(there) if there.is_dir() => {}
+                    Err(Attempt::Missing) if asked.load(Ordering::Relaxed) => {
+                        return Ok(sftp.symlink_metadata(&to).await?.is_dir());
+                    }
+                    Ok(_) => return Err(Attempt::Missing),
+                    Err(other) => return Err(other),
                 }
                 if sftp.symlink_metadata(&to).await.is_ok() {
                     return Ok(false);
                 }
+                asked.store(true, Ordering::Relaxed);
                 sftp.rename(&from, &to).await?;
                 Ok(true)
             });

@@ -6,8 +6,11 @@
 cmd_courier() {
   me=$state/courier.$$
   mkdir -p "$state" && identify $$ "$me" || fail storage "$state"
-  # Of those that were killed.
-  for other in "$state"/courier.*; do alive "$other" || rm -f "$other"; done
+  # Of those that were killed; one that just begins has not put its own in its place yet.
+  for other in "$state"/courier.*; do
+    case $other in *.new.*) continue ;; esac
+    alive "$other" || rm -f "$other"
+  done
   echo ready
   while IFS= read -r id && IFS= read -r folder && IFS= read -r message && IFS= read -r mode && IFS= read -r turn &&
     IFS= read -r said; do
