@@ -11,6 +11,11 @@ pub(crate) fn run(stage: &Stage, command: &str) -> std::io::Result<Child> {
     ssh(stage, "-T").arg(command).stdin(Stdio::null()).spawn()
 }
 
+/// The same with something to write to.
+pub(crate) fn talk(stage: &Stage, command: &str) -> std::io::Result<Child> {
+    ssh(stage, "-T").arg(command).stdin(Stdio::piped()).spawn()
+}
+
 /// A shell on a pseudo-terminal.
 pub(crate) fn shell(stage: &Stage) -> std::io::Result<Child> {
     ssh(stage, "-tt").env("TERM", "xterm-256color").arg("exec bash -l").stdin(Stdio::piped()).spawn()
