@@ -1,4 +1,5 @@
-//! From an earlier schema of the resource to this one: instances that were made under it stay valid, and their pods run on.
+//! From an earlier schema of the resource and an earlier image to these: instances that were made then stay valid, and the pods that
+//! are replaced are those that the preview names.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,10 +12,10 @@
 mod examples;
 mod world;
 
-use std::{process::Command, sync::Arc};
+use std::{collections::BTreeSet, process::Command, sync::Arc};
 
 use catalyst_lab::{ControlPlane, ControlPlaneOptions};
-use catalyst_operator::{admin::Readiness, controller, crd::CatalystInstance, metrics::Metrics};
+use catalyst_operator::{admin::Readiness, controller, crd::CatalystInstance, metrics::Metrics, validated::Defaults};
 use k8s_openapi::{
     api::apps::v1::Deployment, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -29,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 use world::{install_crds, quiet, settings, until, within};
 
 const OPERATOR: &str = "upgraded-operator";
+/// The image of the operator's release, then and now.
+const IMAGES: [&str; 2] = ["catalyst-proxy:earlier", "catalyst-proxy:test"];
 
 /// `crds/catalystinstances.yaml` as it once was: before trusted proxies could name people, and all that came since.
 const EARLIER: &str = include_str!("upgrade/earlier-crd.yaml");
@@ -60,11 +63,13 @@ async fn create_examples(client: &Client) -> usize {
     taken
 }
 
-/// Runs the operator until each instance is judged and no pass follows.
-async fn run_until_quiet(plane: &ControlPlane, client: &Client) {
+/// Runs the operator whose release has this image until each instance is judged and no pass follows.
+async fn run_until_quiet(plane: &ControlPlane, client: &Client, image: &str) {
     let (metrics, readiness, stop) = (Arc::new(Metrics::default()), Readiness::default(), CancellationToken::new());
     let as_operator = plane.client_for(OPERATOR, Some("system:masters")).await.unwrap();
-    let run = controller::run(as_operator, settings(Vec::new()), Arc::clone(&metrics), readiness.clone(), stop.clone());
+    let mut settings = settings(Vec::new());
+    settings.defaults = Defaults { proxy_image: image.to_owned() };
+    let run = controller::run(as_operator, settings, Arc::clone(&metrics), readiness.clone(), stop.clone());
     let task = tokio::spawn(run);
     let resource = ApiResource::erase::<CatalystInstance>(&());
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
@@ -91,36 +96,45 @@ async fn templates(client: &Client) -> Vec<(String, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_of_an_earlier_schema_stay_valid_and_no_pod_restarts_that_the_preview_has_not_named() {
+async fn instances_of_an_earlier_schema_stay_valid_and_the_pods_that_the_preview_names_are_replaced_and_no_others() {
     let options = ControlPlaneOptions { controllers: false, ..ControlPlaneOptions::default() };
     let plane = ControlPlane::start(options).await.unwrap();
     let client = plane.client().await.unwrap();
     install_earlier(&client).await;
     let taken = create_examples(&client).await;
     assert!(taken >= 6, "the earlier schema took only {taken} of the examples");
-    run_until_quiet(&plane, &client).await;
+    let [earlier, now] = IMAGES;
+    run_until_quiet(&plane, &client, earlier).await;
     let before = templates(&client).await;
     assert!(before.len() >= 4, "{before:#?}");
 
     install_crds(&client).await;
     let preview = Command::new(env!("CARGO_BIN_EXE_catalyst-operator"))
-        .args(["upgrade-preview", "--proxy-image", "catalyst-proxy:test", "-o", "json"])
+        .args(["upgrade-preview", "--proxy-image", now, "-o", "json"])
         .env("KUBECONFIG", plane.kubeconfig())
         .output()
         .unwrap();
     let told = String::from_utf8(preview.stdout).unwrap();
-    assert_eq!(preview.status.code(), Some(0), "{told}{}", String::from_utf8_lossy(&preview.stderr));
+    // 1: as of `diff`, there is something to tell.
+    assert_eq!(preview.status.code(), Some(1), "{told}{}", String::from_utf8_lossy(&preview.stderr));
     let previews: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(previews.as_array().unwrap().len(), taken, "{told}");
+    let previews = previews.as_array().unwrap();
+    assert_eq!(previews.len(), taken, "{told}");
+    let restarting = previews.iter().filter(|preview| preview["fate"] == "restart");
+    let named: BTreeSet<&str> = restarting.map(|preview| preview["name"].as_str().unwrap()).collect();
+    assert!(!named.is_empty() && named.len() < before.len(), "{told}");
 
     let writes = || plane.writes().unwrap().into_iter().filter(|write| write.user == OPERATOR).collect::<Vec<_>>();
     let made = writes().len();
-    run_until_quiet(&plane, &client).await;
-    assert_eq!(templates(&client).await, before);
-    let objects = ["events", "catalystinstances/status"];
+    run_until_quiet(&plane, &client, now).await;
+    let after = templates(&client).await;
+    let replaced = before.iter().zip(&after).filter(|(before, after)| before != after);
+    assert_eq!(replaced.map(|(before, _)| before.0.as_str()).collect::<BTreeSet<_>>(), named);
+    let told = ["events", "catalystinstances/status"];
     let since: Vec<_> =
-        writes().split_off(made).into_iter().filter(|it| !objects.contains(&it.resource.as_str())).collect();
-    assert!(since.is_empty(), "{since:#?}");
+        writes().split_off(made).into_iter().filter(|it| !told.contains(&it.resource.as_str())).collect();
+    let of_named = since.iter().all(|it| it.resource == "deployments" && named.contains(it.name.as_str()));
+    assert!(of_named && since.len() == named.len(), "{since:#?}");
     let resource = ApiResource::erase::<CatalystInstance>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource);
     for instance in api.list(&ListParams::default()).await.unwrap().items {
