@@ -9,8 +9,10 @@
     reason = "a test says what is wrong by panicking, and its modules are its own"
 )]
 
+mod agreement;
 mod examples;
 mod refusals;
+mod shapes;
 
 use std::time::Duration;
 
@@ -98,6 +100,13 @@ async fn the_api_server_refuses_and_takes_what_it_should_and_names_the_field() {
     }
     let unknown = refusal(&client, "x", &manifest("x", "{ssh: {host: vm, user: dev, prot: 22}}")).await.unwrap();
     assert!(unknown.contains(".spec.ssh.prot"), "{unknown}");
+
+    // Before any operator has looked at an instance it has a status of no generation, and not none, which would be healthy.
+    let api: Api<CatalystInstance> = Api::namespaced(client, "default");
+    let spec: Value = serde_yaml::from_str(&manifest("new", "{ssh: {host: vm, user: dev}}")).unwrap();
+    let new = api.patch("new", &PatchParams::apply("test"), &Patch::Apply(&spec)).await.unwrap();
+    let status = new.status.unwrap();
+    assert_eq!((status.observed_generation, status.conditions.len(), status.is_written()), (Some(-1), 0, false));
 }
 
 /// What is said of a spec, one word for each warning.

@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules::is_subdomain;
+
 /// The Service, named after the instance.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,13 +63,13 @@ pub struct IngressSpec {
     /// The IngressClass. Unset: nginx.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message("ingress.className must be the name of an IngressClass, such as nginx"))]
+    #[x_kube(validation = Rule::new(is_subdomain("self")).message("ingress.className must be the name of an IngressClass, such as nginx"))]
     pub class_name: Option<String>,
 
     /// The host name that people open. It must lead to the ingress controller (DNS, or /etc/hosts).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue() && !isIP(self)").message("ingress.host must be a host name in lower case, without scheme, port or path, and no IP address, such as catalyst.example.com"))]
+    #[x_kube(validation = Rule::new(format!("{} && !isIP(self)", is_subdomain("self"))).message("ingress.host must be a host name in lower case, without scheme, port or path, and no IP address, such as catalyst.example.com"))]
     pub host: Option<String>,
 
     /// Annotations added to it; they win over those that the operator sets (timeouts of an hour, bodies of 2 MiB, WebSockets).
@@ -92,7 +94,7 @@ pub struct IngressTlsSpec {
     /// Name of the Secret with `tls.crt` and `tls.key`. Unset, with an issuer: NAME-tls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message("ingress.tls.secretName must be the name of a Secret"))]
+    #[x_kube(validation = Rule::new(is_subdomain("self")).message("ingress.tls.secretName must be the name of a Secret"))]
     pub secret_name: Option<String>,
 
     /// The cert-manager issuer that fills the Secret.
@@ -106,7 +108,7 @@ pub struct IngressTlsSpec {
 pub struct IssuerSpec {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message("ingress.tls.issuer.name must be the name of an Issuer or ClusterIssuer"))]
+    #[x_kube(validation = Rule::new(is_subdomain("self")).message("ingress.tls.issuer.name must be the name of an Issuer or ClusterIssuer"))]
     pub name: String,
 
     /// Its kind. Unset: Issuer.
@@ -135,7 +137,7 @@ pub struct GatewaySpec {
 
     /// The host names that people open; `status.url` shows the first.
     #[schemars(length(min = 1, max = 16), extend("items" = {"type": "string", "minLength": 1, "maxLength": 253}))]
-    #[x_kube(validation = Rule::new("self.all(name, !format.dns1123Subdomain().validate(name).hasValue() && !isIP(name))").message("gateway.hostnames must be host names in lower case, without scheme, port, path or *, such as catalyst.example.com"))]
+    #[x_kube(validation = Rule::new(format!("self.all(name, {} && !isIP(name))", is_subdomain("name"))).message("gateway.hostnames must be host names in lower case, without scheme, port, path or *, such as catalyst.example.com"))]
     pub hostnames: Vec<String>,
 
     /// Whether people come by https, that is, whether the Gateway's listener terminates TLS. Unset: true.
@@ -154,7 +156,7 @@ pub struct GatewaySpec {
 pub struct ParentRefSpec {
     /// Name of the Gateway.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message("gateway.parentRefs[].name must be the name of a Gateway"))]
+    #[x_kube(validation = Rule::new(is_subdomain("self")).message("gateway.parentRefs[].name must be the name of a Gateway"))]
     pub name: String,
 
     /// Its namespace. Unset: the instance's own. In another one, its listener has to allow routes from here.
@@ -166,7 +168,7 @@ pub struct ParentRefSpec {
     /// Name of the listener. Unset: every listener that takes the host names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message("gateway.parentRefs[].sectionName must be the name of a listener"))]
+    #[x_kube(validation = Rule::new(is_subdomain("self")).message("gateway.parentRefs[].sectionName must be the name of a listener"))]
     pub section_name: Option<String>,
 
     /// Port of the listener. Unset: any.

@@ -1,6 +1,6 @@
 //! The CRD as it is installed. `crds/` holds the output of [`manifests`]; a test compares.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
 use kube::CustomResourceExt;
 
 use super::CatalystInstance;
@@ -21,4 +21,11 @@ pub fn manifests() -> Result<String, serde_yaml::Error> {
         text.push_str(&serde_yaml::to_string(&crd)?);
     }
     Ok(text)
+}
+
+/// The schema of a `CatalystInstance`'s `spec`.
+#[must_use]
+pub fn spec_schema() -> Option<JSONSchemaProps> {
+    let version = CatalystInstance::crd().spec.versions.into_iter().next()?;
+    version.schema?.open_api_v3_schema?.properties?.remove("spec")
 }

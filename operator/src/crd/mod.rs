@@ -9,6 +9,7 @@ mod manifest;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, visibility included, into a private place")]
 mod network_policy;
 mod reference;
+mod rules;
 mod scalars;
 #[expect(unreachable_pub, reason = "KubeSchema copies each struct, visibility included, into a private place")]
 mod spec;
@@ -20,7 +21,7 @@ mod workload;
 pub use exposure::{
     GatewaySpec, IngressSpec, IngressTlsSpec, IssuerKind, IssuerSpec, ParentRefSpec, ServiceSpec, ServiceType,
 };
-pub use manifest::{all, manifests};
+pub use manifest::{all, manifests, spec_schema};
 pub use network_policy::{EgressProtocol, EgressSpec, NetworkPolicySpec};
 pub use reference::reference_markdown;
 pub use scalars::{PortValue, QuantityValue};

@@ -20,7 +20,9 @@ impl PortValue {
     pub fn number(&self) -> Option<u16> {
         let port = match self {
             PortValue::Number(number) => u16::try_from(*number).ok()?,
-            PortValue::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok()?,
+            PortValue::Text(text) if text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().ok()?
+            }
             PortValue::Text(_) => return None,
         };
         (port != 0).then_some(port)
@@ -91,7 +93,7 @@ mod tests {
         let port = |json: &str| serde_json::from_str::<PortValue>(json).unwrap().number();
         assert_eq!(port("22"), Some(22));
         assert_eq!(port("\"2222\""), Some(2222));
-        for wrong in ["0", "-1", "65536", "\"\"", "\"+22\"", "\" 22\"", "\"ssh\"", "\"65536\""] {
+        for wrong in ["0", "-1", "65536", "\"\"", "\"+22\"", "\" 22\"", "\"ssh\"", "\"65536\"", "\"000022\""] {
             assert_eq!(port(wrong), None, "{wrong}");
         }
     }

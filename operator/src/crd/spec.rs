@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exposure::{GatewaySpec, IngressSpec, ServiceSpec};
 use super::network_policy::NetworkPolicySpec;
+use super::rules::is_subdomain;
 use super::scalars::PortValue;
 use super::status::CatalystInstanceStatus;
 use super::workload::{EnvVarSpec, ProbeSpec, ResourcesSpec, SecurityContextSpec, TolerationSpec};
@@ -178,6 +179,7 @@ pub struct CatalystInstanceSpec {
     /// The PriorityClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(is_subdomain("self")).message("priorityClassName must be the name of a PriorityClass"))]
     pub priority_class_name: Option<String>,
 
     /// The user that the container runs as, and whether its root file system is read-only. Everything else of Pod Security `restricted` always holds.
@@ -236,7 +238,7 @@ pub struct SshSpec {
     /// Unset: the operator generates a key in the Secret NAME-ssh-key and shows its public half in `status.sshPublicKey`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message("ssh.existingKeySecret must be the name of a Secret"))]
+    #[x_kube(validation = Rule::new(is_subdomain("self")).message("ssh.existingKeySecret must be the name of a Secret"))]
     pub existing_key_secret: Option<String>,
 
     /// Host keys of the dev-VM in the format of known_hosts, one a line (from `ssh-keyscan HOST`, compared with what the VM's console shows).
@@ -280,7 +282,7 @@ pub struct SecretsSpec {
     /// Name of that Secret in this namespace. Unset: NAME-secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message("secrets.existingSecret must be the name of a Secret"))]
+    #[x_kube(validation = Rule::new(is_subdomain("self")).message("secrets.existingSecret must be the name of a Secret"))]
     pub existing_secret: Option<String>,
 
     /// Raise it to sign everyone out: only sessions of this generation are accepted. Lowered again, it would accept old ones. Unset: 0.
@@ -332,6 +334,7 @@ pub struct ImageSpec {
         "required": ["name"],
         "properties": {"name": {"type": "string", "minLength": 1, "maxLength": 253, "description": "Name of the Secret."}}
     }))]
+    #[x_kube(validation = Rule::new(format!("self.all(secret, {})", is_subdomain("secret.name"))).message("image.pullSecrets must hold names of Secrets"))]
     pub pull_secrets: Option<Vec<LocalObjectReference>>,
 }
 

@@ -11,7 +11,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSche
 use serde_json::{Map, Value, json};
 
 use self::convert::{at, converted, unset, value_kind};
-use crate::{crd::CatalystInstance, names::InstanceName, offline};
+use crate::{
+    crd::{CatalystInstance, spec_schema},
+    names::InstanceName,
+    offline,
+};
 
 /// The name of an instance where neither the flag nor the values give one: that of the chart.
 const DEFAULT_NAME: &str = "catalyst";
@@ -102,7 +106,7 @@ pub fn migrate(text: &str, file: &str, options: &Options) -> Result<Migrated, Va
         let remedy = "Give one with --name (a-z, 0-9 and '-', at most 52).".to_owned();
         return Err(ValuesError::Unusable { file: file.to_owned(), problem, remedy, notes: Vec::new() });
     }
-    let schema = offline::spec_schema().unwrap_or_default();
+    let schema = spec_schema().unwrap_or_default();
     for (key, value) in &values {
         mapping.value(&schema, key, &[key], value);
     }
@@ -209,7 +213,7 @@ impl Mapping {
     }
 
     fn renamed(&mut self, path: &str, field: &[&str], value: &Value) {
-        let schema = offline::spec_schema().unwrap_or_default();
+        let schema = spec_schema().unwrap_or_default();
         match at(&schema, field).and_then(|schema| converted(schema, value)) {
             Some(value) => self.set(field, value),
             None => {

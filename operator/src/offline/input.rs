@@ -6,8 +6,8 @@ use std::{fmt, io::Read, path::Path};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::schema::{faults, spec_schema, unknown};
-use crate::crd::{CatalystInstance, GROUP, KIND, VERSION};
+use super::schema::{faults, unknown};
+use crate::crd::{CatalystInstance, GROUP, KIND, VERSION, spec_schema};
 
 /// Larger than any manifest, small enough to be read by mistake.
 const LARGEST: u64 = 4 << 20;
@@ -199,8 +199,8 @@ pub fn check(document: Value) -> Result<CatalystInstance, Vec<(Option<String>, S
     if !problems.is_empty() {
         return Err(problems);
     }
-    let instance: CatalystInstance =
-        serde_json::from_value(document).map_err(|error| vec![(None, format!("cannot be understood: {error}"))])?;
+    let instance: CatalystInstance = serde_json::from_value(without_nulls(document))
+        .map_err(|error| vec![(None, format!("cannot be understood: {error}"))])?;
     match instance.validate_cel() {
         Ok(()) => Ok(instance),
         Err(errors) => {
@@ -210,6 +210,18 @@ pub fn check(document: Value) -> Result<CatalystInstance, Vec<(Option<String>, S
             });
             Err(told.collect())
         }
+    }
+}
+
+/// The same without members that are null, which the API server drops.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let kept = members.into_iter().filter(|(_, member)| !member.is_null());
+            Value::Object(kept.map(|(key, member)| (key, without_nulls(member))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        other => other,
     }
 }
 
@@ -252,6 +264,13 @@ mod tests {
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("ssh.host must be a host name or an IP address alone"), "{told:?}");
         assert!(!told[0].contains("spec.ssh.host ssh.host"), "{told:?}");
+    }
+
+    #[test]
+    fn a_null_is_no_value_in_a_map_either() {
+        let text = GOOD.replace("user: u}", "user: u}, podLabels: {a: null, b: c}");
+        let spec = parse("x.yaml", &text).unwrap().remove(0).instance.spec;
+        assert_eq!(spec.pod_labels.unwrap().into_keys().collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]

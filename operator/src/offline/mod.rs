@@ -19,5 +19,5 @@ pub use input::{BadInput, Problem, Source, check, read};
 pub use manifests::{Manifest, Wanted, wanted};
 pub use render::render;
 pub(crate) use schema::nearest;
-pub use schema::{Fault, faults, spec_schema};
+pub use schema::{Fault, faults};
 pub use stand_in::{acceptable, ingress_annotations, names_of};

@@ -4,10 +4,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use kube::CustomResourceExt;
 use serde_json::Value;
-
-use crate::crd::CatalystInstance;
 
 /// Something in a value that the schema does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,13 +15,6 @@ pub struct Fault {
     pub problem: String,
     /// Whether the field itself is unknown, rather than its value wrong.
     pub unknown: bool,
-}
-
-/// The schema of `spec`, as the CRD has it.
-#[must_use]
-pub fn spec_schema() -> Option<JSONSchemaProps> {
-    let version = CatalystInstance::crd().spec.versions.into_iter().next()?;
-    version.schema?.open_api_v3_schema?.properties?.remove("spec")
 }
 
 /// Everything in `value` that `schema` does not allow, in the order of the fields.
@@ -154,6 +144,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::crd::spec_schema;
 
     fn told(spec: Value) -> Vec<String> {
         let schema = spec_schema().unwrap();

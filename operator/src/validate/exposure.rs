@@ -24,26 +24,24 @@ pub(super) fn service(spec: Option<&ServiceSpec>, findings: &mut Findings) -> Op
     Some(Service { type_: spec.type_.unwrap_or_default(), port: port?, annotations: annotations? })
 }
 
-/// `Some(None)`: none is wanted. `None`: something stops it.
+/// `Some(None)`: none is wanted. `None`: something stops it, be it in one that is switched off.
 pub(super) fn ingress(
     spec: Option<&IngressSpec>,
     name: &InstanceName,
     findings: &mut Findings,
 ) -> Option<Option<Ingress>> {
     let Some(spec) = spec else { return Some(None) };
-    match (spec.enabled, &spec.host) {
-        (Some(false), _) | (None, None) => return Some(None),
-        (Some(true), None) => return findings.invalid("ingress.host", "is required when ingress.enabled is true"),
-        (_, Some(_)) => {}
-    }
-    let host = spec.host.clone().unwrap_or_default();
-    let host = if text::is_dns_subdomain(&host) && host.parse::<IpAddr>().is_err() {
-        Some(host)
-    } else {
-        findings.invalid(
+    let host = match &spec.host {
+        Some(host) if text::is_dns_subdomain(host) && host.parse::<IpAddr>().is_err() => Some(Some(host.clone())),
+        Some(_) => findings.invalid(
             "ingress.host",
             "must be a host name in lower case, without scheme, port or path, and no IP address, such as catalyst.example.com",
-        )
+        ),
+        None if spec.enabled == Some(true) => {
+            findings.invalid("ingress.host", "is required when ingress.enabled is true")
+        }
+        None if spec.tls.is_some() => findings.invalid("ingress.host", "is required when ingress.tls is set"),
+        None => Some(None),
     };
     let class = ingress_class(spec);
     let class = if text::is_dns_subdomain(class) {
@@ -56,13 +54,10 @@ pub(super) fn ingress(
         None => Some(None),
         Some(tls) => ingress_tls(tls, name, findings).map(Some),
     };
-    Some(Some(Ingress {
-        class: class?,
-        host: host?,
-        annotations: annotations?,
-        tls: tls?,
-        snippet: spec.configuration_snippet.unwrap_or(false),
-    }))
+    let (class, host, annotations, tls) = (class?, host?, annotations?, tls?);
+    let snippet = spec.configuration_snippet.unwrap_or(false);
+    let wanted = host.filter(|_| spec.enabled != Some(false));
+    Some(wanted.map(|host| Ingress { class, host, annotations, tls, snippet }))
 }
 
 fn ingress_tls(spec: &IngressTlsSpec, name: &InstanceName, findings: &mut Findings) -> Option<IngressTls> {
@@ -125,7 +120,7 @@ pub(super) fn gateway(
         );
     }
     let fits = |name: &String| text::is_dns_subdomain(name) && name.parse::<IpAddr>().is_err();
-    let hostnames = if !spec.hostnames.is_empty() && spec.hostnames.iter().all(fits) {
+    let hostnames = if spec.hostnames.iter().all(fits) {
         Some(spec.hostnames.clone())
     } else {
         findings.invalid(
@@ -133,9 +128,6 @@ pub(super) fn gateway(
             "must be host names in lower case, without scheme, port, path or *, such as catalyst.example.com",
         )
     };
-    if spec.parent_refs.is_empty() {
-        return findings.invalid("gateway.parentRefs", "must name at least one Gateway");
-    }
     let mut parents = Vec::new();
     for reference in &spec.parent_refs {
         parents.push(parent(reference, findings)?);

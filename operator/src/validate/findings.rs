@@ -16,6 +16,12 @@ impl Findings {
         self.stop(Reason::InvalidSpec, Some(field), format!("{field} {problem}"))
     }
 
+    /// Whether something that stops is found about this field, or about the list that it is in.
+    pub(super) fn are_about(&self, field: &str) -> bool {
+        let fields = self.stopping.iter().filter_map(|finding| finding.field.as_deref());
+        fields.filter_map(|told| field.strip_prefix(told)).any(|rest| rest.is_empty() || rest.starts_with('['))
+    }
+
     /// Anything else that stops the pass. Returns `None`, for the value that there is not.
     pub(super) fn stop<T>(&mut self, reason: Reason, field: Option<&str>, message: impl Into<String>) -> Option<T> {
         self.stopping.push(Finding { reason, field: field.map(str::to_owned), message: message.into() });

@@ -4,6 +4,7 @@
 //! schema. All findings are collected, so that a person corrects them in one go.
 
 mod advice;
+mod bounds;
 mod exposure;
 mod findings;
 mod image;
@@ -41,7 +42,9 @@ pub fn validate(
     defaults: &Defaults,
 ) -> Result<ValidatedInstance, Vec<Finding>> {
     let mut findings = Findings::default();
-    match validate_into(instance, fetched, defaults, &mut findings) {
+    let valid = validate_into(instance, fetched, defaults, &mut findings);
+    bounds::check(&instance.spec, &mut findings);
+    match valid {
         Some(mut valid) if findings.stopping.is_empty() => {
             valid.advice = findings.advice;
             Ok(valid)
@@ -50,7 +53,7 @@ pub fn validate(
     }
 }
 
-/// Invariant: `None` only after a finding that stops.
+/// Invariant: `None` only after a finding that stops. Bounds are not looked at: `Some` may hold what is out of them.
 fn validate_into(
     instance: &CatalystInstance,
     fetched: &Fetched,
@@ -68,11 +71,6 @@ fn validate_into(
     let (Some(namespace), Some(owner)) = (instance.metadata.namespace.clone(), instance.controller_owner_ref(&()))
     else {
         return findings.invalid("metadata", "has no namespace or no uid: the object does not come from an API server");
-    };
-    let replicas = if (0..=20).contains(&spec.replicas) {
-        Some(spec.replicas)
-    } else {
-        findings.invalid("replicas", "must be from 0 to 20")
     };
     let recorded = instance.status.as_ref().map(|status| status.host_keys.as_slice()).unwrap_or_default();
     let ssh = ssh::validate(&spec.ssh, recorded, &fetched.ssh_key, &name, &namespace, findings);
@@ -110,7 +108,7 @@ fn validate_into(
         namespace,
         owner,
         image: image?,
-        replicas: if suspended { 0 } else { replicas? },
+        replicas: if suspended { 0 } else { spec.replicas },
         suspended,
         ssh: ssh?,
         app_secret: app_secret?,

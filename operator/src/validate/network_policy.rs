@@ -30,7 +30,7 @@ pub(super) struct Around<'a> {
     pub(super) namespace: &'a str,
 }
 
-/// `Some(None)`: none is wanted. `None`: something stops it.
+/// `Some(None)`: none is wanted. `None`: something stops it. Of one that is switched off only the form counts.
 pub(super) fn validate(
     spec: Option<&NetworkPolicySpec>,
     around: &Around<'_>,
@@ -38,9 +38,6 @@ pub(super) fn validate(
 ) -> Option<Option<Policy>> {
     let unset = NetworkPolicySpec::default();
     let spec = spec.unwrap_or(&unset);
-    if spec.enabled == Some(false) {
-        return Some(None);
-    }
     let ingress_namespaces = ingress_namespaces(spec, around, findings);
     let ingress_pod_labels = pod_labels(spec.ingress_pod_labels.as_ref(), findings);
     let metrics_namespaces =
@@ -48,7 +45,14 @@ pub(super) fn validate(
     let ingress_cidrs = cidrs(spec.ingress_cidrs.as_deref(), "networkPolicy.ingressCidrs", findings);
     let dns_cidrs = cidrs(spec.dns_cidrs.as_deref(), "networkPolicy.dnsCidrs", findings);
     let extra_egress = extra_egress(spec.extra_egress.as_deref().unwrap_or_default(), findings);
-    let ssh_cidrs = ssh_cidrs(spec, around, findings);
+    let ssh_egress = match &spec.ssh_egress_cidr {
+        Some(range) => cidrs(Some(std::slice::from_ref(range)), "networkPolicy.sshEgressCidr", findings).map(Some),
+        None => Some(None),
+    };
+    if spec.enabled == Some(false) {
+        return Some(None);
+    }
+    let ssh_cidrs = ssh_cidrs(ssh_egress?, around, findings);
     Some(Some(Policy {
         ingress_namespaces: ingress_namespaces?,
         ingress_pod_labels: ingress_pod_labels?,
@@ -106,12 +110,11 @@ fn pod_labels(given: Option<&BTreeMap<String, String>>, findings: &mut Findings)
     }
 }
 
-fn ssh_cidrs(spec: &NetworkPolicySpec, around: &Around<'_>, findings: &mut Findings) -> Option<Vec<IpNet>> {
+fn ssh_cidrs(given: Option<Vec<IpNet>>, around: &Around<'_>, findings: &mut Findings) -> Option<Vec<IpNet>> {
     // Without a valid host there is a finding about that already.
     let host = around.first_hop?;
     let field = if around.through_jump { "ssh.jump.host" } else { "ssh.host" };
-    if let Some(given) = &spec.ssh_egress_cidr {
-        let given = cidrs(Some(std::slice::from_ref(given)), "networkPolicy.sshEgressCidr", findings)?;
+    if let Some(given) = given {
         refuse_excluded_host(&given, host, around, findings)?;
         if let Some(wide) = given.iter().find(|range| range.prefix_len() < NARROW_ENOUGH) {
             findings.advise(

@@ -5,22 +5,59 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Affinity, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{Affinity, PodAffinityTerm, TopologySpreadConstraint, WeightedPodAffinityTerm};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::findings::Findings;
+use crate::crd::TolerationSpec;
 use crate::names::{INSTANCE_LABEL, InstanceName};
 
 /// `None` also if none is wanted.
 pub(super) fn affinity(given: Option<&Affinity>, findings: &mut Findings) -> Option<Option<Affinity>> {
     let Some(given) = given else { return Some(None) };
+    let near = given.pod_affinity.as_ref().is_none_or(|it| {
+        are_keyed(
+            &it.required_during_scheduling_ignored_during_execution,
+            &it.preferred_during_scheduling_ignored_during_execution,
+        )
+    });
+    let apart = given.pod_anti_affinity.as_ref().is_none_or(|it| {
+        are_keyed(
+            &it.required_during_scheduling_ignored_during_execution,
+            &it.preferred_during_scheduling_ignored_during_execution,
+        )
+    });
+    if !near || !apart {
+        return findings.invalid("affinity", "must have a topologyKey, such as kubernetes.io/hostname, for other pods");
+    }
     match without_empty(given) {
         Some(affinity) => Some(Some(affinity).filter(|affinity| *affinity != Affinity::default())),
         None => findings.invalid("affinity", "cannot be read"),
     }
+}
+
+fn are_keyed(required: &Option<Vec<PodAffinityTerm>>, preferred: &Option<Vec<WeightedPodAffinityTerm>>) -> bool {
+    let preferred = preferred.iter().flatten().map(|weighted| &weighted.pod_affinity_term);
+    required.iter().flatten().chain(preferred).all(|term| !term.topology_key.is_empty())
+}
+
+/// Taints that the pods tolerate.
+pub(super) fn tolerations(given: &[TolerationSpec], findings: &mut Findings) -> Option<Vec<TolerationSpec>> {
+    let among = |text: &Option<String>, known: &[&str]| text.as_ref().is_none_or(|text| known.contains(&text.as_str()));
+    for toleration in given {
+        let problem = if !among(&toleration.operator, &["Exists", "Equal"]) {
+            "must each have the operator Exists or Equal, or none"
+        } else if !among(&toleration.effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"]) {
+            "must each have the effect NoSchedule, PreferNoSchedule or NoExecute, or none"
+        } else {
+            continue;
+        };
+        return findings.invalid("tolerations", problem);
+    }
+    Some(given.to_vec())
 }
 
 /// A constraint that selects no pods counts those of this instance.
@@ -118,6 +155,20 @@ mod tests {
                 ]},
             })
         );
+    }
+
+    #[test]
+    fn what_is_said_of_other_pods_needs_a_topology_key() {
+        let taken = |anti: &str, preferred: Value| {
+            let given = json!({anti: {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": preferred}]}});
+            affinity(Some(&serde_json::from_value(given).unwrap()), &mut Findings::default()).is_some()
+        };
+        for anti in ["podAffinity", "podAntiAffinity"] {
+            assert!(
+                taken(anti, json!({"topologyKey": "zone"})) && !taken(anti, json!({"labelSelector": {}})),
+                "{anti}"
+            );
+        }
     }
 
     #[test]

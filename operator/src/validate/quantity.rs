@@ -11,9 +11,6 @@ const BILLION: u128 = 1_000_000_000;
 impl Quantity {
     /// Reads `500m`, `0.5`, `128Mi`, `2`; `None` if it is no quantity of zero or more in a form that we accept.
     pub(super) fn parse(text: &str) -> Option<Quantity> {
-        if text.len() > 24 {
-            return None;
-        }
         let digits_end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
         let (number, suffix) = text.split_at_checked(digits_end)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

@@ -66,11 +66,7 @@ pub(super) fn validate(
             AppSecretState::Present { checksum: checked(value, &secret_name, owner, findings)? }
         }
     };
-    let generation = spec.and_then(|spec| spec.generation);
-    if generation.is_some_and(|generation| generation < 0) {
-        return findings.invalid("secrets.generation", "must not be negative");
-    }
-    Some(AppSecretUse { secret: secret_name, generation, state })
+    Some(AppSecretUse { secret: secret_name, generation: spec.and_then(|spec| spec.generation), state })
 }
 
 fn checked(secret: &AppSecret, secret_name: &str, owner: &Ownership, findings: &mut Findings) -> Option<String> {

@@ -1,4 +1,5 @@
-//! The forms that single values have to have. The schema says the same in CEL; a test holds the two together.
+//! The forms that single values have to have, their lengths aside (`bounds`). The schema says the same in CEL; a test holds the
+//! two together.
 
 use std::net::IpAddr;
 
@@ -34,8 +35,7 @@ pub(super) fn host(text: &str) -> Option<Host> {
         return (!mapped).then_some(Host::Address(address));
     }
     let edge = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let fits = (1..=253).contains(&text.len())
-        && text.bytes().next().is_some_and(edge)
+    let fits = text.bytes().next().is_some_and(edge)
         && text.bytes().last().is_some_and(edge)
         && text.bytes().all(|byte| edge(byte) || byte == b'.' || byte == b'-')
         && !text.contains("..")
@@ -48,15 +48,13 @@ pub(super) fn host(text: &str) -> Option<Host> {
 pub(super) fn is_user(text: &str) -> bool {
     let body = text.strip_suffix('$').unwrap_or(text);
     let first = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    text.len() <= 128
-        && body.bytes().next().is_some_and(first)
-        && body.bytes().all(|byte| first(byte) || b".@+-".contains(&byte))
+    body.bytes().next().is_some_and(first) && body.bytes().all(|byte| first(byte) || b".@+-".contains(&byte))
 }
 
 /// `ssh.ideasBasePath`.
 pub(super) fn is_base_path(text: &str) -> bool {
     let anchored = text == "~" || text.starts_with("~/") || (text.starts_with('/') && text.len() > 1);
-    anchored && text.len() <= 4096 && !text.chars().any(char::is_control)
+    anchored && !text.chars().any(char::is_control)
 }
 
 /// `ssh.keyPath` as folder and file name.
@@ -66,16 +64,22 @@ pub(super) fn key_path(text: &str) -> Option<(String, String)> {
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
     let parts: Vec<&str> = text.strip_prefix('/')?.split('/').collect();
-    if text.len() > 253 || !(2..=8).contains(&parts.len()) || !parts.iter().all(|name| part(name)) {
+    if !(2..=8).contains(&parts.len()) || !parts.iter().all(|name| part(name)) {
         return None;
     }
     let (folder, file) = text.rsplit_once('/')?;
     Some((folder.to_owned(), file.to_owned()))
 }
 
-/// A range of addresses. Host bits are cut off as a NetworkPolicy wants it.
+/// A range of addresses, written as the API server takes it: no zero before a number, which some read as octal, and no IPv4
+/// as IPv6. Host bits are cut off as a NetworkPolicy wants it.
 pub(super) fn cidr(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>().ok().map(|range| range.trunc())
+    let (address, length) = text.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let plain = length.bytes().all(|byte| byte.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
+    let disguised = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
+    let range = IpNet::new(address, length.parse().ok()?).ok()?;
+    (plain && !disguised).then(|| range.trunc())
 }
 
 /// `publicUrl`.
@@ -137,15 +141,13 @@ pub(super) fn is_repository(text: &str) -> bool {
             && part.bytes().last().is_some_and(edge)
             && part.bytes().all(|byte| edge(byte) || b"._-".contains(&byte))
     };
-    text.len() <= 255 && registry_fits && parts.all(path_part)
+    registry_fits && parts.all(path_part)
 }
 
 /// `image.tag`.
 pub(super) fn is_tag(text: &str) -> bool {
     let first = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    text.len() <= 128
-        && text.bytes().next().is_some_and(first)
-        && text.bytes().all(|byte| first(byte) || byte == b'.' || byte == b'-')
+    text.bytes().next().is_some_and(first) && text.bytes().all(|byte| first(byte) || byte == b'.' || byte == b'-')
 }
 
 /// `image.digest`.
@@ -227,6 +229,10 @@ mod tests {
     #[test]
     fn a_range_loses_its_host_bits() {
         assert_eq!(cidr("192.168.1.100/24").unwrap().to_string(), "192.168.1.0/24");
-        assert_eq!(cidr("192.168.1.100"), None);
+        assert_eq!(cidr("::/0").unwrap().to_string(), "::/0");
+        for none in ["192.168.1.100", "010.0.0.0/8", "10.0.0.0/08", "10.0.0.0/+8", "10.0.0.0/33", "::ffff:10.0.0.0/104"]
+        {
+            assert_eq!(cidr(none), None, "{none}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::findings::Findings;
 use super::quantity::Quantity;
 use super::{placement, text};
 use crate::container::{HTTP_PORT, is_managed_variable};
-use crate::crd::{CatalystInstanceSpec, EnvVarSpec, ProbeSpec, QuantityValue, ResourcesSpec};
+use crate::crd::{CatalystInstanceSpec, EnvVarSpec, PortValue, ProbeSpec, QuantityValue, ResourcesSpec};
 use crate::names::{INSTANCE_LABEL, InstanceName};
 use crate::validated::{Pod, Probe, Resources};
 
@@ -89,10 +89,11 @@ fn amounts(given: Option<&BTreeMap<String, QuantityValue>>, field: &str, finding
 pub(super) fn probe(spec: Option<&ProbeSpec>, field: &str, default: Probe, findings: &mut Findings) -> Option<Probe> {
     let Some(spec) = spec else { return Some(default) };
     let get = spec.http_get.as_ref();
-    if let Some(port) = get.and_then(|get| get.port.as_ref())
-        && port.number() != Some(HTTP_PORT)
-        && *port != crate::crd::PortValue::Text("http".to_owned())
-    {
+    let is_ours = |port: &PortValue| match port {
+        PortValue::Number(number) => *number == i64::from(HTTP_PORT),
+        PortValue::Text(text) => *text == HTTP_PORT.to_string() || text == "http",
+    };
+    if get.and_then(|get| get.port.as_ref()).is_some_and(|port| !is_ours(port)) {
         return findings.invalid(&format!("{field}.httpGet.port"), "must be 3001, the only port that the server has");
     }
     let path = get.and_then(|get| get.path.clone()).unwrap_or(default.path);
@@ -100,26 +101,13 @@ pub(super) fn probe(spec: Option<&ProbeSpec>, field: &str, default: Probe, findi
         return findings
             .invalid(&format!("{field}.httpGet.path"), "must begin with / and contain no spaces, such as /api/health");
     }
-    let probe = Probe {
+    Some(Probe {
         path,
         initial_delay_seconds: spec.initial_delay_seconds.unwrap_or(default.initial_delay_seconds),
         period_seconds: spec.period_seconds.unwrap_or(default.period_seconds),
         timeout_seconds: spec.timeout_seconds.unwrap_or(default.timeout_seconds),
         failure_threshold: spec.failure_threshold.unwrap_or(default.failure_threshold),
-    };
-    if probe.initial_delay_seconds < 0 {
-        return findings.invalid(&format!("{field}.initialDelaySeconds"), "must not be negative");
-    }
-    for (name, value) in [
-        ("periodSeconds", probe.period_seconds),
-        ("timeoutSeconds", probe.timeout_seconds),
-        ("failureThreshold", probe.failure_threshold),
-    ] {
-        if value < 1 {
-            return findings.invalid(&format!("{field}.{name}"), "must be at least 1");
-        }
-    }
-    Some(probe)
+    })
 }
 
 pub(super) fn default_liveness() -> Probe {
@@ -160,33 +148,34 @@ pub(super) fn pod(spec: &CatalystInstanceSpec, name: &InstanceName, findings: &m
         user if (1..=i64::from(i32::MAX)).contains(&user) => Some(Some(user)),
         _ => findings.invalid("securityContext.runAsUser", "must be a user other than root, or -1 for none"),
     };
-    let run_as_group = group(security.run_as_group, "securityContext.runAsGroup", findings);
-    let fs_group = group(security.fs_group, "securityContext.fsGroup", findings);
     let affinity = placement::affinity(spec.affinity.as_ref(), findings);
     let spread = placement::spread(spec.topology_spread_constraints.as_deref().unwrap_or_default(), name, findings);
+    let priority_class = match &spec.priority_class_name {
+        Some(name) if !text::is_dns_subdomain(name) => {
+            findings.invalid("priorityClassName", "must be the name of a PriorityClass")
+        }
+        given => Some(given.clone()),
+    };
+    let tolerations = placement::tolerations(spec.tolerations.as_deref().unwrap_or_default(), findings);
     let extra_env = extra_env(spec.extra_env.as_deref().unwrap_or_default(), findings);
     Some(Pod {
         annotations: annotations?,
         labels: labels?,
         node_selector: node_selector?,
-        tolerations: spec.tolerations.clone().unwrap_or_default(),
+        tolerations: tolerations?,
         affinity: affinity?,
         spread: spread?,
-        priority_class: spec.priority_class_name.clone(),
+        priority_class: priority_class?,
         run_as_user: run_as_user?,
-        run_as_group: run_as_group?,
-        fs_group: fs_group?,
+        run_as_group: group(security.run_as_group),
+        fs_group: group(security.fs_group),
         read_only_root: security.read_only_root_filesystem.unwrap_or(true),
         extra_env: extra_env?,
     })
 }
 
-fn group(given: Option<i64>, field: &str, findings: &mut Findings) -> Option<Option<i64>> {
-    match given.unwrap_or(DEFAULT_USER) {
-        -1 => Some(None),
-        group if (0..=i64::from(i32::MAX)).contains(&group) => Some(Some(group)),
-        _ => findings.invalid(field, "must be a group from 0 to 2147483647, or -1 for none"),
-    }
+fn group(given: Option<i64>) -> Option<i64> {
+    Some(given.unwrap_or(DEFAULT_USER)).filter(|group| *group != -1)
 }
 
 fn labels(

@@ -8,7 +8,7 @@
 pub enum By {
     /// A rule with a message of ours.
     Rule,
-    /// The schema: a missing field, a wrong type, a bound. Only an API server checks these.
+    /// The schema: a missing field, a wrong type, a bound. No rule says these.
     Schema,
 }
 
@@ -75,6 +75,20 @@ pub const REFUSALS: &[(&str, &str, &str, By, &str)] = &[
         "{ssh: {host: vm, user: dev}, image: {repository: 'a/b:1'}}",
         By::Rule,
         "image.repository must be",
+    ),
+    (
+        "pull Secret's name",
+        "x",
+        "{ssh: {host: vm, user: dev}, image: {pullSecrets: [{name: a}, {name: A_b}]}}",
+        By::Rule,
+        "image.pullSecrets must hold names of Secrets",
+    ),
+    (
+        "PriorityClass's name",
+        "x",
+        "{ssh: {host: vm, user: dev}, priorityClassName: A_b}",
+        By::Rule,
+        "priorityClassName must be",
     ),
     (
         "short digest",
@@ -377,6 +391,10 @@ pub const ACCEPTED: &[(&str, &str)] = &[
     ("IPv6", "{ssh: {host: 'fd00::1', user: dev}, publicUrl: 'http://[fd00::1]:8080'}"),
     ("ingress switched off, host kept", "{ssh: {host: vm, user: dev}, ingress: {enabled: false, host: a.b}}"),
     ("ingress without host, not wanted", "{ssh: {host: vm, user: dev}, ingress: {className: nginx}}"),
+    (
+        "name of a part of 64 characters",
+        "{ssh: {host: vm, user: dev, existingKeySecret: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b}}",
+    ),
     ("name in capitals", "{ssh: {host: Dev-VM.Example.com, user: svc.deploy}}"),
     ("folder of the home", "{ssh: {host: vm, user: dev, ideasBasePath: '~'}}"),
     ("amounts as numbers", "{ssh: {host: vm, user: dev}, resources: {limits: {cpu: 1, memory: 1Gi}}}"),

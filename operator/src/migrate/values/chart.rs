@@ -6,7 +6,7 @@ use super::{
     DEFAULT_NAME, Mapping,
     convert::{at, text, unset},
 };
-use crate::{container::is_managed_variable, offline, validate::secret_problem};
+use crate::{container::is_managed_variable, crd::spec_schema, validate::secret_problem};
 
 /// The Secret that the chart reads or makes, whatever the release is called.
 const CHART_SECRET: &str = "catalyst-secrets";
@@ -171,7 +171,7 @@ impl Mapping {
                 }
                 other => other,
             };
-            let schema = offline::spec_schema().unwrap_or_default();
+            let schema = spec_schema().unwrap_or_default();
             if at(&schema, &["securityContext", field]).is_some() {
                 self.renamed(&format!("{path}.{key}"), &["securityContext", field], value);
             } else {
