@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use russh::client::{self, Handle};
 use russh::keys::{Certificate, PrivateKey, PublicKey};
+use tokio::io::BufReader;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -20,6 +21,9 @@ use crate::settings::{Purpose, session_config};
 use crate::sign_in::{self, Credentials};
 use crate::socket::{Socket, Wire};
 use crate::transfer::ChannelBytes;
+
+/// What is taken from the system at once: some packets of an event each; a large one mostly passes by it.
+const READ_BUFFER: usize = 8 * 1024;
 
 /// How long each step may take. The default suits a VM on the same continent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,6 +200,8 @@ impl Attempt<'_> {
         let (HostKeyCheck::Strict(known_hosts) | HostKeyCheck::AcceptNew(known_hosts)) = check;
         let config = session_config(&known_hosts.algorithms(&endpoint.host, endpoint.port), self.purpose);
         let verifier = Verifier { endpoint: endpoint.clone(), check: check.clone(), accepted, facts: facts.clone() };
+        // russh reads a packet's length and then the packet: what has arrived is taken from the system at once.
+        let socket = BufReader::with_capacity(READ_BUFFER, socket);
         match timeout(self.deadlines.handshake, client::connect_stream(Arc::new(config), socket, verifier)).await {
             Ok(Ok(handle)) => Ok(Handshaken { handle, hold, facts: facts.clone() }),
             Ok(Err(error)) => Err(facts.handshake_failure(endpoint, &error)),

@@ -217,6 +217,11 @@ impl Follower {
                     if reader.over() {
                         return Ok(Followed::On);
                     }
+                    // What it says itself does not wake it; that the hub ended before this is seen here.
+                    changes.mark_unchanged();
+                    if self.hub.ended() {
+                        return Ok(Followed::Unwanted);
+                    }
                     self.hub.pace().await;
                 }
                 Piece::NotDelivered => {
