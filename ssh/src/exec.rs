@@ -152,7 +152,7 @@ impl Exec {
     /// The next piece of output, and at the end how the command ended.
     ///
     /// None without an [`Output::Exit`] or [`Output::Signal`] before it means that the connection was lost;
-    /// [`Exec::lost`] says why. Cancel safe. Read on without long pauses: when some hundred messages wait here, all other
+    /// [`Exec::lost`] says why. Cancel safe. Read on without long pauses: when a dozen messages wait here, all other
     /// commands on the connection wait too.
     pub async fn next(&mut self) -> Option<Output> {
         loop {
@@ -201,7 +201,7 @@ impl Exec {
             };
             let room = limit_bytes.saturating_sub(stream.len());
             finished.truncated |= bytes.len() > room;
-            stream.extend(bytes.iter().take(room));
+            stream.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
         }
         if finished.status.is_none() && finished.signal.is_none() {
             return Err(self.lost());

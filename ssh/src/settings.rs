@@ -23,9 +23,9 @@ const WINDOW: u32 = 2 << 20;
 const PACKET: u32 = 65_535;
 /// Enough for full speed, and a bound of what is under way when a terminal's viewer stops reading.
 const TERMINAL_WINDOW: u32 = 1 << 20;
-/// Messages of one channel that wait for its reader before the whole connection waits: 1 MiB, at 32 KiB each, since this
+/// Messages of one channel that wait for its reader before the whole connection waits: 512 KiB, at 32 KiB each, since this
 /// is what a reader that pauses costs.
-const CHANNEL_MESSAGES: usize = 32;
+const CHANNEL_MESSAGES: usize = 16;
 
 /// The settings for a host for which keys of these kinds are recorded.
 pub(crate) fn session_config(recorded: &[Algorithm], purpose: Purpose) -> client::Config {

@@ -38,6 +38,13 @@ pub(crate) fn after_marker(output: &[u8]) -> Option<&[u8]> {
     output.get(start + MARKER.len()..)
 }
 
+/// The same of output that is not copied for it, as it may be megabytes.
+pub(crate) fn cut_after_marker(mut output: Vec<u8>) -> Option<Vec<u8>> {
+    let before = output.len() - after_marker(&output)?.len();
+    output.drain(..before);
+    Some(output)
+}
+
 /// How an exec ended, in words.
 pub(crate) fn exit_words(status: Option<u32>) -> String {
     match status {
@@ -71,7 +78,10 @@ mod tests {
 
     #[test]
     fn what_start_up_files_print_is_not_output() {
-        assert_eq!(after_marker(b"Welcome!--catalyst-output-begins--\nreal").unwrap(), b"real");
-        assert!(after_marker(b"This account is currently not available.").is_none());
+        let output = b"Welcome!--catalyst-output-begins--\nreal";
+        assert_eq!(after_marker(output).unwrap(), b"real");
+        assert_eq!(cut_after_marker(output.to_vec()).unwrap(), b"real");
+        let refused = b"This account is currently not available.";
+        assert!(after_marker(refused).is_none() && cut_after_marker(refused.to_vec()).is_none());
     }
 }

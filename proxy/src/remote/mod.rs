@@ -108,10 +108,8 @@ impl Remote {
         };
         let mut finished =
             tokio::time::timeout(deadline, work).await.map_err(|_| RemoteError::TimedOut(deadline))??;
-        finished.stdout = match command::after_marker(&finished.stdout) {
-            Some(rest) => rest.to_vec(),
-            None => return Err(RemoteError::NoShell(command::exit_words(finished.status))),
-        };
+        finished.stdout = command::cut_after_marker(finished.stdout)
+            .ok_or_else(|| RemoteError::NoShell(command::exit_words(finished.status)))?;
         Ok(finished)
     }
 

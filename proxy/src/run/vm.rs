@@ -169,7 +169,7 @@ impl Vm {
         let log = self.log(idea, run).await?;
         let (start, length) = (start.to_string(), length.to_string());
         let args = ["read", &log, &start, &length, if before { "1" } else { "0" }];
-        let output = match self.call_in(DEADLINE, Lane::Bulk, &args, b"").await {
+        let mut output = match self.call_in(DEADLINE, Lane::Bulk, &args, b"").await {
             Ok(output) => output,
             Err(RunError::BadPosition) => return Ok(None),
             Err(error) => return Err(error),
@@ -179,8 +179,10 @@ impl Vm {
         let (_, before) = head.split_once(' ').ok_or_else(|| unexpected(&head))?;
         let before: usize = before.parse().map_err(|_| unexpected(&head))?;
         let rest = output.get(head_end + 1..).unwrap_or_default();
-        let (before, bytes) = rest.split_at_checked(before).ok_or_else(|| unexpected(&head))?;
-        Ok(Some(Range { before: before.to_vec(), bytes: bytes.to_vec() }))
+        let before = rest.get(..before).ok_or_else(|| unexpected(&head))?.to_vec();
+        // Not copied: it may be megabytes, and several viewers read at once.
+        output.drain(..head_end + 1 + before.len());
+        Ok(Some(Range { before, bytes: output }))
     }
 
     /// Where the line of a request for permission begins and ends in a run's log; none if it is not there.
