@@ -16,7 +16,7 @@ use std::{
 use crate::{
     build::HTTPRoute,
     children::Children,
-    crd::{CatalystInstance, KIND},
+    crd::{CatalystInstance, CatalystInstanceStatus, KIND},
     live::{Kinded, Live},
     names::{InstanceName, References},
     observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SshKeySecret},
@@ -77,7 +77,7 @@ pub enum Read {
         /// Its metadata, which always can.
         metadata: Box<ObjectMeta>,
         /// Its status, if that can be understood.
-        status: Option<Box<crate::crd::CatalystInstanceStatus>>,
+        status: Option<Box<CatalystInstanceStatus>>,
         /// What is wrong with it.
         problem: String,
     },
@@ -137,10 +137,16 @@ impl Fetcher {
         }
         let status = whole.get("status").cloned();
         Ok(Some(match serde_json::from_value::<CatalystInstance>(whole) {
-            Ok(instance) => Read::Instance(Box::new(instance)),
+            Ok(mut instance) => {
+                instance.status = instance.status.filter(CatalystInstanceStatus::is_written);
+                Read::Instance(Box::new(instance))
+            }
             Err(problem) => Read::Malformed {
                 metadata: Box::new(metadata),
-                status: status.and_then(|status| serde_json::from_value(status).ok()),
+                status: status
+                    .and_then(|status| serde_json::from_value::<CatalystInstanceStatus>(status).ok())
+                    .filter(CatalystInstanceStatus::is_written)
+                    .map(Box::new),
                 problem: problem.to_string(),
             },
         }))

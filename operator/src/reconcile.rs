@@ -198,7 +198,7 @@ impl Steps {
     }
 
     /// After failures in a row: says so in status, as far as that can be written. Says it at once where there is no status
-    /// yet, because no status reads as healthy.
+    /// yet, so that a person finds words there.
     pub async fn report_failure(&self, target: &Target, error: &ReconcileError, failures: u32) {
         let Ok(Some(Read::Instance(instance))) = self.fetcher.instance(&target.namespace, &target.name).await else {
             return;

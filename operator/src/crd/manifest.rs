@@ -1,13 +1,28 @@
 //! The CRD as it is installed. `crds/` holds the output of [`manifests`]; a test compares.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps,
+};
 use kube::CustomResourceExt;
 
 use super::CatalystInstance;
+use super::status::NOT_WRITTEN;
 
 /// Every CustomResourceDefinition that the operator needs, in the order in which to install them.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![CatalystInstance::crd()]
+    vec![with_a_status_that_says_nothing(CatalystInstance::crd())]
+}
+
+/// A status that speaks of no generation, until the operator writes one: tools that read a missing status as healthy (kstatus, and so Flux;
+/// `kubectl wait`) read this as not there yet.
+fn with_a_status_that_says_nothing(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        if let Some(status) = schema.and_then(|schema| schema.properties.as_mut()?.get_mut("status")) {
+            status.default = Some(JSON(serde_json::json!({"observedGeneration": NOT_WRITTEN})));
+        }
+    }
+    crd
 }
 
 /// The same as YAML documents, for `kubectl apply --server-side -f -`.

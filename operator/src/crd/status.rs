@@ -4,11 +4,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+/// The generation of a status that the API server made up, because nobody has written one yet.
+pub const NOT_WRITTEN: i64 = -1;
+
 /// What is: conditions, where the app is, which key to authorise, which host keys are trusted.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CatalystInstanceStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status speaks of. -1: the operator has not looked at the instance yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -87,6 +90,14 @@ pub struct CatalystInstanceStatus {
     /// When the operator last made the pods roll, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rollout: Option<RolloutRecord>,
+}
+
+impl CatalystInstanceStatus {
+    /// Whether the operator wrote it, and not the API server by the schema's default.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.observed_generation != Some(NOT_WRITTEN)
+    }
 }
 
 /// One host key of the VM.

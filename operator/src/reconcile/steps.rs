@@ -41,7 +41,7 @@ pub(super) fn paused(instance: &CatalystInstance) -> bool {
 }
 
 impl Steps {
-    /// Gives an instance that has no status one, unless the pass comes to its own soon: no status reads as healthy.
+    /// Gives an instance that has no status one, unless the pass comes to its own soon: a person should find words there.
     pub(super) async fn acknowledge(&self, instance: ObjectMeta, has_status: bool) {
         if has_status {
             return;
