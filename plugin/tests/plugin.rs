@@ -198,7 +198,7 @@ async fn the_line_is_installed_once_with_the_users_own_ssh() {
 }
 
 fn tempfile(text: &str) -> std::path::PathBuf {
-    let path = std::env::temp_dir().join(format!("catalyst-plugin-known-hosts-{}", std::process::id()));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("known-hosts");
     std::fs::write(&path, text).unwrap();
     path
 }
@@ -321,7 +321,7 @@ async fn without_the_crd_the_way_to_install_it_is_told() {
 fn plane_gone() -> std::path::PathBuf {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let path = std::env::temp_dir().join(format!("catalyst-plugin-gone-{}", std::process::id()));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubeconfig-of-nobody");
     let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "users": [{"name": "u", "user": {}}],
         "clusters": [{"name": "c", "cluster": {"server": format!("https://127.0.0.1:{port}")}}]});
