@@ -116,7 +116,7 @@ async fn a_cache_that_does_not_come_to_what_is_known_is_passed_by() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_pass_that_takes_its_time_is_announced_and_a_quick_one_is_not() {
+async fn a_first_pass_that_takes_its_time_is_announced() {
     let mut world = World::without_operator("announced").await;
     let mut told = pin!(watcher(world.api::<CatalystInstance>(), watcher::Config::default()).applied_objects());
     let slow = client(
