@@ -4,11 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 
 use catalyst_proxy::remote::Remote;
 use catalyst_proxy::run::{Mode, Runs};
-use catalyst_ssh::{Pool, PoolLimits};
+use catalyst_ssh::{Lane, Pool, PoolLimits};
 use futures::future::join_all;
 
 use crate::kept::{EXIT, all_of, assert_has_turns, turns_of, write_log};
-use crate::stage::{Stage, is_exit, until, until_results};
+use crate::stage::{Stage, WAIT, is_exit, until, until_results};
 
 /// An idea with one run, which is over and whose log is `bytes` longer than its turn makes it.
 async fn with_log_of(bytes: usize) -> Stage {
@@ -98,4 +98,29 @@ async fn whoever_pages_back_has_the_log_searched_once_and_sees_all_of_it() {
     // One that the follower and the viewer have made at the same time, and one for what came after.
     assert!((1..=3).contains(&calls()), "{} times for {pages} pages", calls());
     assert_has_turns(&shown, 60);
+}
+
+#[tokio::test]
+async fn whoever_follows_a_log_that_is_not_there_yet_is_told_so_each_time() {
+    for (shell, rounds) in [("dash", 10), ("bash", 2), ("busybox", 2)] {
+        let stage = Stage::with_shell(shell, &[]).await;
+        let runs = stage.replica();
+        let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+        runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+        until_results(&mut viewer, 1).await;
+        // A run that begins: its supervisor lives.
+        std::fs::create_dir(stage.control(2)).unwrap();
+        std::fs::copy(stage.control(1).join("identity"), stage.control(2).join("identity")).unwrap();
+        let pool = Pool::new(stage.sshd.source(), PoolLimits::default());
+        let folder = stage.sshd.home().join("ideas/an-idea");
+        let follow = format!("sh ~/.local/state/catalyst/bin/*.sh follow {} {} 2 0", stage.idea.id, folder.display());
+        // What was started last may still be beginning when there is nothing more to do: by chance, hence many.
+        for _ in 0..rounds {
+            let followed = join_all([(); 24].map(|()| async {
+                pool.exec(Lane::Interactive, &follow).await.unwrap().finish(1 << 20).await.unwrap().status
+            }));
+            let followed = tokio::time::timeout(WAIT, followed).await.expect("one of them is told nothing");
+            assert_eq!(followed, [Some(75); 24], "{shell}");
+        }
+    }
 }

@@ -274,11 +274,8 @@ follow_file() {
   else
     poll_file "$1" "$2" "${3-}" 6<&- &
   fi
-  follower=$! helper='' heart=
-  trap 'kill $follower $helper $heart 2>/dev/null' EXIT
-  trap 'exit 75' TERM HUP PIPE
+  follower=$!
   (
-    trap - EXIT
     cat <&6 >/dev/null
     kill $follower
   ) >/dev/null 2>&1 &
@@ -286,7 +283,6 @@ follow_file() {
   exec 6<&-
   # A dead connection shows only where something is written to it.
   (
-    trap - EXIT
     trap '' PIPE
     trap 'kill $pause; exit' TERM
     while sleep "${CATALYST_HEARTBEAT:-60}" 2>/dev/null & pause=$!; wait $pause; do
@@ -295,6 +291,10 @@ follow_file() {
     kill $follower
   ) >/dev/null &
   heart=$!
+  # Not before: dash loses a signal to a child that has not yet left its parent's trap behind, and a heart that beats on keeps the
+  # channel open, so that nobody hears that there is no follower.
+  trap 'kill $follower $helper $heart 2>/dev/null' EXIT
+  trap 'exit 75' TERM HUP PIPE
   wait $follower
 }
 
