@@ -19,6 +19,8 @@ use crate::output::{self, Output};
 
 /// Output kept while input is written; beyond it the writer waits for the reader, as a pipe does.
 const BACKLOG_BYTES: usize = 16 << 20;
+/// Output of a command is gathered in pieces of about this many bytes.
+const PIECE: usize = 64 * 1024;
 /// How long a dropped channel may take to be closed before its slot is given away all the same.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -186,10 +188,11 @@ impl Exec {
     pub async fn finish(mut self, limit_bytes: usize) -> Result<Finished, Failure> {
         let mut finished =
             Finished { status: None, signal: None, stdout: Vec::new(), stderr: Vec::new(), truncated: false };
+        let (mut stdout, mut stderr) = (Gathered::default(), Gathered::default());
         while let Some(output) = self.next().await {
             let (stream, bytes) = match output {
-                Output::Stdout(bytes) => (&mut finished.stdout, bytes),
-                Output::Stderr(bytes) => (&mut finished.stderr, bytes),
+                Output::Stdout(bytes) => (&mut stdout, bytes),
+                Output::Stderr(bytes) => (&mut stderr, bytes),
                 Output::Exit(status) => {
                     finished.status = Some(status);
                     continue;
@@ -199,14 +202,14 @@ impl Exec {
                     continue;
                 }
             };
-            let room = limit_bytes.saturating_sub(stream.len());
+            let room = limit_bytes.saturating_sub(stream.length);
             finished.truncated |= bytes.len() > room;
-            stream.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+            stream.take(bytes.get(..room).unwrap_or(&bytes));
         }
         if finished.status.is_none() && finished.signal.is_none() {
             return Err(self.lost());
         }
-        Ok(finished)
+        Ok(Finished { stdout: stdout.whole(), stderr: stderr.whole(), ..finished })
     }
 
     fn keep(backlog: &mut VecDeque<Output>, bytes: &mut usize, verdict: &mut Option<Output>, message: ChannelMsg) {
@@ -222,6 +225,36 @@ impl Exec {
             }
             None => {}
         }
+    }
+}
+
+/// Output that may become megabytes, of which a buffer that grows would hold up to four times as many while it does.
+#[derive(Default)]
+struct Gathered {
+    full: Vec<Vec<u8>>,
+    last: Vec<u8>,
+    length: usize,
+}
+
+impl Gathered {
+    fn take(&mut self, bytes: &[u8]) {
+        if self.last.len() + bytes.len() > PIECE && !self.last.is_empty() {
+            self.full.push(std::mem::take(&mut self.last));
+        }
+        self.last.extend_from_slice(bytes);
+        self.length += bytes.len();
+    }
+
+    fn whole(self) -> Vec<u8> {
+        if self.full.is_empty() {
+            return self.last;
+        }
+        let mut whole = Vec::with_capacity(self.length);
+        // Each is let go when it is there.
+        for piece in self.full.into_iter().chain([self.last]) {
+            whole.extend_from_slice(&piece);
+        }
+        whole
     }
 }
 
@@ -242,5 +275,28 @@ impl Drop for Exec {
             let _ = timeout(CLOSE_DEADLINE, closed).await;
             drop(held);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gathered_is_whole_whatever_the_pieces_and_takes_no_more_room_than_it_is_long() {
+        for sizes in [&[][..], &[5], &[1000; 200], &[PIECE, 1, PIECE - 1, 1], &[3 * PIECE, 7, 40_000, 40_000]] {
+            let mut gathered = Gathered::default();
+            let mut expected = Vec::new();
+            for (at, size) in sizes.iter().enumerate() {
+                let piece = vec![at as u8; *size];
+                gathered.take(&piece);
+                expected.extend_from_slice(&piece);
+            }
+            assert!(gathered.full.iter().all(|piece| piece.len() <= 3 * PIECE), "{sizes:?}");
+            assert_eq!(gathered.length, expected.len());
+            let whole = gathered.whole();
+            assert!(whole == expected, "{sizes:?}");
+            assert!(whole.capacity() <= whole.len().max(PIECE), "{sizes:?}: {} for {}", whole.capacity(), whole.len());
+        }
     }
 }

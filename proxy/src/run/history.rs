@@ -71,7 +71,7 @@ pub(super) async fn window(
         let lines = range.bytes.get(usize::try_from(first).unwrap_or(usize::MAX)..).unwrap_or_default();
         match boundary(lines, from + first, before.clone()) {
             Some((start, state)) => return Ok(Some(open(run, start, state, &range.bytes, from, show))),
-            None if from > 0 && span < FARTHEST => span *= 4,
+            None if from > 0 && span < FARTHEST => span *= 2,
             // One message is longer than that: it is shown from some line on, by its closing text if it is closed.
             None => {
                 let state = before.state().clone().amid(show == Show::Everything);
