@@ -179,7 +179,7 @@ reasons! {
     // All is as wanted.
     Available(Ready) "Everything is in place and the pods are ready.", "";
     Suspended(Ready) "Scaled to zero by suspend: true.", "Set suspend to false to go on.";
-    Paused(Ready) "The operator changes nothing while the annotation catalyst.dev/paused is \"true\".", "Remove the annotation to go on.";
+    Paused(Ready) "The operator changes nothing while there is an annotation catalyst.dev/paused (of any value but \"false\").", "Remove the annotation to go on.";
 
     // Something was done.
     SecretGenerated(Event) "A Secret that was missing was generated.", "";

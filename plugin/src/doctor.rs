@@ -54,7 +54,7 @@ pub(crate) async fn run(context: &Context, which: &Which) -> anyhow::Result<bool
             found.push(Check::new(&what, report.mark, words, format!("{}{next}", report.remedy).trim()));
         }
         if instances.is_empty() {
-            found.push(Check::new("instances", Mark::Good, "there are none here", ""));
+            found.push(Check::new("instances", Mark::Good, "there are none in this namespace; -A looks at all", ""));
         }
     }
     match context.output {

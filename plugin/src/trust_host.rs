@@ -25,6 +25,10 @@ pub(crate) async fn run(context: &Context, args: &args::TrustHost) -> anyhow::Re
         println!("recorded  {fingerprint}");
     }
     if !changed(&instance) {
+        let another = |compared: &&String| !recorded.is_empty() && !recorded.contains(compared);
+        if let Some(compared) = args.fingerprint.as_ref().filter(another) {
+            bail!("{} shows the key that is recorded, and not {compared}, which you have compared", ssh.host);
+        }
         if recorded.is_empty() {
             println!("No host key of {} is recorded yet; the first one that it shows will be.", ssh.host);
         } else {

@@ -90,13 +90,16 @@ export const api = {
     await enveloped({ method: "DELETE", path: `${ideaUrl(slug)}/terminals/${terminal}` }, [404]);
   },
   async health(): Promise<Health> {
-    let response: Response;
+    let body: Readonly<Record<string, unknown>> | undefined;
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), HEALTH_DEADLINE_MS);
     try {
-      response = await fetch("/api/health", { cache: "no-store", signal: AbortSignal.timeout(HEALTH_DEADLINE_MS) });
+      body = await json(await fetch("/api/health", { cache: "no-store", signal: deadline.signal }));
     } catch {
       return { state: "unreachable" };
+    } finally {
+      clearTimeout(timer);
     }
-    const body = await json(response);
     if (body?.["status"] === "ok") {
       const warning = body["warning"];
       return { state: "ok", ...(typeof warning === "object" && warning !== null && { warning: trouble(warning as Record<string, unknown>) }) };

@@ -14,7 +14,8 @@ export interface Listener {
   incoming(message: Incoming): void;
 }
 
-const HEALTH_PERIOD_MS = 15_000;
+/** An open socket does not show that the pod has left the Service: only asking does. */
+const HEALTH_PERIOD_MS = 6_000;
 const HEALTH_PERIOD_TROUBLED_MS = 4_000;
 /** A page in the background asks for nothing; the session is renewed by asking, long before it ends. */
 const RENEWAL_PERIOD_MS = 3_600_000;
@@ -34,8 +35,13 @@ export class Connection {
     {
       state: (state) => this.changed(state),
       incoming: (message) => {
-        if (message.kind === "draining") this.draining.set(true);
-        else this.listeners.get(message.ideaId)?.incoming(message);
+        if (message.kind === "draining") {
+          this.draining.set(true);
+          return;
+        }
+        this.listeners.get(message.ideaId)?.incoming(message);
+        // Whatever failed, the VM may be why; the next look would be seconds away.
+        if (message.kind === "notice" && message.notice.type === "claude:error") void this.checkHealth();
       },
     },
     browserHost,

@@ -39,8 +39,14 @@ pub const KIND: &str = "CatalystInstance";
 /// (12 more), which has to stay within the 63 characters of a label.
 pub const MAX_NAME_LENGTH: usize = 52;
 
-/// Annotation on an instance: while it is `"true"`, the operator changes nothing and only writes status.
+/// Annotation on an instance: while it is there (and not `"false"`), the operator changes nothing and only writes status.
 pub const PAUSED_ANNOTATION: &str = "catalyst.dev/paused";
+
+/// Whether this value of [`PAUSED_ANNOTATION`] pauses: whoever writes "yes" or "1" wants no change, and is not to be surprised by one.
+#[must_use]
+pub fn pauses(value: &str) -> bool {
+    value != "false"
+}
 /// Annotation on an instance: each new value has the generated SSH key replaced, once the VM accepts the new one.
 pub const ROTATE_SSH_KEY_ANNOTATION: &str = "catalyst.dev/rotate-ssh-key";
 /// Annotation on an instance: each new value has the generated secret with which people sign in replaced; everyone is signed out.

@@ -15,7 +15,7 @@ use super::{
     seen::{InstanceSeen, ObjectName, ObjectSeen, Observed, OfRelease},
 };
 use crate::{
-    crd::{CatalystInstance, PAUSED_ANNOTATION},
+    crd::{CatalystInstance, PAUSED_ANNOTATION, pauses},
     names::References,
     offline::{self, cluster::Cluster},
     reason::Reason,
@@ -126,7 +126,7 @@ fn seen(instance: &CatalystInstance) -> InstanceSeen {
         uid: instance.uid().unwrap_or_default(),
         adopting: adopting(&instance.metadata).map(str::to_owned),
         adopted: annotation(&instance.metadata, ADOPTED_ANNOTATION).map(str::to_owned),
-        paused: annotation(&instance.metadata, PAUSED_ANNOTATION) == Some("true"),
+        paused: annotation(&instance.metadata, PAUSED_ANNOTATION).is_some_and(pauses),
         acknowledged: conditions().any(|condition| condition.reason == Reason::Paused.as_str()),
         trouble: trouble.map(|ready| format!("{}: {}", ready.reason, ready.message)),
     }

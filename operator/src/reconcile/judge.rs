@@ -115,7 +115,7 @@ impl Steps {
                 (told.unwrap_or_default(), faulty_parts(findings))
             }
         };
-        let message = format!("Nothing is changed while {PAUSED_ANNOTATION} is \"true\". As it is: {state}");
+        let message = format!("Nothing is changed while there is an annotation {PAUSED_ANNOTATION}. As it is: {state}");
         let facts =
             Facts { instance: valid.as_ref().ok(), deployment: fetched.deployment.as_ref(), parts, ..Facts::default() };
         self.report(instance, &Verdict::new(Reason::Paused, message), facts, None).await

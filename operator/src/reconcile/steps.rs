@@ -16,7 +16,7 @@ use super::{ReconcileError, Steps};
 use crate::{
     apply::{Act, Applied, Change, Pods, replaces_pods},
     build::{Desired, build},
-    crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
+    crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION, pauses},
     fetch::{Fetcher, app_secret_in, ssh_key_in},
     live::Live,
     names::{References, Target, ingress_class},
@@ -37,7 +37,7 @@ const FIRST_CONTACT: Duration = Duration::from_secs(3);
 
 /// Whether a person has told us to keep our hands off.
 pub(super) fn paused(instance: &CatalystInstance) -> bool {
-    instance.annotations().get(PAUSED_ANNOTATION).is_some_and(|value| value == "true")
+    instance.annotations().get(PAUSED_ANNOTATION).is_some_and(|value| pauses(value))
 }
 
 impl Steps {

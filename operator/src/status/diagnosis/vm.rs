@@ -148,13 +148,15 @@ pub(super) fn said_by_pod(
         );
         return Some(Verdict::new(Reason::PodNotReady, message));
     }
-    let message = format!(
-        "The pod {} cannot use {} port {}: {reason}. {}",
-        pod.name,
-        instance.ssh.host,
-        instance.ssh.port,
-        reason.remedy()
-    );
+    // Only the operator's own look shows which key it is, and its message replaces this one.
+    let remedy = match (said, &instance.ssh.host_keys) {
+        (SshReason::HostKeyChanged, HostKeys::Recorded(_)) => {
+            "The operator looks at it too, and shows the key here. Until then nothing has to be decided."
+        }
+        _ => reason.remedy(),
+    };
+    let message =
+        format!("The pod {} cannot use {} port {}: {reason}. {remedy}", pod.name, instance.ssh.host, instance.ssh.port);
     Some(Verdict::new(reason, message))
 }
 
