@@ -31,10 +31,9 @@ async fn runs_beyond_what_sshd_allows_at_once_all_come_to_their_end() {
 #[tokio::test]
 async fn runs_that_are_followed_leave_channels_to_whoever_comes_however_few_sshd_allows() {
     // Followed by channels of their own are a quarter of those that there can be, 3 connections having 24 by default: 6 runs, then
-    // as many as are left beside what is needed. One connection of one session becomes three.
-    for (max_sessions, max_connections, followed) in [(2, 3, 1), (1, 3, 0), (1, 1, 0)] {
-        let (sshd, mut settings) = vm_with(TestSshdOptions { max_sessions, ..TestSshdOptions::default() }).await;
-        settings.ssh.max_connections = max_connections;
+    // as many as are left beside what is needed.
+    for (max_sessions, followed) in [(2, 1), (1, 0)] {
+        let (sshd, settings) = vm_with(TestSshdOptions { max_sessions, ..TestSshdOptions::default() }).await;
         let server = Server::start(&settings).await;
         let over = sshd.home().join("over");
         let runs = (0..8).map(async |number| {
