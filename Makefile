@@ -30,7 +30,7 @@ export CATALYST_VERSION := $(VERSION)
 help: ## this list
 	grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
-demo: images ## build everything, start the lab, install the operator, apply an example, print the URL (warm 30 s, cold 28 min)
+demo: images ## build everything, start the lab, install the operator, apply an example, print the URL (warm 30 s, cold about 25 min)
 	target/release/catalyst-demo up
 
 demo-down: ## remove everything that `make demo` made on the machine (build caches stay)

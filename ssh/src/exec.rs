@@ -65,6 +65,12 @@ impl std::fmt::Debug for Exec {
     }
 }
 
+/// What is handed to the connection.
+enum Given {
+    Data(Bytes),
+    End,
+}
+
 impl Exec {
     pub(crate) fn new(link: Arc<Link>, channel: Channel<Msg>) -> Exec {
         let (reader, writer) = channel.split();
@@ -113,17 +119,41 @@ impl Exec {
     /// # Errors
     /// [`Reason::ConnectionLost`].
     pub async fn write(&mut self, data: &[u8]) -> Result<(), Failure> {
+        self.hand_over(Given::Data(Bytes::copy_from_slice(data))).await
+    }
+
+    /// Ends the command's standard input.
+    ///
+    /// # Errors
+    /// [`Reason::ConnectionLost`].
+    pub async fn close_stdin(&mut self) -> Result<(), Failure> {
+        if self.channel.is_none() {
+            return Ok(());
+        }
+        self.hand_over(Given::End).await
+    }
+
+    /// Hands something to the connection, and keeps what comes meanwhile: the connection may wait for a reader of this very channel
+    /// before it takes anything.
+    async fn hand_over(&mut self, given: Given) -> Result<(), Failure> {
         let Some(Halves { reader, writer }) = self.channel.as_mut() else { return Err(self.link.lost()) };
         if self.ended {
             return Ok(());
         }
-        let writing = writer.data_bytes(Bytes::copy_from_slice(data));
-        tokio::pin!(writing);
+        // An end is short: it never waits for a reader.
+        let most = if matches!(given, Given::End) { usize::MAX } else { BACKLOG_BYTES };
+        let handing = async {
+            match given {
+                Given::Data(bytes) => writer.data_bytes(bytes).await,
+                Given::End => writer.eof().await,
+            }
+        };
+        tokio::pin!(handing);
         loop {
             tokio::select! {
                 biased;
-                written = &mut writing => return written.map_err(|_| self.link.lost()),
-                message = reader.wait(), if self.backlog_bytes < BACKLOG_BYTES => match message {
+                handed = &mut handing => return handed.map_err(|_| self.link.lost()),
+                message = reader.wait(), if self.backlog_bytes < most => match message {
                     Some(ChannelMsg::Close) => {
                         self.ended = true;
                         return Ok(());
@@ -137,17 +167,6 @@ impl Exec {
                     }
                 },
             }
-        }
-    }
-
-    /// Ends the command's standard input.
-    ///
-    /// # Errors
-    /// [`Reason::ConnectionLost`].
-    pub async fn close_stdin(&mut self) -> Result<(), Failure> {
-        match self.channel.as_ref() {
-            Some(halves) if !self.ended => halves.writer.eof().await.map_err(|_| self.link.lost()),
-            _ => Ok(()),
         }
     }
 
