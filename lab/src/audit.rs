@@ -34,8 +34,7 @@ pub struct Request {
 
 impl Request {
     /// Whether it is none that only reads.
-    #[must_use]
-    pub fn is_write(&self) -> bool {
+    fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
 }
@@ -95,6 +94,16 @@ impl Log {
         known.bytes += whole as u64;
         known.requests.extend(fresh);
         Ok(known.requests.clone())
+    }
+
+    /// Those of them that are writes.
+    ///
+    /// # Errors
+    /// As [`Log::requests`].
+    pub fn writes(&self) -> anyhow::Result<Vec<Arc<Request>>> {
+        let mut all = self.requests()?;
+        all.retain(|request| request.is_write());
+        Ok(all)
     }
 }
 

@@ -178,9 +178,7 @@ impl ControlPlane {
     /// # Errors
     /// When the audit log cannot be read.
     pub fn writes(&self) -> anyhow::Result<Vec<Arc<Request>>> {
-        let mut all = self.audit_log.requests()?;
-        all.retain(|request| request.is_write());
-        Ok(all)
+        self.audit_log.writes()
     }
 
     /// All writes so far, and the reads of those in [`AUDITED_GROUP`](crate::AUDITED_GROUP), oldest first.

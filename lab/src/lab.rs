@@ -204,9 +204,7 @@ impl Lab {
     /// # Errors
     /// When there is no audit log.
     pub fn writes(&self) -> anyhow::Result<Vec<Arc<Request>>> {
-        let mut all = Log::at(self.audit_log()).requests()?;
-        all.retain(|request| request.is_write());
-        Ok(all)
+        Log::at(self.audit_log()).writes()
     }
 
     /// Addresses and names of the lab's network.

@@ -54,7 +54,11 @@ pub(crate) async fn run(context: &Context, which: &Which) -> anyhow::Result<bool
             found.push(Check::new(&what, report.mark, words, format!("{}{next}", report.remedy).trim()));
         }
         if instances.is_empty() {
-            found.push(Check::new("instances", Mark::Good, "there are none in this namespace; -A looks at all", ""));
+            let none = match context.namespace {
+                Some(_) => "there are none in this namespace; -A looks at all",
+                None => "there are none",
+            };
+            found.push(Check::new("instances", Mark::Good, none, ""));
         }
     }
     match context.output {
