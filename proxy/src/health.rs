@@ -4,6 +4,7 @@
 //! Whether the ideas folder can be used is looked at beside it and is no more than a warning: a pod that left its
 //! Service for it could not tell anybody.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,7 @@ impl Snapshot {
 pub struct Health {
     latest: RwLock<Snapshot>,
     folder: RwLock<Option<Problem>>,
+    outcomes: AtomicU64,
 }
 
 impl Health {
@@ -89,7 +91,8 @@ impl Health {
             at: Instant::now(),
             stale_after: (timing.interval + timing.deadline) * 3,
         };
-        let health = Arc::new(Health { latest: RwLock::new(first), folder: RwLock::new(None) });
+        let health =
+            Arc::new(Health { latest: RwLock::new(first), folder: RwLock::new(None), outcomes: AtomicU64::new(0) });
         let (watched, looked_at) = (health.clone(), health.clone());
         tokio::spawn(async move {
             let both = async {
@@ -111,6 +114,11 @@ impl Health {
     /// The latest outcome, at once.
     pub fn now(&self) -> Snapshot {
         self.latest.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another number after each outcome. Within one, only time changes what [`Health::now`] says.
+    pub fn outcomes(&self) -> u64 {
+        self.outcomes.load(Ordering::Acquire)
     }
 
     async fn keep_checking(&self, dial: Arc<Dial>, timing: Timing, metrics: Arc<Metrics>) {
@@ -149,6 +157,7 @@ impl Health {
             _ => {}
         }
         *folder = seen;
+        self.outcomes.fetch_add(1, Ordering::Release);
     }
 
     fn note(&self, outcome: Result<(), Failure>) {
@@ -164,6 +173,7 @@ impl Health {
         }
         latest.problem = problem;
         latest.at = Instant::now();
+        self.outcomes.fetch_add(1, Ordering::Release);
     }
 }
 

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
 
@@ -13,10 +14,10 @@ use crate::health::Problem;
 /// Where health is asked for.
 pub const PATH: &str = "/api/health";
 
-/// GET /api/health: 200, or 503 with an enumerated reason; the sentence only for those who are signed in, which is asked only where there
-/// is one. A VM that is reached but whose ideas folder cannot be used is 200 with a `warning`.
-pub fn answer(app: &App, signed_in: impl Fn() -> bool) -> Response {
-    let told = |problem: Problem| Told { reason: problem.reason, message: signed_in().then_some(problem.message) };
+/// GET /api/health: 200, or 503 with an enumerated reason; the sentence only for those who are signed in. A VM that is
+/// reached but whose ideas folder cannot be used is 200 with a `warning`. The body is JSON.
+pub fn answer(app: &App, uptime: u64, signed_in: bool) -> (StatusCode, Bytes) {
+    let told = |problem: Problem| Told { reason: problem.reason, message: signed_in.then_some(problem.message) };
     let problem = app.health.now().problem().map(told);
     let (code, status) = match problem {
         None => (StatusCode::OK, "ok"),
@@ -24,7 +25,9 @@ pub fn answer(app: &App, signed_in: impl Fn() -> bool) -> Response {
     };
     let ssh = problem.is_none();
     let warning = app.health.folder().filter(|_| ssh).map(told);
-    (code, Json(Answer { status, ssh, uptime: app.started.elapsed().as_secs(), problem, warning })).into_response()
+    let answer = Answer { status, ssh, uptime, problem, warning };
+    // Nothing in it can fail to be written.
+    (code, serde_json::to_vec(&answer).unwrap_or_default().into())
 }
 
 #[derive(Serialize)]

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
 
-use super::probe::HealthFirst;
+use super::probe::{HealthAnswers, HealthFirst};
 use super::{routes, routes_in_reserve};
 use crate::app::App;
 
@@ -133,6 +133,7 @@ async fn accept(
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
     let reserve = Arc::new(Semaphore::new(limits.reserve));
+    let health = answers.app.clone().map(HealthAnswers::new);
     loop {
         let (place, reserved) = tokio::select! {
             biased;
@@ -155,14 +156,14 @@ async fn accept(
             _ => (place, reserved),
         };
         let place = Place { _held: Arc::new(place) };
-        let (app, ending) = (answers.app.clone(), ending.clone());
+        let (app, health, ending) = (answers.app.clone(), health.clone(), ending.clone());
         let (router, patience) = match reserved {
             false => (answers.all.clone(), Patience { first: limits.first_request, next: Some(HEADERS_WITHIN) }),
             true => (answers.in_reserve.clone(), Patience { first: limits.in_reserve, next: None }),
         };
         connections.spawn(async move {
             let _open = app.as_ref().map(|app| app.metrics.connection());
-            connection(stream, peer, place, router, app, patience, ending).await;
+            connection(stream, peer, place, router, health, patience, ending).await;
         });
     }
 }
@@ -182,13 +183,13 @@ struct Patience {
     next: Option<Duration>,
 }
 
-/// With `app`, whose health is answered first.
+/// With `health`, which is answered first.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     place: Place,
     router: Router,
-    app: Option<App>,
+    health: Option<Arc<HealthAnswers>>,
     patience: Patience,
     ending: CancellationToken,
 ) {
@@ -197,7 +198,7 @@ async fn connection(
     }
     let routed = Extension(place).layer(Extension(ConnectInfo(peer)).layer(router));
     let asked = Arc::new(AtomicBool::new(false));
-    let service = TowerToHyperService::new(HealthFirst::new(app, peer, asked.clone(), routed));
+    let service = HealthFirst::new(health, peer, asked.clone(), TowerToHyperService::new(routed));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     let headers_within = patience.next.unwrap_or(patience.first);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(headers_within).max_buf_size(HEADER_BYTES);
@@ -214,6 +215,7 @@ async fn connection(
             }
         };
         tokio::select! {
+            biased;
             outcome = serving.as_mut() => break outcome,
             () = late => {
                 if !asked.load(Ordering::Relaxed) {
