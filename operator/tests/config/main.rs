@@ -24,18 +24,23 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(file)).unwrap()
 }
 
+/// The variables that the operator reads.
+fn known_variables() -> BTreeSet<String> {
+    let command = Args::command();
+    let run = command.find_subcommand("run").unwrap();
+    run.get_arguments().filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned())).collect()
+}
+
 #[test]
 fn every_variable_and_argument_of_the_deployment_is_one_that_the_operator_reads() {
     let deployment: Deployment = serde_yaml::from_str(&read("operator/deployment.yaml")).unwrap();
     let container = deployment.spec.unwrap().template.spec.unwrap().containers.remove(0);
-    let command = Args::command();
-    let run = command.find_subcommand("run").unwrap();
-    let known: BTreeSet<&str> = run.get_arguments().filter_map(|argument| argument.get_env()?.to_str()).collect();
+    let known = known_variables();
     for variable in container.env.unwrap() {
         assert!(known.contains(variable.name.as_str()), "the operator reads no {}, only {known:?}", variable.name);
     }
     let line = std::iter::once("catalyst-operator".to_owned()).chain(container.args.unwrap());
-    command.clone().try_get_matches_from(line).unwrap();
+    Args::command().try_get_matches_from(line).unwrap();
 }
 
 /// The rules of a ClusterRole of `config/rbac/operator.yaml`.
@@ -47,7 +52,7 @@ fn operator_rules() -> Vec<PolicyRule> {
 
 #[test]
 fn no_right_is_granted_by_an_asterisk_and_no_secret_may_be_changed() {
-    // Deleted is a generated SSH key that another one replaces; what that does is held to by UID in the code.
+    // Deleted are generated ones that others take the place of; what that does is held to by UID in the code.
     for rule in operator_rules() {
         let names = rule.api_groups.iter().flatten().chain(rule.resources.iter().flatten()).chain(&rule.verbs);
         assert!(names.into_iter().all(|name| name != "*"), "{rule:?}");
