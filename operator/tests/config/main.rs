@@ -9,6 +9,7 @@
 
 mod argocd;
 mod chart;
+mod gitops;
 
 use std::collections::BTreeSet;
 use std::path::Path;
