@@ -14,6 +14,7 @@ mod examples;
 mod refusals;
 mod shapes;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use catalyst_lab::{ControlPlane, ControlPlaneOptions};
@@ -167,6 +168,31 @@ async fn warnings(plane: &ControlPlane, manifest: &str) -> Vec<String> {
     text.lines().filter(|line| line.starts_with("Warning:")).map(str::to_owned).collect()
 }
 
+/// Every field below a schema, by its whole path.
+fn fields(path: &str, schema: &Value, found: &mut BTreeSet<String>) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        for below in [field, &field["items"], &field["additionalProperties"]] {
+            fields(&path, below, found);
+        }
+        found.insert(path);
+    }
+}
+
+/// The same as kubectl tells them: a line each, `name<TAB><type>`, indented below what it belongs to.
+fn explained(text: &str) -> BTreeSet<String> {
+    let mut within: Vec<(usize, &str)> = Vec::new();
+    let mut found = BTreeSet::new();
+    for (head, _) in text.lines().filter_map(|line| line.split_once("\t<")).filter(|(head, _)| head.starts_with(' ')) {
+        let name = head.trim_start();
+        let indent = head.len() - name.len();
+        while within.pop_if(|(other, _)| *other >= indent).is_some() {}
+        within.push((indent, name));
+        found.insert(within.iter().map(|(_, name)| *name).collect::<Vec<_>>().join("."));
+    }
+    found
+}
+
 #[tokio::test]
 async fn kubectl_warns_of_what_is_allowed_but_unwise_and_explains_every_field() {
     let plane = ControlPlane::start(ControlPlaneOptions { controllers: false, ..Default::default() }).await.unwrap();
@@ -190,9 +216,17 @@ async fn kubectl_warns_of_what_is_allowed_but_unwise_and_explains_every_field() 
         }
     }
 
-    let explained = plane.kubectl().await.unwrap().args(["explain", "cati.spec.ssh.jump.host"]).output().await.unwrap();
-    let text = String::from_utf8_lossy(&explained.stdout);
+    let explain = async |arguments: &[&str]| {
+        let output = plane.kubectl().await.unwrap().arg("explain").args(arguments).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = explain(&["cati.spec.ssh.jump.host"]).await;
     assert!(text.contains("as the pods see it"), "{text}");
+    let mut all = BTreeSet::new();
+    fields("", &serde_json::to_value(crd::spec_schema()).unwrap(), &mut all);
+    assert!(all.len() > 100 && all.contains("ssh.jump.host"), "{all:?}");
+    assert_eq!(explained(&explain(&["cati.spec", "--recursive"]).await), all);
 }
 
 #[tokio::test]
