@@ -174,6 +174,65 @@ async fn variables(world: &World) -> Vec<Value> {
     container.env.unwrap().into_iter().map(|variable| serde_json::to_value(variable).unwrap()).collect()
 }
 
+/// What its controller calls the revision of the Deployment, and the tag of its pods' image.
+async fn revision(world: &World) -> (String, String) {
+    let deployment = world.api::<Deployment>().get("x").await.unwrap();
+    let revision = deployment.annotations().get("deployment.kubernetes.io/revision").cloned().unwrap_or_default();
+    let image = deployment.spec.unwrap().template.spec.unwrap().containers.remove(0).image.unwrap();
+    (revision, image.replace("catalyst-proxy:", ""))
+}
+
+/// The pods are what the instance says. Were an undo to last, there would be two who say it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undone_rollout_of_the_instance_is_put_back_and_told_with_the_remedy_and_an_undone_restart_stays() {
+    let world = World::with_operator("undo").await;
+    let with_tag = async |tag: &str| {
+        let mut spec = spec();
+        spec["image"] = json!({"tag": tag});
+        world.apply("x", spec).await;
+    };
+    // Waits for another revision than this, with this tag.
+    let rolled = async |before: &str, tag: &str| {
+        let now = until("another revision", || async {
+            let (now, of) = revision(&world).await;
+            (now != before && of == tag).then_some(now)
+        })
+        .await;
+        world.settled().await;
+        now
+    };
+    let writes = || world.writes().iter().filter(|write| *write == "patch deployments x").count();
+    with_tag("one").await;
+    world.exists::<Deployment>("x").await;
+    world.reason("x", "SSHConnectionRefused").await;
+    let first = rolled("", "one").await;
+    with_tag("two").await;
+    rolled(&first, "two").await;
+    let before = writes();
+
+    let said = world.kubectl(&["rollout", "undo", "deployment/x"]).await;
+    assert!(said.contains("rolled back"), "{said}");
+    let told = until("the event", || async { world.events("ObjectRepaired").await.pop() }).await;
+    let remedy = "Deployment x was changed and has been put back. What its pods are is said in CatalystInstance x alone: to go back \
+                  to an earlier image, as `kubectl rollout undo` would, set image.tag there.";
+    assert_eq!(told, remedy);
+    world.settled().await;
+    assert_eq!((revision(&world).await.1.as_str(), writes()), ("two", before + 1));
+    let status = world.api::<CatalystInstance>().get("x").await.unwrap().status.unwrap();
+    let cause = "The Deployment was changed by somebody else and has been put back: image catalyst-proxy:one → catalyst-proxy:two.";
+    assert_eq!(status.last_rollout.unwrap().cause, cause);
+
+    let (second, _) = revision(&world).await;
+    with_tag("one").await;
+    let back = rolled(&second, "one").await;
+    world.kubectl(&["rollout", "restart", "deployment/x"]).await;
+    let restarted = rolled(&back, "one").await;
+    let before = writes();
+    world.kubectl(&["rollout", "undo", "deployment/x"]).await;
+    rolled(&restarted, "one").await;
+    assert_eq!(writes(), before, "of what the instance says nothing was undone");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_belong_to_whoever_scales_until_the_instance_says_otherwise() {
     let world = World::with_operator("scale").await;

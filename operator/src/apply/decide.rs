@@ -1,7 +1,7 @@
 //! Whether an object has to be written. Pure.
 
 use kube::api::ObjectMeta;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{APPLIED_ANNOTATION, Act, MANAGER};
 use crate::ownership::covers;
@@ -27,17 +27,15 @@ pub(super) fn decide(found: Option<&ObjectMeta>, owner: &str, manifest: &Value) 
         .pointer("/metadata/annotations")
         .and_then(|annotations| annotations.get(APPLIED_ANNOTATION))
         .and_then(Value::as_str);
-    if covers(found.managed_fields.as_deref().unwrap_or_default(), MANAGER, manifest) {
-        if annotation(Some(found), APPLIED_ANNOTATION) == wanted {
-            Decision::Keep
-        } else {
-            Decision::Write(Act::Updated)
-        }
-    } else if annotation(Some(found), APPLIED_ANNOTATION) == wanted {
-        Decision::Write(Act::Repaired)
-    } else {
-        Decision::Write(Act::Updated)
+    let carried = annotation(Some(found), APPLIED_ANNOTATION);
+    let managed = found.managed_fields.as_deref().unwrap_or_default();
+    if carried == wanted {
+        return if covers(managed, MANAGER, manifest) { Decision::Keep } else { Decision::Write(Act::Repaired) };
     }
+    // `kubectl rollout undo` brings back the annotations of then with the pods of then: a hash that we wrote, but not now.
+    let mark = json!({"metadata": {"annotations": {APPLIED_ANNOTATION: carried}}});
+    let by_another = carried.is_some() && !covers(managed, MANAGER, &mark);
+    Decision::Write(if by_another { Act::Repaired } else { Act::Updated })
 }
 
 /// Whether our instance is the object's controller.
@@ -57,7 +55,6 @@ pub(super) fn annotation<'a>(meta: Option<&'a ObjectMeta>, key: &str) -> Option<
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, OwnerReference};
-    use serde_json::json;
 
     use super::*;
 
@@ -95,6 +92,18 @@ mod tests {
         assert_eq!(decide(Some(&found("me", "old", all())), "me", &manifest()), Decision::Write(Act::Updated));
         assert_eq!(decide(Some(&found("me", "new", less)), "me", &manifest()), Decision::Write(Act::Repaired));
         assert_eq!(decide(Some(&found("else", "new", all())), "me", &manifest()), Decision::Foreign);
+    }
+
+    #[test]
+    fn a_hash_that_somebody_else_put_there_is_a_change_of_theirs_and_one_that_is_missing_is_none() {
+        let theirs = json!({"f:data": {"f:a": {}}});
+        assert_eq!(
+            decide(Some(&found("me", "old", theirs.clone())), "me", &manifest()),
+            Decision::Write(Act::Repaired)
+        );
+        let mut without = found("me", "old", theirs);
+        without.annotations = None;
+        assert_eq!(decide(Some(&without), "me", &manifest()), Decision::Write(Act::Updated));
     }
 
     #[test]

@@ -115,8 +115,15 @@ impl Steps {
         let after = CatalystInstanceStatus { host_keys: records, ..instance.status.clone().unwrap_or_default() };
         self.publisher.publish(&instance.metadata, instance.status.as_ref(), &after).await?;
         instance.status = Some(after);
-        let note = format!("Host key of {host} port {}: {}. {}", valid.ssh.port, shown.fingerprint, reason.remedy());
-        self.announcer.tell(instance, reason, note.trim_end()).await;
+        let (port, shown) = (valid.ssh.port, shown.fingerprint);
+        let note = if reason == Reason::HostKeyTrusted {
+            format!(
+                "The host key of {host} port {port} is trusted from now on, as {TRUST_HOST_KEY_ANNOTATION} asks: {shown}"
+            )
+        } else {
+            format!("The host key of {host} port {port} was recorded on first contact: {shown} {}", reason.remedy())
+        };
+        self.announcer.tell(instance, reason, &note).await;
         Ok(())
     }
 
@@ -175,7 +182,11 @@ impl Steps {
         if wait && applied.changes.iter().any(told) {
             self.applier.hasten_host_keys(&valid.name, &valid.namespace, &known_hosts).await;
         }
-        let rollout = cause.filter(|_| applied.changes.iter().any(|change| change.rollout));
+        let rollout =
+            applied.changes.iter().find(|change| change.rollout).zip(cause).map(|(change, cause)| match change.act {
+                Act::Repaired => format!("The Deployment was changed by somebody else and has been put back: {cause}"),
+                Act::Created | Act::Updated | Act::Removed => cause,
+            });
         Ok(AppliedNow { applied, rollout, first_contact })
     }
 

@@ -1,6 +1,6 @@
 //! Events for what was done, beside the reason of the whole.
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ObjectReference};
 use kube::ResourceExt;
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
 use crate::{
     apply::Act,
     crd::CatalystInstance,
+    live::Kinded as _,
     reason::Reason,
     secrets::Generated,
     validated::{KeyState, MissingSecret, ValidatedInstance},
@@ -60,7 +61,14 @@ impl Steps {
                 Act::Created if settled => "missing",
                 Act::Created | Act::Updated | Act::Removed => continue,
             };
-            let note = format!("{} {} was {was} and has been put back.", change.kind, change.name);
+            let mut note = format!("{} {} was {was} and has been put back.", change.kind, change.name);
+            if change.act == Act::Repaired && change.kind == Deployment::KIND {
+                let instance = instance.name_any();
+                note.push_str(&format!(
+                    " What its pods are is said in CatalystInstance {instance} alone: to go back to an earlier image, as `kubectl rollout \
+                     undo` would, set image.tag there."
+                ));
+            }
             let object = ObjectReference {
                 kind: Some(change.kind.to_owned()),
                 namespace: instance.namespace(),
@@ -70,7 +78,8 @@ impl Steps {
             self.announcer.tell_of(instance, Some(object), Reason::ObjectRepaired, &note).await;
         }
         if let Some(cause) = now.rollout.as_ref().filter(|_| rolled_out(instance)) {
-            self.announcer.tell(instance, Reason::RolloutStarted, cause).await;
+            let note = format!("The pods are being replaced: {cause}");
+            self.announcer.tell(instance, Reason::RolloutStarted, &note).await;
         }
     }
 }
