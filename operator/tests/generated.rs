@@ -53,6 +53,19 @@ fn the_list_of_reasons_is_that_of_the_code() {
     assert_generated("docs/reasons.md", &reason::reasons_markdown());
 }
 
+/// Symptoms of the Helm chart, and what status calls them: a reason that is renamed has to be renamed there.
+#[test]
+fn the_page_on_troubleshooting_names_reasons_that_there_are() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/troubleshooting.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").nth(1));
+    let named: Vec<&str> = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for name in named {
+        assert!(reason::Reason::ALL.iter().any(|reason| reason.as_str() == name), "{name} is no reason");
+    }
+}
+
 /// `kubectl apply` without `--server-side` keeps the whole object in an annotation, of 256 KiB at most.
 #[test]
 fn the_crd_is_small_enough_for_every_way_of_applying_it() {
