@@ -193,6 +193,37 @@ async fn a_certificate_that_is_missing_is_told_and_its_creation_is_seen() {
     world.reason("x", "Available").await;
 }
 
+/// The test plays cert-manager, which reads the annotation and makes the Secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_cert_manager_is_to_make_is_waited_for_and_its_arrival_is_seen() {
+    let world = World::with_operator("issuer").await;
+    let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev",
+            "knownHosts": "192.0.2.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"},
+        "replicas": 0, "ingress": {"host": "issued.example.com", "className": "issuer-class",
+            "tls": {"issuer": {"name": "letsencrypt", "kind": "ClusterIssuer"}}}});
+    let class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+        "metadata": {"name": "issuer-class"}, "spec": {"controller": "k8s.io/ingress-nginx"}});
+    let classes: kube::Api<k8s_openapi::api::networking::v1::IngressClass> = kube::Api::all(world.admin.clone());
+    classes.patch("issuer-class", &PatchParams::apply("test"), &Patch::Apply(&class)).await.unwrap();
+    world.apply("x", spec).await;
+    let instance = world.reason("x", "CertificatePending").await;
+    assert_eq!(true_conditions(&instance), ["Reconciling"]);
+    assert!(parts(&instance).contains(&"ExposureReady=False CertificatePending".to_owned()), "{:?}", parts(&instance));
+    let message = &ready(&instance).unwrap().message;
+    assert!(message.contains("kubectl describe certificate"), "{message}");
+    let ingress: Ingress = world.exists("x").await;
+    assert_eq!(ingress.annotations()["cert-manager.io/cluster-issuer"], "letsencrypt");
+    let tls = ingress.spec.unwrap().tls.unwrap().remove(0);
+    assert_eq!((tls.hosts, tls.secret_name.as_deref()), (Some(vec!["issued.example.com".to_owned()]), Some("x-tls")));
+
+    let pair: Secret = serde_json::from_value(json!({"metadata": {"name": "x-tls"}, "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": "a", "tls.key": "b"}}))
+    .unwrap();
+    world.api::<Secret>().create(&PostParams::default(), &pair).await.unwrap();
+    let instance = world.reason("x", "Available").await;
+    assert_eq!(instance.status.unwrap().url.as_deref(), Some("https://issued.example.com"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_generated_secret_is_generated_anew_and_the_line_is_told_again() {
     let sshd = sshd().await;

@@ -1,8 +1,10 @@
 //! What others write to an instance and its objects, over and over and by their own means.
 
 use catalyst_operator::crd::CatalystInstance;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service, networking::v1::Ingress};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::{
+    apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, core::v1::Service, networking::v1::Ingress,
+};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::{
@@ -106,4 +108,31 @@ async fn an_instance_is_scaled_like_a_deployment_and_says_how_many_pods_it_has()
     let selector = scale["status"]["selector"].as_str().unwrap_or_default();
     let pods = world.kubectl(&["get", "pods", "--selector", selector, "--output", "name"]).await;
     assert!(selector.contains("catalyst.dev/instance=x") && pods.lines().count() >= 1, "{scale}: {pods}");
+}
+
+/// The controller itself. It brings what is below the least to that without any metrics, of which there are none here.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clusters_own_autoscaler_scales_an_instance_and_a_manifest_without_replicas_leaves_that_to_it() {
+    let world = World::with_operator("autoscaled").await;
+    world.apply("x", spec("autoscaled.example.com")).await;
+    whole(&world).await;
+    let target = json!({"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "name": "x"});
+    let autoscaler: HorizontalPodAutoscaler = serde_json::from_value(json!({"metadata": {"name": "x"},
+        "spec": {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 4}}))
+    .unwrap();
+    world.api::<HorizontalPodAutoscaler>().create(&PostParams::default(), &autoscaler).await.unwrap();
+    let replicas = async || world.api::<Deployment>().get("x").await.unwrap().spec?.replicas;
+    until("the Deployment follows", || async { (replicas().await? == 2).then_some(()) }).await;
+    let scaled = async || {
+        let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
+        serde_json::to_value(&instance.spec).unwrap()["replicas"].clone()
+    };
+    assert_eq!(scaled().await, 2);
+    world.settled().await;
+    let writes = world.writes();
+    world.apply("x", spec("autoscaled.example.com")).await;
+    world.another_pass("x", "one").await;
+    assert_eq!((scaled().await, replicas().await), (json!(2), Some(2)), "its choice was lost");
+    let objects = |writes: &[String]| writes.iter().filter(|write| !write.contains("/status")).count();
+    assert_eq!(objects(&world.writes()), objects(&writes));
 }

@@ -39,8 +39,8 @@ async fn an_operator_that_is_told_to_stop_cuts_off_what_does_not_end_by_itself()
     timeout(Duration::from_secs(60), hangs.cancelled()).await.unwrap();
     let begun = Instant::now();
     world.stop_operator().await;
-    // A write that is not answered would hold it for ten.
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    // A write that is not answered would hold it for ten. It is to take two; the rest is a busy machine's.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
