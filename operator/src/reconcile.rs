@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use self::{judge::Converged, steps::paused};
+use self::{
+    judge::{Converged, left_alone},
+    steps::paused,
+};
 use crate::{
-    apply::{Applier, ApplyError},
+    apply::{Applier, ApplyError, refusal},
     crd::{CatalystInstance, CatalystInstanceStatus},
     events::Announcer,
     fetch::{FetchError, Fetcher, Read},
@@ -203,10 +206,11 @@ impl Steps {
         let Ok(Some(Read::Instance(instance))) = self.fetcher.instance(&target.namespace, &target.name).await else {
             return;
         };
-        if (is_blip(error, failures) && instance.status.is_some()) || paused(&instance) {
+        if is_blip(error, failures) && instance.status.is_some() {
             return;
         }
-        let verdict = failure(error);
+        let failure = failure(error);
+        let verdict = if paused(&instance) { left_alone(&failure) } else { failure };
         if let Err(error) = self.report(&instance, &verdict, Facts::default(), None).await {
             tracing::debug!(%error, "the failure could not be written to status");
         }

@@ -102,23 +102,21 @@ impl Steps {
     ) -> Result<Outcome, ReconcileError> {
         let (fetched, _) = self.fetch(instance, reads, target).await?;
         let valid = validate(instance, &fetched, &self.defaults);
-        let (state, parts) = match &valid {
-            Ok(_) if fetched.deployment.is_none() => ("There is no Deployment.".to_owned(), Vec::new()),
+        let (verdict, parts) = match &valid {
+            Ok(_) if fetched.deployment.is_none() => (with_state("There is no Deployment."), Vec::new()),
             Ok(valid) => {
                 let circumstances = Circumstances::default();
                 let verdict = diagnose(valid, &fetched, &circumstances);
-                (format!("{}: {}", verdict.reason, verdict.message), parts(valid, &fetched, &[], &circumstances))
+                (left_alone(&verdict), parts(valid, &fetched, &[], &circumstances))
             }
             Err(findings) => {
-                let verdict = Verdict::of(findings);
-                let told = verdict.map(|verdict| format!("{}: {}", verdict.reason, verdict.message));
-                (told.unwrap_or_default(), faulty_parts(findings))
+                let verdict = Verdict::of(findings).map_or_else(|| with_state(""), |verdict| left_alone(&verdict));
+                (verdict, faulty_parts(findings))
             }
         };
-        let message = format!("Nothing is changed while there is an annotation {PAUSED_ANNOTATION}. As it is: {state}");
         let facts =
             Facts { instance: valid.as_ref().ok(), deployment: fetched.deployment.as_ref(), parts, ..Facts::default() };
-        self.report(instance, &Verdict::new(Reason::Paused, message), facts, None).await
+        self.report(instance, &verdict, facts, None).await
     }
 
     /// Findings that keep anything from being applied.
@@ -161,9 +159,27 @@ impl Steps {
     }
 }
 
+/// What is said of a paused instance, of which this would be said otherwise.
+pub(super) fn left_alone(otherwise: &Verdict) -> Verdict {
+    with_state(&format!("{}: {}", otherwise.reason, otherwise.message))
+}
+
+fn with_state(state: &str) -> Verdict {
+    let message = format!("Nothing is changed while there is an annotation {PAUSED_ANNOTATION}. As it is: {state}");
+    Verdict::new(Reason::Paused, message)
+}
+
 /// Reasons that no watch of ours tells the end of.
 fn unwatched(reason: Reason) -> bool {
-    matches!(reason, Reason::NameConflict | Reason::IngressClassMissing | Reason::Progressing)
+    matches!(
+        reason,
+        Reason::NameConflict
+            | Reason::IngressClassMissing
+            | Reason::Progressing
+            | Reason::ApplyRefused
+            | Reason::RightMissing
+            | Reason::WebhookUnavailable
+    )
 }
 
 /// Whether nothing more is to be said than that what was made is not there yet: its own first word comes in a moment, and with it

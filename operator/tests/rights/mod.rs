@@ -82,6 +82,26 @@ async fn a_right_to_read_that_is_missing_asks_for_a_person_and_is_named_until_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_paused_instance_is_told_the_right_without_which_nothing_is_known_of_it() {
+    let world = World::without_operator("paused-blind").await;
+    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev", "knownHosts": KNOWN}})).await;
+    world.edit::<CatalystInstance>("x", json!({"metadata": {"annotations": {"catalyst.dev/paused": "true"}}})).await;
+    let mut world = world;
+    grant_without(&world, "get", "secrets").await;
+    world.start_operator_with(plane().client_for(world.account(), Some(AUDITED_GROUP)).await.unwrap()).await;
+    let instance = world.reason("x", "Paused").await;
+    let message = &ready(&instance).unwrap().message;
+    assert!(message.contains("As it is: RightMissing: The operator lacks a right"), "{message}");
+    assert!(message.contains("cannot get resource \"secrets\""), "{message}");
+    grant_without(&world, "", "").await;
+    until("it is told how it is", || async {
+        let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
+        ready(&instance)?.message.ends_with("As it is: There is no Deployment.").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_way_in_that_cannot_be_looked_at_is_unknown_and_the_right_is_named() {
     let world = world_without("unseen", "list", "ingressclasses").await;
     let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev", "knownHosts": KNOWN}, "replicas": 0,
