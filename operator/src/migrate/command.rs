@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 
 use super::{
     adopt::{AdoptError, Adoption, Patience, name_of},
+    kinds,
     values::{Migrated, Options, ValuesError, migrate},
 };
 use crate::{args::MigrateArgs, offline::cluster::Cluster};
@@ -105,6 +106,12 @@ pub async fn adopt(
     for (index, step) in steps.iter().enumerate() {
         tell(&format!("{:>3}. {step}", index + 1));
     }
+    tell(&format!(
+        "Of other kinds than {} nothing is touched; what the chart has made of them stays, and becomes nobody's. All that it has made is \
+         listed, until its records are deleted, by: helm get manifest {release} -n {}",
+        kinds::names(),
+        adoption.namespace
+    ));
     if !args.yes {
         tell("Nothing was changed. Run the same with --yes to carry it out.");
         return Ok(converted);

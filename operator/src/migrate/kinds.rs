@@ -29,6 +29,12 @@ pub(super) fn of_charts() -> Vec<ApiResource> {
     ]
 }
 
+/// Their names, as a sentence has them.
+pub(super) fn names() -> String {
+    let kinds: Vec<String> = of_charts().into_iter().map(|resource| resource.kind).collect();
+    kinds.join(", ")
+}
+
 /// The resource of a kind that is written to: those of charts, what a Deployment makes, and the instance.
 pub(super) fn resource(kind: &str) -> Option<ApiResource> {
     let others = [

@@ -151,6 +151,8 @@ async fn a_plan_writes_nothing_and_without_an_operator_nothing_is_begun() {
         "hand Service catalyst over",
         "delete Deployment catalyst without its pods",
         "delete Helm's records",
+        "what the chart has made of them stays",
+        "helm get manifest catalyst -n plan",
         "Nothing was changed",
     ] {
         assert!(told.contains(line), "{line}: {told}");
