@@ -15,8 +15,10 @@ use std::path::Path;
 use catalyst_lab::{ControlPlane, ControlPlaneOptions};
 use catalyst_operator::{build::HTTPRoute, crd, prober::AddressPolicy};
 use k8s_openapi::{
+    ByteString,
     api::{
         apps::v1::Deployment,
+        core::v1::Secret,
         rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -167,6 +169,47 @@ async fn a_changed_host_key_is_trusted_only_by_the_fingerprint_that_was_compared
     assert_eq!(world.annotation("jumping", crd::ROTATE_SSH_KEY_ANNOTATION).await, None);
     let (code, _, errors) = plugin(&["trust-host", "-n", "trust", "own"]);
     assert!(code == 2 && errors.contains("spec.ssh.knownHosts"), "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_secrets_are_replaced_on_request_and_a_persons_own_are_not() {
+    let world = World::new("renewal").await;
+    let (stop, operator) = world.operator(&["renewal"], AddressPolicy::refusing(Vec::new()));
+    world.create("x", spec()).await;
+    let secrets: Api<Secret> = Api::namespaced(world.client.clone(), "renewal");
+    let values = async || secrets.get_opt("x-secrets").await.unwrap()?.data;
+    let first = until("the values", || async { values().await }).await;
+    let (code, text, errors) = plugin(&["rotate-secret", "-n", "renewal", "--cookie"]);
+    assert!(code == 0 && errors.is_empty() && text.contains("Sessions go on."), "{text}{errors}");
+    let of = |entry: &'static str, before: ByteString| {
+        until(entry, move || {
+            let before = before.clone();
+            async move { values().await.filter(|now| now.get(entry).is_some_and(|value| *value != before)) }
+        })
+    };
+    let second = of("COOKIE_SECRET", first["COOKIE_SECRET"].clone()).await;
+    assert_eq!(second["CATALYST_SECRET"], first["CATALYST_SECRET"]);
+    let (code, text, errors) = plugin(&["rotate-secret", "-n", "renewal", "x"]);
+    assert!(code == 0 && errors.is_empty() && text.contains("Everyone is signed out."), "{text}{errors}");
+    let third = of("CATALYST_SECRET", second["CATALYST_SECRET"].clone()).await;
+    assert_eq!(third["COOKIE_SECRET"], second["COOKIE_SECRET"]);
+    // The command that is printed last shows what became of it.
+    let printed = text.trim_end().rsplit_once(": kubectl ").expect("a command").1.to_owned();
+    until("its events", || async {
+        let output = plane().kubectl().await.unwrap().args(printed.split(' ')).output().await.unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{printed}: {}", String::from_utf8_lossy(&output.stderr));
+        shown.contains("SecretRotated").then_some(())
+    })
+    .await;
+
+    let own = json!({"ssh": {"host": "192.0.2.1", "user": "dev"}, "secrets": {"existingSecret": "mine"}});
+    world.create("own", own).await;
+    let (code, _, errors) = plugin(&["rotate-secret", "-n", "renewal", "own"]);
+    assert!(code == 2 && errors.contains("the secrets of renewal/own are yours (spec.secrets)"), "{errors}");
+    assert_eq!(world.annotation("own", crd::ROTATE_CATALYST_SECRET_ANNOTATION).await, None);
+    stop.cancel();
+    operator.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
