@@ -2,6 +2,7 @@
 
 import { type Idea, ideaUrl } from "./api";
 import { call, raw, required } from "./http";
+import type { Span } from "./span";
 
 export interface ProjectEntry {
   readonly name: string;
@@ -61,8 +62,11 @@ export const project = {
     const text = asText(shown, whole > shown.length);
     return { size: whole, truncated: whole > shown.length, ...(text !== undefined && { text }) };
   },
-  changes(slug: string): Promise<Changes> {
-    return required(call<Changes>("GET", `${ideaUrl(slug)}/changes`));
+  /** Since the last commit, or of a run. */
+  changes(slug: string, span?: Span): Promise<Changes> {
+    const time = (ms: number) => encodeURIComponent(new Date(ms).toISOString());
+    const until = span?.until === undefined ? "" : `&until=${time(span.until)}`;
+    return required(call<Changes>("GET", `${ideaUrl(slug)}/changes${span ? `?since=${time(span.since)}${until}` : ""}`));
   },
 };
 

@@ -1,6 +1,7 @@
 // Addresses by the History API: every path can be reloaded, shared and gone back to.
 
 import type { ComponentChildren } from "preact";
+import { parseSpan } from "./span";
 import { Store } from "./store";
 
 /** What is shown of an idea. */
@@ -8,7 +9,7 @@ export type View = "chat" | "terminal" | "files" | "changes" | "runs";
 
 export type Route =
   | { readonly screen: "ideas" | "new" | "trash" | "missing" }
-  /** `path`: of a file or folder in the project, for the view of files. */
+  /** `path`: of a file or folder in the project, for the view of files; of a run, for that of changes. */
   | { readonly screen: "idea"; readonly slug: string; readonly view: View; readonly path: string };
 
 const views: readonly View[] = ["terminal", "files", "changes", "runs"];
@@ -21,7 +22,8 @@ export function parseRoute(path: string): Route {
   if (trimmed === "/trash") return { screen: "trash" };
   const [, slug, named, rest = ""] = /^\/ideas\/([^/]+)(?:\/([^/]+)(?:\/(.*))?)?$/.exec(trimmed) ?? [];
   const view = named === undefined ? "chat" : views.find((each) => each === named);
-  if (slug === undefined || view === undefined || (rest !== "" && view !== "files")) return { screen: "missing" };
+  const hasPath = view === "files" || (view === "changes" && parseSpan(rest) !== undefined);
+  if (slug === undefined || view === undefined || (rest !== "" && !hasPath)) return { screen: "missing" };
   try {
     return { screen: "idea", slug: decodeURIComponent(slug), view, path: rest.split("/").map(decodeURIComponent).join("/") };
   } catch {

@@ -48,26 +48,31 @@ pub async fn folder(State(app): State<App>, IdeaId(id): IdeaId, At(path): At) ->
     Ok(data(app.ideas.project_folder(&idea, &path).await?))
 }
 
-/// The time since when changes are asked for.
+/// The times between which changes are asked for.
 #[derive(Debug, Deserialize)]
-pub struct Since {
+pub struct Between {
     since: Option<String>,
+    until: Option<String>,
 }
 
-/// GET /api/ideas/:idOrSlug/changes?since=.
+/// GET /api/ideas/:idOrSlug/changes?since=&until=.
 ///
 /// # Errors
-/// 400 for what is no time, 404, or when the VM cannot be asked.
+/// 400 for what is no time, or an end without a beginning before it; 404, or when the VM cannot be asked.
 pub async fn changes(
     State(app): State<App>,
     IdeaId(id): IdeaId,
-    asked: Result<Query<Since>, QueryRejection>,
+    asked: Result<Query<Between>, QueryRejection>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let no_time = || ApiError::BadRequest("since must be a time such as 2026-01-02T03:04:05Z".to_owned());
-    let Query(Since { since }) = asked.map_err(|_| no_time())?;
-    let since = since.map(|since| since.parse::<Timestamp>().map_err(|_| no_time())).transpose()?;
+    let no_time = || ApiError::BadRequest("since and until must be times such as 2026-01-02T03:04:05Z".to_owned());
+    let Query(Between { since, until }) = asked.map_err(|_| no_time())?;
+    let time = |text: Option<String>| text.map(|text| text.parse::<Timestamp>().map_err(|_| no_time())).transpose();
+    let (since, until) = (time(since)?, time(until)?);
+    if until.is_some_and(|until| since.is_none_or(|since| since > until)) {
+        return Err(ApiError::BadRequest("until needs a since that is not after it".to_owned()));
+    }
     let idea = app.ideas.get(&id).await?;
-    Ok(data(app.ideas.project_changes(&idea, since).await?))
+    Ok(data(app.ideas.project_changes(&idea, since, until).await?))
 }
 
 /// GET /api/ideas/:idOrSlug/project/file?path=, with `Range: bytes=A-B`.

@@ -1,4 +1,4 @@
-// What differs from the last commit of the project: the files, and the change of each.
+// What differs from the last commit of the project, or what a run changed: the files, and the change of each.
 
 import { useEffect, useState } from "preact/hooks";
 import { explain } from "../http";
@@ -7,35 +7,44 @@ import { type Changes, project } from "../project";
 import { ideaPath, Link } from "../router";
 import { DiffLines } from "../session/diff";
 import { splitDiff } from "../session/unified-diff";
+import { parseSpan, type Span } from "../span";
 
 interface ChangesProps {
   readonly slug: string;
+  /** Of a run, or empty. */
+  readonly path: string;
   /** A turn that ends may have changed something. */
   readonly turnOpen: boolean;
 }
 
-export function ChangesView({ slug, turnOpen }: ChangesProps) {
+export function ChangesView({ slug, path, turnOpen }: ChangesProps) {
   const [changes, setChanges] = useState<Changes>();
   const [problem, setProblem] = useState<string>();
   const [round, setRound] = useState(0);
 
   useEffect(() => {
     let live = true;
-    project.changes(slug).then(
+    project.changes(slug, parseSpan(path)).then(
       (found) => live && (setChanges(found), setProblem(undefined)),
       (caught: unknown) => live && setProblem(explain(caught)),
     );
     return () => {
       live = false;
     };
-  }, [slug, turnOpen, round]);
+  }, [slug, path, turnOpen, round]);
 
   const files = changes?.files ?? [];
+  const span = parseSpan(path);
   return (
     <section class="files" aria-label="Changes" aria-busy={!changes && !problem}>
       <div class="files-head">
-        <h2>{summary(changes)}</h2>
+        <h2>{summary(changes, span)}</h2>
         <span class="bar-space" />
+        {span && (
+          <Link to={ideaPath(slug, "changes")} class="button small" testId="all-changes">
+            Since the last commit
+          </Link>
+        )}
         <button type="button" class="icon-button" aria-label="Read again" title="Read again" onClick={() => setRound(round + 1)}>
           <Icon name="refresh" />
         </button>
@@ -80,9 +89,11 @@ export function ChangesView({ slug, turnOpen }: ChangesProps) {
   );
 }
 
-function summary(changes: Changes | undefined): string {
+function summary(changes: Changes | undefined, span: Span | undefined): string {
   if (!changes?.git) return "Changes";
   const count = changes.files?.length ?? 0;
+  const files = count === 0 ? "Nothing" : `${count} ${count === 1 ? "file" : "files"}`;
   const where = changes.branch ? ` on ${changes.branch}` : "";
-  return count === 0 ? `Nothing changed since the last commit${where}` : `${count} ${count === 1 ? "file" : "files"} changed since the last commit${where}`;
+  if (span?.until !== undefined) return `${files} changed by what was committed in run ${span.run}${where}`;
+  return span ? `${files} changed since the commit that run ${span.run} began with${where}` : `${files} changed since the last commit${where}`;
 }

@@ -104,7 +104,7 @@ export function IdeaScreen({ slug, view, path, connection, say }: IdeaProps) {
       )}
       {view === "chat" && <ConversationView slug={slug} idea={idea} session={session} conversation={conversation} connected={connected} />}
       {view === "files" && <FilesView slug={slug} path={path} />}
-      {view === "changes" && <ChangesView slug={slug} turnOpen={conversation.turnOpen} />}
+      {view === "changes" && <ChangesView key={path} slug={slug} path={path} turnOpen={conversation.turnOpen} />}
       {view === "runs" && <RunsView session={session} connected={connected} turnOpen={conversation.turnOpen} />}
       {terminals && (
         <div class="terminals-place" hidden={view !== "terminal"}>

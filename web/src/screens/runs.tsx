@@ -6,6 +6,8 @@ import { ConfirmDialog } from "../dialog";
 import { ago, cost, duration, size } from "../format";
 import type { IdeaSession } from "../idea-session";
 import type { Run } from "../protocol";
+import { ideaPath, Link } from "../router";
+import { type Span, spanOf, spanPath } from "../span";
 import { useStore } from "../store";
 
 interface RunsProps {
@@ -92,7 +94,7 @@ const endings: Readonly<Record<string, string>> = {
   missing: "not started",
 };
 
-function RunTable({ slug, runs, whole }: { readonly slug: string; readonly runs: readonly Run[]; readonly whole: boolean }) {
+export function RunTable({ slug, runs, whole }: { readonly slug: string; readonly runs: readonly Run[]; readonly whole: boolean }) {
   const sum = (of: (run: Run) => number | undefined) => runs.reduce((all, run) => all + (of(run) ?? 0), 0);
   return (
     <div class="table-place">
@@ -107,11 +109,12 @@ function RunTable({ slug, runs, whole }: { readonly slug: string; readonly runs:
             <th scope="col">Turns</th>
             <th scope="col">Tokens in</th>
             <th scope="col">out</th>
+            <th scope="col">Changes</th>
             <th scope="col">Log</th>
           </tr>
         </thead>
         <tbody>
-          {runs.map((run) => (
+          {runs.map((run, at) => (
             <tr key={run.run} data-testid="run">
               <th scope="row">{run.run}</th>
               <td>{run.startedAt !== undefined && ago(new Date(run.startedAt).toISOString())}</td>
@@ -124,6 +127,9 @@ function RunTable({ slug, runs, whole }: { readonly slug: string; readonly runs:
               <td>{run.turns}</td>
               <td>{tokens(run.inputTokens)}</td>
               <td>{tokens(run.outputTokens)}</td>
+              <td>
+                <ChangesLink slug={slug} span={spanOf(runs, at)} />
+              </td>
               <td>
                 {run.bytes !== undefined && (
                   <a href={logUrl(slug, run.run)} download="" aria-label={`Download the log of run ${run.run}, ${size(run.bytes)}`}>
@@ -144,11 +150,21 @@ function RunTable({ slug, runs, whole }: { readonly slug: string; readonly runs:
             <td>{sum(({ turns }) => turns)}</td>
             <td>{tokens(sum(({ inputTokens }) => inputTokens))}</td>
             <td>{tokens(sum(({ outputTokens }) => outputTokens))}</td>
+            <td />
             <td>{size(sum(({ bytes }) => bytes))}</td>
           </tr>
         </tfoot>
       </table>
     </div>
+  );
+}
+
+function ChangesLink({ slug, span }: { readonly slug: string; readonly span: Span | undefined }) {
+  if (!span) return null;
+  return (
+    <Link to={ideaPath(slug, "changes", spanPath(span))} label={`What run ${span.run} changed`} testId="run-changes">
+      Show
+    </Link>
   );
 }
 

@@ -231,16 +231,24 @@ impl Ideas {
         }
     }
 
-    /// What differs from the last commit of the project's own repository, or from the one that was checked out at a time.
+    /// What differs from the last commit of the project's own repository, or from the one that was checked out at a time: now, or
+    /// of what was committed until another.
     ///
     /// # Errors
     /// When the VM cannot be asked.
-    pub async fn project_changes(&self, idea: &Idea, since: Option<Timestamp>) -> Result<Changes, IdeasError> {
+    pub async fn project_changes(
+        &self,
+        idea: &Idea,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+    ) -> Result<Changes, IdeasError> {
         let project = self.project(idea).await?;
         let between = format!("--{:032x}--", rand::random::<u128>());
         let (list, diff) = ((LIST_LIMIT + 1).to_string(), (DIFF_LIMIT + 1).to_string());
-        let since = since.map_or_else(|| "head".to_owned(), |since| since.as_second().max(0).to_string());
-        let done = self.remote.sh(Lane::Bulk, CHANGES, &[&project, &between, &list, &diff, &since], b"").await?;
+        let second = |time: Timestamp| time.as_second().max(0).to_string();
+        let (since, until) = (since.map_or("head".to_owned(), second), until.map_or("now".to_owned(), second));
+        let asked = [&*project, &between, &list, &diff, &since, &until];
+        let done = self.remote.sh(Lane::Bulk, CHANGES, &asked, b"").await?;
         match done.status {
             Some(0) => read_changes(&done.stdout, &between)
                 .ok_or_else(|| IdeasError::refused("tell what changed", "git ended early")),

@@ -1,5 +1,6 @@
 # What differs from the last commit, or from the commit that was checked out at the time $5 (seconds since 1970), in the work
-# tree $1, whose repository is its own folder .git. $2: the line between the parts, $3 and $4: bytes of each list and of the diff.
+# tree $1, whose repository is its own folder .git; or, where $6 is a time and not `now`, in the commit that was checked out then.
+# $2: the line between the parts, $3 and $4: bytes of each list and of the diff.
 #
 # Whoever wrote the work tree may have written .git, too, and a configuration can name programs: filters, hooks, monitors,
 # transports for objects that are missing. So none is read, the user's neither: git looks at the repository through a folder
@@ -38,18 +39,18 @@ done
 tell() { git --no-pager "$@" 2>/dev/null; }
 changed() { tell diff --no-ext-diff --no-textconv --no-renames --ignore-submodules=dirty "$@" -- .; }
 tell rev-parse --git-dir >/dev/null || exit 6
-base=$(tell rev-parse -q --verify HEAD) || base=
-if [ -n "$base" ] && [ "$5" != head ]; then
-  # What was there before the first entry of the log is not known: then all of it is new.
+# The commit that was checked out at a time. What was there before the first entry of the log is not known: then all of it is new.
+at() {
   first=$(tell log -g --date=unix --format=%gd HEAD | tail -n 1 | tr -cd '0-9')
-  if [ -n "$first" ] && [ "$first" -le "$5" ]; then base=$(tell rev-parse -q --verify "HEAD@{$5}"); else base=; fi
-fi
-[ -n "$base" ] || base=$(tell hash-object -t tree /dev/null)
+  [ -n "$first" ] && [ "$first" -le "$1" ] && tell rev-parse -q --verify "HEAD@{$1}" || tell hash-object -t tree /dev/null
+}
+case $5 in head) base=$(tell rev-parse -q --verify HEAD) || base=$(tell hash-object -t tree /dev/null) ;; *) base=$(at "$5") ;; esac
+case $6 in now) end= ;; *) end=$(at "$6") ;; esac
 tell symbolic-ref -q --short HEAD || tell rev-parse -q --short --verify HEAD
 printf '%s\n' "$2"
-changed --name-status -z "$base" | head -c "$3"
+changed --name-status -z "$base" $end | head -c "$3"
 printf '\n%s\n' "$2"
-tell ls-files --others --exclude-standard -z | head -c "$3"
+[ -n "$end" ] || tell ls-files --others --exclude-standard -z | head -c "$3"
 printf '\n%s\n' "$2"
-changed --no-color "$base" | head -c "$4"
+changed --no-color "$base" $end | head -c "$4"
 exit 0
