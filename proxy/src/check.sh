@@ -13,7 +13,7 @@ bounded() {
 
 say shell ok "sh runs as $(id -un 2>/dev/null || echo '?') on $(uname -sr 2>/dev/null)"
 missing=
-for program in setsid tail head mkfifo cat mv mkdir wc find xargs sha256sum grep sed dd cut ln rm tr date sleep; do
+for program in setsid tail head mkfifo cat mv mkdir wc find xargs sha256sum grep sed awk dd cut ln rm tr date sleep; do
   has "$program" || missing="$missing $program"
 done
 printf 'a\000b\000' | grep -qzFx b 2>/dev/null || missing="$missing grep -z"

@@ -84,10 +84,21 @@ keep_turns() {
   return 1
 }
 
+# Lines that the proxy does not keep whole, which are those over 1 MiB, cut down to their beginnings behind a plus sign: they mean no more to
+# anybody. $1: what ends the place before each line, if there is one.
+beginnings() {
+  awk -v ends="$1" '
+    { at = ends == "" ? 0 : index($0, ends) }
+    length($0) - at > 1048576 { $0 = substr($0, 1, at) "+" substr($0, at + 1, 4096) }
+    { print }'
+}
+
 # Those of standard input: each line's place, and the line cut down to what it means.
 turns() {
   grep -abF -e '{"type":"result"' -e '{"type":"catalyst_turn"' -e '"subtype":"init' -e '"isReplay":true' -e '"text":"[Request interrupted' |
-    sed -nE '
+    beginnings : | sed -nE '
+s/^([0-9]+):\+\{"type":"catalyst_turn".*/\1 {"type":"catalyst_turn"}/p
+s/^([0-9]+):\+\{"type":"result".*/\1 {"type":"result"}/p
 /\}$/!d
 s/^([0-9]+):\{"type":"catalyst_turn".*/\1 {"type":"catalyst_turn"}/p
 s/^([0-9]+):\{"type":"system","subtype":"init.*/\1 {"type":"system","subtype":"init"}/p
@@ -100,8 +111,21 @@ s/^([0-9]+):\{"type":"user".*"text":"\[Request interrupted.*/\1 {"type":"user","
 # The lines of standard input that a later line's meaning may depend on, each cut down to that: turns, answers, costs,
 # requests for permission and what closes them.
 meaning() {
-  grep -aE '^\{"type":"(result|user|catalyst_turn|control_request|control_cancel_request|control_response|system","subtype":"init|stream_event","event":\{"type":"message_start)".*\}$|^\{"response":\{"request_id":.*"type":"control_response"\}$' |
-    sed -nE '
+  grep -aE '^\{"type":"(result|user|catalyst_turn|control_request|control_cancel_request|control_response|system","subtype":"init|stream_event","event":\{"type":"message_start)"|^\{"response":\{"request_id":' |
+    beginnings '' | sed -nE '
+/^\+/{
+s/^\+\{"type":"catalyst_turn".*/={"type":"catalyst_turn"}/p
+s/^\+\{"type":"result".*/={"type":"result"}/p
+/"can_use_tool"/s/^\+\{"type":"control_request","request_id":"([^"\\]*)".*/={"type":"control_request","request_id":"\1","request":{"subtype":"can_use_tool"}}/p
+/^\+\{"type":"user"/s/"tool_use_id":"([^"\\]*)"/\
+={"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"\1"}]}}\
+/p
+d
+}
+/\}$/!d
+/^\{"response"/{
+/"type":"control_response"\}$/!d
+}
 s/^\{"type":"catalyst_turn".*/={"type":"catalyst_turn"}/p
 s/^\{"type":"system".*/={"type":"system","subtype":"init"}/p
 s/^\{"type":"stream_event".*/=&/p
