@@ -72,10 +72,11 @@ pub(super) async fn window(
         match boundary(lines, from + first, before.clone()) {
             Some((start, state)) => return Ok(Some(open(run, start, state, &range.bytes, from, show))),
             None if from > 0 && span < FARTHEST => span *= 2,
-            // One message is longer than that: it is shown from some line on, by its closing text if it is closed.
+            // One message is longer than that: it is shown from some line on, as it came, whatever is to be shown. Who pages back sees
+            // how it began, and its closing text would say that once more.
             None => {
-                let state = before.state().clone().amid(show == Show::Everything);
-                return Ok(Some(open(run, from + first, state, &range.bytes, from, show)));
+                let state = before.state().clone().amid();
+                return Ok(Some(open(run, from + first, state, &range.bytes, from, Show::Everything)));
             }
         }
     }
@@ -98,7 +99,7 @@ async fn long_line(vm: &Vm, idea: &IdeaRef, run: u64, searched: u64, end: u64) -
     } else {
         // From the newline on, so that the line itself is not before the range.
         let Some(range) = vm.read(idea, run, start - 1, 0, true).await? else { return Ok(None) };
-        decoder_after(&range.before).state().clone()
+        decoder_after(&range.before).state().clone().amid()
     };
     let Some(file) = log_file(vm, idea, run).await? else { return Ok(None) };
     let mut reader = Reader::new(Resume { run, offset: start, state });

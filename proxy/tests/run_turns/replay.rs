@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use catalyst_proxy::agent::Event;
 use catalyst_proxy::run::{Frame, IdeaRef, Position};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -27,6 +28,30 @@ enum Part {
     Garbage(&'static str),
     /// A line of so many bytes that nobody is shown.
     Bulk(usize),
+    /// Lines over 1 MiB, of which only the beginning counts.
+    LongResult(u16),
+    LongReplay,
+    LongToolResults(u8, u8),
+    LongRequest(u8),
+}
+
+/// What the deltas of a message have said that is not closed yet: its closing texts say the same.
+#[derive(Default)]
+struct Said {
+    message: Option<u8>,
+    text: String,
+    thinking: String,
+}
+
+impl Said {
+    /// What a closing line of a message says; of one that has said nothing, or of another, these words.
+    fn close(&mut self, id: u8, text: &str, thinking: &str) -> [String; 2] {
+        let said = [std::mem::take(&mut self.text), std::mem::take(&mut self.thinking)];
+        let given = |said: &str, otherwise: &str| {
+            if self.message == Some(id) && !said.is_empty() { said.to_owned() } else { otherwise.to_owned() }
+        };
+        [given(&said[0], text), given(&said[1], thinking)]
+    }
 }
 
 fn part() -> impl Strategy<Value = Part> {
@@ -51,7 +76,14 @@ fn part() -> impl Strategy<Value = Part> {
 
 fn written(parts: &[Part]) -> String {
     let mut log = String::from("{\"type\":\"catalyst_start\",\"mode\":\"build\"}\n");
+    let mut said = Said::default();
+    let long = "x".repeat((1 << 20) + 100);
     for (at, part) in parts.iter().enumerate() {
+        match part {
+            Part::Init | Part::Result(_) | Part::LongResult(_) => said.message = None,
+            Part::Start(id) => said = Said { message: Some(*id), ..Said::default() },
+            _ => {}
+        }
         let line = match part {
             Part::Turn => format!(r#"{{"type":"catalyst_turn","id":"m-{at}","mode":"build","text":"turn {at}"}}"#),
             Part::Init => r#"{"type":"system","subtype":"init","session_id":"s","model":"m"}"#.to_owned(),
@@ -60,15 +92,19 @@ fn written(parts: &[Part]) -> String {
             }
             Part::Delta(is_text, size) => {
                 let (kind, member) = if *is_text { ("text_delta", "text") } else { ("thinking_delta", "thinking") };
-                let words = "x".repeat(*size);
+                let words = format!("{at} {}", "x".repeat(*size));
+                if said.message.is_some() {
+                    let so_far = if *is_text { &mut said.text } else { &mut said.thinking };
+                    so_far.push_str(&words);
+                }
                 format!(
-                    r#"{{"type":"stream_event","event":{{"type":"content_block_delta","delta":{{"type":"{kind}","{member}":"{at} {words}"}}}}}}"#
+                    r#"{{"type":"stream_event","event":{{"type":"content_block_delta","delta":{{"type":"{kind}","{member}":"{words}"}}}}}}"#
                 )
             }
             Part::Closing(id, text) => {
-                let text = serde_json::json!(text);
+                let [text, thinking] = said.close(*id, text, "t").map(|words| serde_json::json!(words));
                 format!(
-                    r#"{{"type":"assistant","message":{{"id":"msg-{id}","content":[{{"type":"text","text":{text}}},{{"type":"thinking","thinking":"t"}}]}}}}"#
+                    r#"{{"type":"assistant","message":{{"id":"msg-{id}","content":[{{"type":"text","text":{text}}},{{"type":"thinking","thinking":{thinking}}}]}}}}"#
                 )
             }
             Part::Tool(id) => format!(
@@ -86,6 +122,18 @@ fn written(parts: &[Part]) -> String {
             ),
             Part::Unknown => format!(r#"{{"type":"something_new","at":{at}}}"#),
             Part::Garbage(line) => (*line).to_owned(),
+            Part::LongResult(cents) => format!(
+                r#"{{"type":"result","subtype":"success","is_error":false,"result":"{long}","session_id":"s","num_turns":1,"duration_ms":3,"total_cost_usd":0.{cents:03}}}"#
+            ),
+            Part::LongReplay => {
+                format!(r#"{{"type":"user","message":{{"role":"user","content":"{long}"}},"isReplay":true}}"#)
+            }
+            Part::LongToolResults(one, two) => format!(
+                r#"{{"type":"user","message":{{"role":"user","content":[{{"type":"tool_result","tool_use_id":"tool-{one}","content":"{long}"}},{{"type":"tool_result","tool_use_id":"tool-{two}","content":"ok"}}]}}}}"#
+            ),
+            Part::LongRequest(id) => format!(
+                r#"{{"type":"control_request","request_id":"ask-{at}","request":{{"subtype":"can_use_tool","tool_name":"Bash","input":{{"command":"{long}"}},"tool_use_id":"tool-{id}"}}}}"#
+            ),
             Part::Bulk(size) => format!(r#"{{"type":"something_long","text":"{}"}}"#, "x".repeat(*size)),
         };
         writeln!(log, "{line}").unwrap();
@@ -130,7 +178,49 @@ fn far_apart() -> Vec<Vec<Part>> {
             text(),
             Part::Closing(1, "ab".into()),
         ],
+        vec![Part::Start(1), Part::Delta(false, 3), text(), Part::Bulk(5 << 20), Part::Closing(1, "ab".into())],
+        // Lines of which only the beginning is kept mean no more to whoever begins behind them.
+        vec![
+            Part::Turn,
+            Part::Result(5),
+            Part::Turn,
+            Part::LongResult(9),
+            bulk(),
+            Part::Turn,
+            Part::Result(12),
+            bulk(),
+        ],
+        vec![
+            Part::Turn,
+            Part::Turn,
+            Part::LongReplay,
+            Part::LongReplay,
+            Part::Result(7),
+            bulk(),
+            Part::Unknown,
+            bulk(),
+        ],
+        vec![Part::Request(1), Part::Request(2), Part::LongToolResults(1, 2), bulk(), Part::Unknown, Part::Result(9)],
+        vec![Part::LongRequest(1), bulk(), Part::Unknown, bulk(), Part::ToolResult(1), Part::Result(9)],
     ]
+}
+
+fn thinking(frames: &[Arc<Frame>]) -> String {
+    let thought =
+        |frame: &Arc<Frame>| if let Event::Thinking { text } = &frame.event { Some(text.clone()) } else { None };
+    frames.iter().filter_map(thought).collect()
+}
+
+fn costs(frames: &[Arc<Frame>]) -> Vec<f64> {
+    let cost = |frame: &Arc<Frame>| if let Event::Result(turn) = &frame.event { Some(turn.cost_usd) } else { None };
+    frames.iter().filter_map(cost).collect()
+}
+
+/// As `assert_eq`, for texts too long to be shown whole.
+fn assert_same_words(shown: &str, all: &str, parts: &[Part]) {
+    let same = shown.bytes().zip(all.bytes()).take_while(|(a, b)| a == b).count();
+    let lengths = (shown.len(), all.len());
+    assert!(shown == all, "{lengths:?} bytes, of which the first {same} are the same, of {parts:?}");
 }
 
 #[tokio::test]
@@ -167,7 +257,7 @@ async fn after_any_cut_any_replica_goes_on_with_the_same_sequence() {
                 assert_eq!(said(&left), said(&all[had + 1..]), "replica {number} after {after:?} of {parts:?}");
             }
         }
-        // Who has nothing yet gets closed messages whole, and pages back to the beginning: the same words.
+        // Who has nothing yet gets closed messages whole, and pages back to the beginning: the same words, each once.
         let mut late = replicas[1].subscribe(&idea, None).await.unwrap();
         let mut shown = until(&mut late, is_exit).await;
         let mut before = late.start.before;
@@ -182,7 +272,8 @@ async fn after_any_cut_any_replica_goes_on_with_the_same_sequence() {
             bodies(frames).into_iter().filter(|body| body.contains("claude:user")).collect::<Vec<_>>()
         };
         assert_eq!(turns(&shown), turns(&all), "{parts:?}");
-        let least = text(&all).len().min(text(&shown).len());
-        assert!(least > 0 || text(&all).is_empty(), "{parts:?}");
+        assert_eq!(costs(&shown), costs(&all), "{parts:?}");
+        assert_same_words(&text(&shown), &text(&all), &parts);
+        assert_same_words(&thinking(&shown), &thinking(&all), &parts);
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Late {
     held: Vec<(Seq, Event)>,
     /// The line that is decoded gave a closing text.
     closed: bool,
+    /// Kinds of which deltas were let go that are not closed yet: so are all others of them, and the closing text says nothing new.
+    gone: Vec<Kind>,
 }
 
 /// What an answer consists of: each kind has deltas and closing texts of its own.
@@ -31,22 +33,21 @@ impl Kind {
         }
     }
 
+    /// Whether deltas of the message were given that are not closed yet.
+    fn given(self, state: &State) -> bool {
+        let given = match self {
+            Kind::Text => state.text_given,
+            Kind::Thinking => state.thinking_given,
+        };
+        given && state.streaming != 0
+    }
+
     fn event(self, text: String) -> Event {
         match self {
             Kind::Text => Event::Text { text },
             Kind::Thinking => Event::Thinking { text },
         }
     }
-}
-
-/// Whether the closing text of an event may stand in for it.
-fn may_be_closed(state: &State, event: &Event) -> bool {
-    let given = match Kind::of(event) {
-        Some(Kind::Text) => state.text_given,
-        Some(Kind::Thinking) => state.thinking_given,
-        None => false,
-    };
-    given && state.streaming != 0
 }
 
 impl Late {
@@ -64,17 +65,30 @@ impl Late {
         }
         let fresh = events.split_off(first);
         // As when another message begins.
-        if !self.held.iter().all(|(_, event)| may_be_closed(state, event)) {
-            events.append(&mut self.held);
+        self.gone.retain(|kind| kind.given(state));
+        if !self.held.iter().all(|(_, event)| self.may_be_closed(state, event)) {
+            self.let_go(state, events);
         }
         for (seq, event) in fresh {
-            if !closed && may_be_closed(state, &event) {
+            if !closed && self.may_be_closed(state, &event) {
                 self.held.push((seq, event));
             } else {
-                events.append(&mut self.held);
+                self.let_go(state, events);
                 events.push((seq, event));
             }
         }
+    }
+
+    /// Whether the closing text of an event may stand in for it.
+    fn may_be_closed(&self, state: &State, event: &Event) -> bool {
+        Kind::of(event).is_some_and(|kind| kind.given(state) && !self.gone.contains(&kind))
+    }
+
+    fn let_go(&mut self, state: &State, events: &mut Vec<(Seq, Event)>) {
+        let kinds = self.held.iter().filter_map(|(_, event)| Kind::of(event)).filter(|kind| kind.given(state));
+        self.gone.extend(kinds);
+        self.gone.dedup();
+        events.append(&mut self.held);
     }
 
     /// The text of a closing message. `given`: whether its deltas were seen.
@@ -161,6 +175,24 @@ mod tests {
         assert_eq!(after(closing("m", &[(Thinking, ""), (Text, "cd")])), "(a) (b) cd");
         let both = [closing("m", &[(Text, "cd")]), closing("m", &[(Thinking, "ab")])];
         assert_eq!(given(&[&deltas[..], &both].concat()), "(a) (b) cd");
+    }
+
+    #[test]
+    fn what_comes_between_the_deltas_of_a_message_doubles_nothing() {
+        use Kind::{Text, Thinking};
+        let other = || r#"{"type":"catalyst_turn","id":"t","text":"x"}"#.to_owned();
+        let said = |lines: Vec<String>| given(&lines).replace(|c: char| !"abcd() ".contains(c), "");
+        let words = |lines: Vec<String>| said(lines).split_whitespace().collect::<Vec<_>>().join(" ");
+        let amid = || vec![start("m"), delta(Text, "a"), other(), delta(Text, "b")];
+        assert!(words([amid(), vec![closing("m", &[(Text, "ab")])]].concat()).ends_with(" b"));
+        // A second text of the same message has a closing one of its own, and so has another message.
+        let second = vec![closing("m", &[(Text, "ab")]), delta(Text, "c"), delta(Text, "d")];
+        assert!(words([amid(), second, vec![closing("m", &[(Text, "cd")])]].concat()).ends_with(" b cd"));
+        let next = vec![start("n"), delta(Text, "c"), delta(Text, "d"), closing("n", &[(Text, "cd")])];
+        assert!(words([amid(), next].concat()).ends_with(" b cd"));
+        // Of the other kind nothing was let go.
+        let both = vec![delta(Thinking, "c"), delta(Thinking, "d"), closing("m", &[(Thinking, "cd"), (Text, "ab")])];
+        assert!(words([amid(), both].concat()).ends_with(" b (cd)"));
     }
 
     #[test]

@@ -50,11 +50,10 @@ impl Default for State {
 }
 
 impl State {
-    /// For a decoder that begins in the midst of a message. What comes of it is given (`goes_on`: to somebody who had its
-    /// beginning), or its closing text is.
-    pub fn amid(self, goes_on: bool) -> State {
-        let streaming = if goes_on { self.streaming } else { 0 };
-        State { streaming, text_given: goes_on, thinking_given: goes_on, ..self }
+    /// For a decoder that begins in the midst of a message: who had its beginning, or reads it next, is given what comes of it and not
+    /// its closing text.
+    pub fn amid(self) -> State {
+        State { text_given: true, thinking_given: true, ..self }
     }
 
     /// Whether a turn runs.
