@@ -153,7 +153,14 @@ async fn cancel_ends_the_turn_and_tells_so() {
     socket.until("claude:text").await;
     socket.send(json!({"type": "cancel", "ideaId": slug})).await;
     let rest = socket.until("claude:result").await;
-    assert!(!rest.last().unwrap()["result"].as_str().unwrap().is_empty(), "{rest:#?}");
+    let result = rest.last().unwrap();
+    assert_eq!((&result["result"], &result["error"]), (&json!("Stopped."), &json!("Stopped.")), "{rest:#?}");
+    assert_eq!(result["interrupted"], json!(true), "{rest:#?}");
+    assert!(!text(&rest).contains("tick999"), "{rest:#?}");
+    // The process has stayed, and nothing of that turn comes later.
+    socket.send(json!({"type": "chat", "ideaId": slug, "message": "and then"})).await;
+    let next = socket.until("claude:result").await;
+    assert_eq!((text(&next).as_str(), &next.last().unwrap()["run"]), ("you said: and then", &json!(1)), "{next:#?}");
 }
 
 #[tokio::test]
