@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use catalyst_ssh::{Pool, Reason};
@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::run::RunStats;
+use crate::run::{RUN_ENDINGS, RunStats, TURN_ENDINGS};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Route {
@@ -26,6 +26,11 @@ struct Route {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Ending {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -50,6 +55,12 @@ pub struct Metrics {
     turns: Gauge,
     viewers: Gauge,
     lagging: Gauge,
+    behind: Gauge,
+    asking: Gauge,
+    events: Counter,
+    turns_ended: Family<Outcome, Counter>,
+    runs_ended: Family<Ending, Counter>,
+    terminals: Gauge,
     resident: Gauge,
     started: Gauge<f64, AtomicU64>,
     frames: Family<Direction, Counter>,
@@ -59,8 +70,8 @@ pub struct Metrics {
     vm_check_seconds: Gauge<f64, AtomicU64>,
     ssh_connections: Family<LaneLabel, Gauge>,
     ssh_channels: Family<LaneLabel, Gauge>,
-    ssh_dialed: Family<LaneLabel, Gauge>,
-    ssh_failed: Family<LaneLabel, Gauge>,
+    ssh_dialed: Family<LaneLabel, Counter>,
+    ssh_failed: Family<LaneLabel, Counter>,
 }
 
 impl Metrics {
@@ -78,6 +89,12 @@ impl Metrics {
             turns: Gauge::default(),
             viewers: Gauge::default(),
             lagging: Gauge::default(),
+            behind: Gauge::default(),
+            asking: Gauge::default(),
+            events: Counter::default(),
+            turns_ended: Family::default(),
+            runs_ended: Family::default(),
+            terminals: Gauge::default(),
             resident: Gauge::default(),
             started: Gauge::default(),
             frames: Family::default(),
@@ -101,6 +118,12 @@ impl Metrics {
             turns,
             viewers,
             lagging,
+            behind,
+            asking,
+            events,
+            turns_ended,
+            runs_ended,
+            terminals,
             resident,
             started,
             frames,
@@ -122,6 +145,17 @@ impl Metrics {
         r.register("turns", "Turns under way in the ideas that are followed", turns.clone());
         r.register("viewers", "Who looks at the ideas that are followed", viewers.clone());
         r.register("ideas_lagging", "Ideas with a viewer so far behind that nobody waits for it", lagging.clone());
+        let furthest = "Of a run's log, what the viewer that is furthest behind has not taken";
+        r.register_with_unit("viewer_behind", furthest, Unit::Bytes, behind.clone());
+        r.register(
+            "approvals_open",
+            "Requests for permission that wait, in the ideas that are followed",
+            asking.clone(),
+        );
+        r.register("events", "Events that were decoded from the logs that are followed", events.clone());
+        r.register("turns_ended", "Turns that were seen to end: succeeded, failed, stopped", turns_ended.clone());
+        r.register("runs_ended", "Runs that were seen to end, by the reason of run:exit", runs_ended.clone());
+        r.register("terminals", "Terminals that this server serves or keeps", terminals.clone());
         r.register_with_unit("resident_memory", "Resident memory", Unit::Bytes, resident.clone());
         r.register_with_unit("start_time", "When the server started, since 1970", Unit::Seconds, started.clone());
         started.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()));
@@ -132,8 +166,8 @@ impl Metrics {
         r.register_with_unit("vm_check", "Time of the latest check", Unit::Seconds, vm_check_seconds.clone());
         r.register("ssh_connections", "SSH connections now", ssh_connections.clone());
         r.register("ssh_channels", "SSH channels now", ssh_channels.clone());
-        r.register("ssh_dialed", "SSH connections made since the start", ssh_dialed.clone());
-        r.register("ssh_failed", "SSH connections that failed since the start", ssh_failed.clone());
+        r.register("ssh_dialed", "SSH connections made", ssh_dialed.clone());
+        r.register("ssh_failed", "SSH connections that failed", ssh_failed.clone());
         Arc::new(metrics)
     }
 
@@ -187,21 +221,31 @@ impl Metrics {
         self.vm_check_seconds.set(took.as_secs_f64());
     }
 
-    /// The text that Prometheus reads.
-    pub fn render(&self, pool: &Pool, runs: RunStats) -> String {
+    /// The text that Prometheus reads; `terminals` is how many there are.
+    pub fn render(&self, pool: &Pool, runs: RunStats, terminals: usize) -> String {
         let stats = pool.stats();
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.ideas_followed.set(count(runs.followed));
         self.turns.set(count(runs.turns));
         self.viewers.set(count(runs.viewers));
         self.lagging.set(count(runs.lagging));
+        self.behind.set(i64::try_from(runs.behind).unwrap_or(i64::MAX));
+        self.asking.set(count(runs.asking));
+        self.terminals.set(count(terminals));
+        counted(&self.events, runs.events);
+        for (outcome, ended) in TURN_ENDINGS.iter().zip(runs.turns_ended) {
+            counted(&self.turns_ended.get_or_create(&Outcome { outcome }), ended);
+        }
+        for (reason, ended) in RUN_ENDINGS.iter().zip(runs.runs_ended) {
+            counted(&self.runs_ended.get_or_create(&Ending { reason }), ended);
+        }
         self.resident.set(resident_bytes().unwrap_or_default());
         for (lane, of) in [("interactive", &stats.interactive), ("bulk", &stats.bulk)] {
             let label = LaneLabel { lane };
             self.ssh_connections.get_or_create(&label).set(count(of.connections));
             self.ssh_channels.get_or_create(&label).set(count(of.channels));
-            self.ssh_dialed.get_or_create(&label).set(i64::try_from(of.dialed).unwrap_or(i64::MAX));
-            self.ssh_failed.get_or_create(&label).set(i64::try_from(of.failed).unwrap_or(i64::MAX));
+            counted(&self.ssh_dialed.get_or_create(&label), of.dialed);
+            counted(&self.ssh_failed.get_or_create(&label), of.failed);
         }
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &self.registry) {
@@ -227,6 +271,11 @@ impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.connections.dec();
     }
+}
+
+/// Shows what is counted elsewhere, and only grows there.
+fn counted(counter: &Counter, count: u64) {
+    counter.inner().store(count, Ordering::Relaxed);
 }
 
 /// As the kernel counts; `None` where it does not tell.

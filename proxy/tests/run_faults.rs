@@ -138,9 +138,15 @@ async fn a_viewer_that_does_not_read_loses_nothing_and_holds_nobody_up() {
     assert_in_order(&frames);
     assert_eq!(text(&frames), expected);
     // More than the ring holds has passed by now.
+    let log = std::fs::metadata(stage.log(1)).unwrap().len();
+    let behind = runs.stats().behind;
+    assert!(behind > 256 * 1024 && behind <= log, "{behind} of {log} bytes behind");
     let frames = until_results(&mut slow, 1).await;
     assert_in_order(&frames);
     assert_eq!(text(&frames), expected);
+    assert!(runs.stats().behind < 64 * 1024, "it has caught up: {:?}", runs.stats());
+    drop((slow, quick));
+    assert_eq!(runs.stats().behind, 0, "nobody is behind");
 }
 
 #[tokio::test]

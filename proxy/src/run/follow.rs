@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::counts::Counts;
 use super::frame::{Frame, Reader};
 use super::history::{self, Show};
 use super::hub::Hub;
@@ -33,6 +34,7 @@ pub(super) struct Follower {
     pub(super) hub: Arc<Hub>,
     pub(super) vm: Arc<Vm>,
     pub(super) observer: Arc<dyn RunObserver>,
+    pub(super) counts: Arc<Counts>,
 }
 
 /// The growing pause between attempts, and since when they fail.
@@ -126,7 +128,7 @@ impl Follower {
         // The window ends with a complete line: the rest of the last one is read anew.
         reader = reader.reopened();
         reader.set_build(latest.mode == Mode::Build);
-        self.hub.begin(reader.position(), &latest, latest.live && reader.state().turn_open());
+        self.hub.begin(reader.position(), &latest, reader.state());
         Ok(reader)
     }
 
@@ -149,6 +151,16 @@ impl Follower {
             Event::Result(turn) => self.observer.turn_ended(&self.hub.idea, mode, turn.error.is_none()),
             _ => {}
         }
+    }
+
+    /// What was read of the log, to everybody.
+    fn tell(&self, reader: &Reader, events: u64, frames: Vec<Arc<Frame>>) {
+        let mode = if reader.build() { Mode::Build } else { Mode::Chat };
+        for frame in &frames {
+            self.observe(frame, mode);
+        }
+        self.counts.followed(events, frames.iter().map(Arc::as_ref));
+        self.hub.push(frames, reader.position(), reader.state());
     }
 
     /// Waits until a run after `last` exists.
@@ -208,12 +220,8 @@ impl Follower {
                 Piece::Output(bytes) => {
                     outage.over(&self.hub);
                     let mut frames = Vec::new();
-                    reader.feed(&bytes, &mut frames);
-                    let mode = if reader.build() { Mode::Build } else { Mode::Chat };
-                    for frame in &frames {
-                        self.observe(frame, mode);
-                    }
-                    self.hub.push(frames, reader.position(), reader.state());
+                    let events = reader.feed(&bytes, &mut frames);
+                    self.tell(reader, events, frames);
                     if reader.over() {
                         return Ok(Followed::On);
                     }
@@ -245,11 +253,7 @@ impl Follower {
                     outage.over(&self.hub);
                     let mut frames = Vec::new();
                     reader.end_lost(&mut frames);
-                    let mode = if reader.build() { Mode::Build } else { Mode::Chat };
-                    for frame in &frames {
-                        self.observe(frame, mode);
-                    }
-                    self.hub.push(frames, reader.position(), reader.state());
+                    self.tell(reader, 0, frames);
                     return Ok(Followed::On);
                 }
                 Piece::Ended(status) => return Err(super::vm::unexpected(&format!("exit status {status}"))),

@@ -206,17 +206,19 @@ impl Reader {
         }
     }
 
-    /// The frames of the lines that `bytes` completes. Deltas that stand together become one frame.
-    pub(super) fn feed(&mut self, bytes: &[u8], frames: &mut Vec<Arc<Frame>>) {
+    /// The frames of the lines that `bytes` completes. Deltas that stand together become one frame. How many events they were.
+    pub(super) fn feed(&mut self, bytes: &[u8], frames: &mut Vec<Arc<Frame>>) -> u64 {
         self.fed += bytes.len() as u64;
         let Reader { run, lines, decoder, over, build, joined, skip, .. } = self;
         let mut events = Vec::new();
+        let mut decoded = 0;
         lines.feed(bytes, |line: Line<'_>| {
             let resume = Resume { run: *run, offset: line.start, state: decoder.state().clone() };
             if line.start == 0 {
                 *build = memchr::memmem::find(line.bytes, br#""mode":"build""#).is_some();
             }
             decoder.line(&line, &mut events);
+            decoded += events.len() as u64;
             for (seq, event) in events.drain(..) {
                 *over |= matches!(event, Event::Exit { .. });
                 if skip.is_some_and(|skip| seq <= skip) {
@@ -226,6 +228,7 @@ impl Reader {
             }
         });
         flush(joined, frames);
+        decoded
     }
 
     /// What a late reader held back for a closing text that did not come.

@@ -44,7 +44,13 @@ struct Inner {
     viewers: usize,
     keep_until: Instant,
     turn_open: bool,
+    /// Requests for permission that are open by the log.
+    asked: Vec<String>,
     answered: HashMap<String, Option<Decision>>,
+    /// How far each viewer that has a subscription has come, by its number.
+    places: HashMap<u64, Position>,
+    /// The number of the last one that came.
+    numbers: u64,
     /// Number of the next frame for the viewer that is furthest.
     lead: u64,
     lagging: bool,
@@ -63,7 +69,10 @@ impl Hub {
                 viewers: 0,
                 keep_until: Instant::now() + LINGER,
                 turn_open: false,
+                asked: Vec::new(),
                 answered: HashMap::new(),
+                places: HashMap::new(),
+                numbers: 0,
                 lead: 0,
                 lagging: false,
                 trouble: None,
@@ -100,15 +109,21 @@ impl Hub {
         stats.viewers += inner.viewers;
         stats.turns += usize::from(inner.turn_open);
         stats.lagging += usize::from(inner.lagging && inner.viewers > 0);
+        stats.asking += inner.asked.iter().filter(|request| !inner.answered.contains_key(*request)).count();
+        if let Some(head) = inner.ring.as_ref().map(Ring::head) {
+            let behind = inner.places.values().map(|place| between(*place, head)).max();
+            stats.behind = stats.behind.max(behind.unwrap_or_default());
+        }
     }
 
     // What the follower says.
 
-    pub(super) fn begin(&self, at: Position, latest: &Latest, turn_open: bool) {
+    pub(super) fn begin(&self, at: Position, latest: &Latest, state: &State) {
         let mut inner = self.lock();
         inner.ring = Some(Ring::new(at));
         inner.known = inner.known.max(latest.run);
-        inner.turn_open = turn_open;
+        inner.turn_open = latest.live && state.turn_open();
+        inner.asked = if latest.live { asked(state) } else { Vec::new() };
         // What begins has reached the VM.
         inner.trouble = None;
         drop(inner);
@@ -127,6 +142,7 @@ impl Hub {
     pub(super) fn push(&self, frames: Vec<Arc<Frame>>, head: Position, state: &State) {
         let mut inner = self.lock();
         inner.turn_open = state.turn_open();
+        inner.asked = asked(state);
         if let Some(ring) = &mut inner.ring {
             ring.extend(frames, head);
         }
@@ -181,6 +197,7 @@ impl Hub {
     pub(super) fn run_over(&self) {
         let mut inner = self.lock();
         inner.turn_open = false;
+        inner.asked.clear();
         // What waited for the end of this run starts the next.
         inner.keep_until = inner.keep_until.max(Instant::now() + Duration::from_secs(5));
         drop(inner);
@@ -309,9 +326,29 @@ impl Hub {
         self.lock().ring.as_ref().map(look)
     }
 
-    /// A viewer that has joined says what it takes next.
-    pub(super) fn took(&self, next: u64) {
+    /// A number for a viewer that begins at `at`; [`Hub::forget`] ends it.
+    pub(super) fn number(&self, at: Position) -> u64 {
         let mut inner = self.lock();
+        inner.numbers += 1;
+        let number = inner.numbers;
+        inner.places.insert(number, at);
+        number
+    }
+
+    /// The viewer of this number has taken all up to `at`.
+    pub(super) fn reached(&self, number: u64, at: Position) {
+        self.lock().places.insert(number, at);
+    }
+
+    /// The viewer of this number goes.
+    pub(super) fn forget(&self, number: u64) {
+        self.lock().places.remove(&number);
+    }
+
+    /// A viewer that has joined says what it takes next, and that it has taken all up to `at`.
+    pub(super) fn took(&self, number: u64, next: u64, at: Position) {
+        let mut inner = self.lock();
+        inner.places.insert(number, at);
         if next > inner.lead {
             inner.lead = next;
             inner.lagging = false;
@@ -329,5 +366,18 @@ impl Hub {
     /// Trouble that a viewer which knows the first `seen` was not told yet.
     pub(super) fn news(&self, seen: u64) -> Option<(u64, RunError)> {
         self.lock().trouble.clone().filter(|(number, _)| *number > seen)
+    }
+}
+
+fn asked(state: &State) -> Vec<String> {
+    state.open_requests().iter().map(|request| request.request_id.clone()).collect()
+}
+
+/// Bytes of the log from one place to another; of a later run's log only those, for how long the logs between are is not known.
+fn between(from: Position, to: Position) -> u64 {
+    match from.run.cmp(&to.run) {
+        std::cmp::Ordering::Less => to.seq.offset,
+        std::cmp::Ordering::Equal => to.seq.offset.saturating_sub(from.seq.offset),
+        std::cmp::Ordering::Greater => 0,
     }
 }

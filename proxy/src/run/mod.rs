@@ -3,6 +3,7 @@
 //! A run is one `claude` process, a turn is one message. Whatever is shown comes from the run's log, so every replica
 //! of the proxy and every viewer sees the same frames, each known by (run, seq).
 
+mod counts;
 mod error;
 mod follow;
 mod frame;
@@ -26,6 +27,7 @@ pub use range::LogRange;
 pub use subscription::Subscription;
 pub use vm::{RunList, RunSummary};
 
+use counts::Counts;
 use follow::Follower;
 use history::Recent;
 use hub::Hub;
@@ -116,7 +118,15 @@ pub struct Page {
     pub before: Option<Position>,
 }
 
-/// What a replica follows at the moment.
+/// How a turn ends: as [`RunStats::turns_ended`] counts them.
+pub const TURN_ENDINGS: &[&str; 3] = &["succeeded", "failed", "stopped"];
+/// Why a run ends: as [`RunStats::runs_ended`] counts them. The log lies where the agent writes, so any other word is `other`.
+pub const RUN_ENDINGS: &[&str; 12] = &[
+    "ended", "idle", "switched", "revoked", "stopped", "silent", "overtime", "full", "lost", "rebooted", "missing",
+    "other",
+];
+
+/// What a replica follows at the moment, and what it has seen since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunStats {
     /// Ideas whose log is followed.
@@ -127,6 +137,16 @@ pub struct RunStats {
     pub viewers: usize,
     /// Ideas with a viewer so far behind that nobody waits for it.
     pub lagging: usize,
+    /// Requests for permission that wait for an answer, over all of them.
+    pub asking: usize,
+    /// Bytes of a log that the viewer which is furthest behind has not taken.
+    pub behind: u64,
+    /// Events that were decoded.
+    pub events: u64,
+    /// Turns that were seen to end, in the order of [`TURN_ENDINGS`].
+    pub turns_ended: [u64; TURN_ENDINGS.len()],
+    /// Runs that were seen to end, in the order of [`RUN_ENDINGS`].
+    pub runs_ended: [u64; RUN_ENDINGS.len()],
 }
 
 /// All runs of all ideas on the VM, as this replica sees them.
@@ -134,6 +154,7 @@ pub struct Runs {
     vm: Arc<Vm>,
     settings: RunSettings,
     observer: Arc<dyn RunObserver>,
+    counts: Arc<Counts>,
     hubs: Hubs,
     index: Index,
 }
@@ -145,6 +166,7 @@ impl Runs {
             vm: Arc::new(Vm::new(remote)),
             settings,
             observer,
+            counts: Arc::default(),
             hubs: Mutex::new(HashMap::new()),
             index: Index::new(),
         })
@@ -319,10 +341,11 @@ impl Runs {
         history::page(&self.vm, idea, before).await
     }
 
-    /// What this replica follows at the moment.
+    /// What this replica follows at the moment, and what it has seen.
     pub fn stats(&self) -> RunStats {
         let mut stats = RunStats::default();
         for hub in self.hubs.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        self.counts.tell(&mut stats);
             hub.count(&mut stats);
         }
         stats
@@ -366,8 +389,12 @@ impl Runs {
         }
         hubs.insert(idea.id.clone(), Arc::clone(&hub));
         drop(hubs);
-        let follower =
-            Follower { hub: Arc::clone(&hub), vm: Arc::clone(&self.vm), observer: Arc::clone(&self.observer) };
+        let follower = Follower {
+            hub: Arc::clone(&hub),
+            vm: Arc::clone(&self.vm),
+            observer: Arc::clone(&self.observer),
+            counts: Arc::clone(&self.counts),
+        };
         let (runs, followed) = (Arc::downgrade(self), Arc::clone(&hub));
         tokio::spawn(async move {
             let _ended = Followed { runs, hub: followed };

@@ -30,6 +30,8 @@ pub struct Subscription {
     /// Where it begins.
     pub start: Start,
     hub: Arc<Hub>,
+    /// The hub's number for this viewer.
+    number: u64,
     vm: Arc<Vm>,
     way: Way,
     /// All up to here was given or skipped.
@@ -69,11 +71,13 @@ impl Subscription {
             let event = Event::PermissionClosed { request_id, decision };
             pending.push_back(Arc::new(Frame::beside_log(reader.position(), event)));
         }
+        let cursor = reader.skipped().max(reader.position());
         Subscription {
             start,
-            cursor: reader.skipped().max(reader.position()),
+            cursor,
             resume: reader.resume(),
             file: None,
+            number: hub.number(cursor),
             hub,
             vm,
             way: Way::Log(Box::new(reader)),
@@ -93,6 +97,7 @@ impl Subscription {
             cursor: after,
             resume: resume.unwrap_or(Resume { run: after.run, offset: 0, state: State::default() }),
             file: None,
+            number: hub.number(after),
             hub,
             vm,
             way: Way::Ring(next),
@@ -165,8 +170,8 @@ impl Subscription {
 
     fn take_from_ring(&mut self) -> bool {
         let Way::Ring(next) = self.way else { return false };
-        match self.hub.with_ring(|ring| ring.from(next)) {
-            Some(Found::Frames(frames)) => {
+        match self.hub.with_ring(|ring| (ring.from(next), ring.head())) {
+            Some((Found::Frames(frames), head)) => {
                 let mut next = next;
                 for frame in frames {
                     if frame.resume.is_some() {
@@ -188,11 +193,15 @@ impl Subscription {
                     self.pending.push_back(frame);
                 }
                 self.way = Way::Ring(next);
-                self.hub.took(next);
+                self.hub.took(self.number, next, head);
                 !self.pending.is_empty()
             }
-            Some(Found::UpToDate) | None => false,
-            Some(Found::Behind) => {
+            Some((Found::UpToDate, head)) => {
+                self.hub.reached(self.number, head);
+                false
+            }
+            None => false,
+            Some((Found::Behind, _)) => {
                 self.leave_ring();
                 true
             }
@@ -230,6 +239,7 @@ impl Subscription {
         let mut frames = Vec::new();
         reader.feed(&bytes, &mut frames);
         self.cursor = self.cursor.max(reader.position());
+        self.hub.reached(self.number, self.cursor);
         if bytes.is_empty() && frames.is_empty() {
             if reader.run() < self.hub.head().map_or(0, |head| head.run) {
                 // The follower has gone on: that was all.
@@ -275,6 +285,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        self.hub.forget(self.number);
         self.hub.leave();
     }
 }

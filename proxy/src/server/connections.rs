@@ -107,7 +107,10 @@ pub async fn serve_metrics(listener: TcpListener, app: App) {
     let text = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     let router = Router::new().route(
         "/metrics",
-        get(async move || (text, app.metrics.render(app.remote.pool(), app.runs.stats())).into_response()),
+        get(async move || {
+            let (runs, terminals) = (app.runs.stats(), app.terminals.open_now());
+            (text, app.metrics.render(app.remote.pool(), runs, terminals)).into_response()
+        }),
     );
     let ending = CancellationToken::new();
     let answers = Answers { all: router.clone(), in_reserve: router, app: None };

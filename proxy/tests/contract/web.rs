@@ -1,6 +1,11 @@
-use reqwest::Method;
+use std::time::Duration;
 
-use crate::serving::{Server, settings, vm};
+use catalyst_proxy::settings::{Settings, TerminalMode};
+use catalyst_ssh::Size;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::serving::{PATIENCE, Server, settings, vm};
 
 #[tokio::test]
 async fn every_path_that_is_no_interface_is_the_app_and_nothing_may_be_framed_or_injected() {
@@ -31,20 +36,55 @@ async fn metrics_count_what_was_asked() {
     let server = Server::start(&settings(&sshd)).await;
     server.get("/api/ideas/unknown").await;
     let _socket = server.socket().await;
-    let text = server.app.metrics.render(server.app.remote.pool(), server.app.runs.stats());
-    let line = r#"catalyst_proxy_http_requests_total{method="GET",route="/api/ideas/{id}",status="404"} 1"#;
-    assert!(text.contains(line), "{text}");
-    assert!(text.contains(r#"catalyst_proxy_sign_ins_total{outcome="succeeded"} 1"#), "{text}");
-    assert!(text.contains("catalyst_proxy_ssh_connections{lane=\"interactive\"}"), "{text}");
-    assert!(
-        text.contains("catalyst_proxy_ideas_followed 0") && text.contains("catalyst_proxy_ideas_lagging 0"),
-        "{text}"
-    );
-    let value = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("{name} is missing in {text}")).parse::<f64>().unwrap()
+    assert_eq!(metric(&server, r#"http_requests_total{method="GET",route="/api/ideas/{id}",status="404"}"#), 1.0);
+    assert_eq!(metric(&server, r#"sign_ins_total{outcome="succeeded"}"#), 1.0);
+    assert_eq!((metric(&server, "ideas_followed"), metric(&server, "ideas_lagging")), (0.0, 0.0));
+    assert!(metric(&server, "http_connections") >= 1.0);
+    assert!(metric(&server, "websockets") >= 1.0);
+    assert!(metric(&server, "resident_memory_bytes") > 1e6);
+}
+
+#[tokio::test]
+async fn metrics_count_runs_turns_events_requests_and_terminals() {
+    let sshd = vm().await;
+    let server = Server::start(&Settings { terminal: TerminalMode::Plain, ..settings(&sshd) }).await;
+    let slug = server.idea("Counted").await;
+    let mut socket = server.socket().await;
+    let mut build = async |words: &str, until: &str| {
+        socket.send(json!({"type": "build", "ideaId": slug, "instructions": words})).await;
+        socket.until(until).await.pop().unwrap()
     };
-    assert!(value("catalyst_proxy_http_connections") >= 1.0);
-    assert!(value("catalyst_proxy_websockets") >= 1.0);
-    assert!(value("catalyst_proxy_resident_memory_bytes") > 1e6);
+    build("hello", "claude:result").await;
+    let asked = build("ask", "claude:permission").await;
+    counted("the request", || metric(&server, "approvals_open") > 0.0).await;
+    let told = ["ideas_followed", "turns", "viewers", "approvals_open"].map(|name| metric(&server, name));
+    assert_eq!(told, [1.0; 4]);
+    let counters = || {
+        let turns = ["succeeded", "failed", "stopped"].map(|how| format!("turns_ended_total{{outcome=\"{how}\"}}"));
+        let runs = ["ended", "stopped"].map(|why| format!("runs_ended_total{{reason=\"{why}\"}}"));
+        turns.into_iter().chain(runs).map(|name| metric(&server, &name)).collect::<Vec<f64>>()
+    };
+    // What the follower has read from here on counts.
+    let (before, events_before) = (counters(), metric(&server, "events_total"));
+    let answer = json!({"type": "answer", "ideaId": slug, "requestId": asked["requestId"], "decision": "allow"});
+    socket.send(answer).await;
+    socket.until("claude:result").await;
+    counted("the answer", || metric(&server, "approvals_open") == 0.0).await;
+    // A turn that fails with its process, which then is over.
+    socket.send(json!({"type": "build", "ideaId": slug, "instructions": "die"})).await;
+    socket.until("run:exit").await;
+    counted("the end of the run", || counters()[3] > before[3]).await;
+    let more: Vec<f64> = counters().iter().zip(&before).map(|(now, before)| now - before).collect();
+    assert_eq!(more, [1.0, 1.0, 0.0, 1.0, 0.0]);
+    let events = metric(&server, "events_total") - events_before;
+    assert!(events >= 6.0, "{events} events");
+    counted("all that the viewer took", || metric(&server, "viewer_behind_bytes") == 0.0).await;
+    for name in ["ssh_connections", "ssh_channels", "ssh_dialed_total"] {
+        assert!(metric(&server, &format!("{name}{{lane=\"interactive\"}}")) >= 1.0, "{name}");
+    }
+    assert_eq!(metric(&server, "terminals"), 0.0);
+    let idea = server.app.ideas.get(&slug).await.unwrap();
+    let size = Size { columns: 80, rows: 24 };
+    let _terminal = server.app.terminals.open(&idea, "1".parse().unwrap(), size, None).await.unwrap();
+    assert_eq!(metric(&server, "terminals"), 1.0);
 }

@@ -36,7 +36,12 @@ async fn an_outage_is_met_with_attempts_that_come_less_and_less_often() {
     let (remote, tries) = away();
     let hub = Arc::new(Hub::new(idea()));
     assert!(hub.enter());
-    let follower = Follower { hub: Arc::clone(&hub), vm: Arc::new(Vm::new(remote)), observer: Arc::new(Deaf) };
+    let follower = Follower {
+        hub: Arc::clone(&hub),
+        vm: Arc::new(Vm::new(remote)),
+        observer: Arc::new(Deaf),
+        counts: Arc::default(),
+    };
     let task = tokio::spawn(follower.run());
     sleep(Duration::from_secs(1)).await;
     let at_first = tries.load(Ordering::Relaxed);
