@@ -97,8 +97,18 @@ async fn serve(app: App, session: Session, _place: Place, socket: WebSocket) {
     let (outgoing, writer) = Outgoing::start(sink, PING_EVERY, app.metrics.clone());
     let incoming = Incoming::new(app.inbound.clone());
     let session = Arc::new(session);
-    let close = Reader { app, session, incoming, outgoing, workers: HashMap::new() }.read(stream).await;
-    writer.finish(close).await;
+    let draining = app.draining.clone();
+    let left_over = async {
+        draining.cancelled().await;
+        tokio::time::sleep(LEAVE_WITHIN).await;
+    };
+    let reader = Reader { app, session, incoming, outgoing, workers: HashMap::new() };
+    let last = tokio::select! {
+        last = reader.read(stream) => last,
+        // Beside the reader, which itself may wait for a client that takes nothing.
+        () = left_over => Some(close(RESTARTING, "the server restarts")),
+    };
+    writer.finish(last).await;
     tracing::debug!("WebSocket closed");
 }
 
@@ -118,14 +128,8 @@ impl Reader {
         let mut watch = tokio::time::interval(PING_EVERY);
         let mut signed_out = self.app.revocation.changes();
         let draining = self.app.draining.clone();
-        let mut leave_at: Option<tokio::time::Instant> = None;
+        let mut told = false;
         loop {
-            let leaving = async {
-                match leave_at {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 message = stream.next() => {
                     heard = Instant::now();
@@ -162,11 +166,10 @@ impl Reader {
                     }
                     self.workers.retain(|_, worker| !worker.is_done());
                 }
-                () = draining.cancelled(), if leave_at.is_none() => {
+                () = draining.cancelled(), if !told => {
+                    told = true;
                     Box::pin(self.outgoing.text(DRAINING.to_owned())).await;
-                    leave_at = Some(tokio::time::Instant::now() + LEAVE_WITHIN);
                 }
-                () = leaving => return Some(close(RESTARTING, "the server restarts")),
             }
         }
     }
