@@ -198,10 +198,43 @@ async fn a_short_message_into_a_live_run_is_carried_without_a_command_of_its_own
 
 /// Whether the shell that stays brought a message: it is named as its carrier.
 fn carried(stage: &Stage, id: &str) -> bool {
-    let carrier = std::fs::read(stage.message(id).join("carrier")).unwrap();
+    let Ok(carrier) = std::fs::read(stage.message(id).join("carrier")) else { return false };
     let state = std::fs::read_dir(stage.sshd.home().join(".local/state/catalyst")).unwrap().flatten();
     let mut couriers = state.filter(|entry| entry.file_name().to_string_lossy().starts_with("courier."));
     couriers.any(|courier| std::fs::read(courier.path()).unwrap() == carrier)
+}
+
+#[tokio::test]
+async fn who_looks_has_the_shell_that_stays_for_the_first_message_and_another_when_it_dies() {
+    let stage = Stage::new().await;
+    let runs = stage.replica();
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
+    until_results(&mut viewer, 1).await;
+    let mut first = 0;
+    while !carried(&stage, &format!("m-{first}")) {
+        // Where the machine is so slow that the message came before the proxy has heard of the shell.
+        first += 1;
+        assert!(first < 10, "no first message is carried");
+        let known = couriers(&stage);
+        let other = stage.replica();
+        let _looks = other.subscribe(&stage.idea, None).await.unwrap();
+        eventually("there is a shell for who looks", || couriers(&stage).iter().any(|pid| !known.contains(pid))).await;
+        other.allowances(&stage.idea).await.unwrap();
+        let id = format!("m-{first}");
+        assert_eq!(other.send(&stage.idea, Mode::Chat, "first", Some(&id)).await.unwrap().run, 1);
+        assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: first");
+    }
+    // The shells of others are gone with them, some time.
+    until_carried(&stage, &runs, &mut viewer, "short").await;
+    let known = couriers(&stage);
+    for pid in &known {
+        let _gone = std::process::Command::new("kill").args(["-KILL", pid]).status().unwrap();
+    }
+    eventually("the shells are gone", || known.iter().all(|pid| !lives(pid.parse().unwrap()))).await;
+    assert_eq!(runs.send(&stage.idea, Mode::Chat, "slow", Some("m-slow")).await.unwrap().run, 1);
+    assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: slow");
+    eventually("there is another", || couriers(&stage).iter().any(|pid| !known.contains(pid))).await;
 }
 
 /// Sends the words until the shell that stays, which comes up beside the first messages, brings them; that message's id.
@@ -316,7 +349,7 @@ async fn delivered_once(stage: &Stage, runs: &Arc<Runs>, viewer: &mut Subscripti
 fn left_by_a_courier(stage: &Stage, words: &str, part: bool) {
     std::fs::create_dir_all(stage.message("m-x")).unwrap();
     std::fs::write(stage.message("m-x").join("carrier"), "another-boot 1 1\n").unwrap();
-    let lines = input::turn("m-x", Mode::Chat, Permissions::default(), words);
+    let lines = input::turn("m-x", &Prompt::new(Mode::Chat, words));
     let (turn, said) = lines.trim_end().split_once('\n').unwrap();
     let brief = if part { said.to_owned() } else { format!("{said}\n{turn}\n") };
     std::fs::write(stage.control(1).join("brief/m-x"), brief).unwrap();
@@ -352,9 +385,14 @@ async fn what_a_courier_left_that_died_is_taken_if_it_is_whole_and_once() {
 
 /// The shell that stays.
 fn courier(stage: &Stage) -> String {
+    couriers(stage).pop().unwrap()
+}
+
+/// Those of all replicas.
+fn couriers(stage: &Stage) -> Vec<String> {
     let state = std::fs::read_dir(stage.sshd.home().join(".local/state/catalyst")).unwrap().flatten();
-    let mut names = state.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.find_map(|name| name.strip_prefix("courier.").map(str::to_owned)).unwrap()
+    let names = state.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter_map(|name| name.strip_prefix("courier.").filter(|pid| !pid.contains('.')).map(str::to_owned)).collect()
 }
 
 /// The process of run 1 that hands messages over: it alone of the supervisor's children holds claude's input open.

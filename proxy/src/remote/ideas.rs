@@ -109,20 +109,27 @@ impl Ideas {
         if slug.is_none() && !is_identifier(id_or_slug) {
             return Err(IdeasError::NotFound);
         }
+        // No folder that is made of a title looks like a UUID, so that one is looked for by its id first.
+        let is_uuid = uuid::Uuid::parse_str(id_or_slug).is_ok();
+        if is_uuid && let Some(idea) = self.remembered(id_or_slug).await? {
+            return Ok(idea);
+        }
         if let Some(slug) = slug
             && let Some(idea) = self.read(&slug).await?
         {
             return Ok(idea);
         }
-        let remembered = self.slugs().get(id_or_slug).cloned();
-        if let Some(slug) = remembered
-            && let Some(idea) = self.read(&slug).await?
-            && idea.id == id_or_slug
-        {
+        if !is_uuid && let Some(idea) = self.remembered(id_or_slug).await? {
             return Ok(idea);
         }
         let listing = self.list().await?;
         listing.ideas.iter().find(|idea| idea.id == id_or_slug).cloned().ok_or(IdeasError::NotFound)
+    }
+
+    /// The idea of this id, if it still lies where it was seen last.
+    async fn remembered(&self, id: &str) -> Result<Option<Idea>, IdeasError> {
+        let Some(slug) = self.slugs().get(id).cloned() else { return Ok(None) };
+        Ok(self.read(&slug).await?.filter(|idea| idea.id == id))
     }
 
     /// One idea by id or slug, with its text.

@@ -302,6 +302,7 @@ impl Runs {
         {
             let run = Some(hub.known()).filter(|run| *run > 0);
             entered.hand_on();
+            self.vm.expect_messages();
             let start = Start { run, before: None, live: hub.turn_open() };
             return Ok(Subscription::joined(hub, Arc::clone(&self.vm), start, after, place));
         }
@@ -327,6 +328,7 @@ impl Runs {
                 Subscription::new(hub, Arc::clone(&self.vm), start, frames, reader)
             }
         };
+        self.vm.expect_messages();
         Ok(subscription)
     }
 

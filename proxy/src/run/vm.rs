@@ -71,6 +71,11 @@ impl Vm {
         &self.remote
     }
 
+    /// Somebody looks, who may say something soon.
+    pub(super) fn expect_messages(&self) {
+        self.courier.start();
+    }
+
     async fn folder(&self, idea: &IdeaRef) -> Result<String, RunError> {
         identifier(&idea.id, "The idea's id")?;
         // A folder that the existing application made may have a longer name than an identifier.

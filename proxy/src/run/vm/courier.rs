@@ -58,25 +58,29 @@ impl Courier {
             stream.write(asked.as_bytes()).await.ok()?;
             next_line(&mut stream).await
         });
-        let answer = answer.await.ok()??;
+        let answer = answer.await.ok().flatten().unwrap_or_default();
         let words: Vec<&str> = answer.split(' ').collect();
         let run = match words.as_slice() {
             ["accepted", of, run] if *of == id => run.parse().ok(),
             ["no", of] if *of == id => None,
-            // Not an answer to this: it is not used any more.
-            _ => return None,
+            // None, or not to this: it is not used any more, and the next message finds another.
+            _ => {
+                drop(held);
+                self.start();
+                return None;
+            }
         };
         self.shell.leave(&mut held, stream);
         run
     }
 
     /// Has the shell there for the next message, if it may stay.
-    fn start(&self) {
+    pub(super) fn start(&self) {
         if !self.shell.may_stay() {
             return;
         }
         let (remote, shell) = (Arc::clone(&self.remote), Arc::clone(&self.shell));
-        let Some(mut held) = shell.try_hold() else { return };
+        let Some(mut held) = shell.try_hold().filter(|held| held.is_none()) else { return };
         tokio::spawn(async move {
             let starting = timeout(START_WITHIN, async {
                 let mut stream = remote.stream(Lane::Interactive, &["courier"]).await.ok()?;
