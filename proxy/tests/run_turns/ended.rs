@@ -122,7 +122,22 @@ async fn runs_are_listed_with_what_they_cost_and_old_ones_are_removed_on_request
         let older = runs.list(&stage.idea, Some(2)).await.unwrap();
         assert_eq!(older.runs, std::slice::from_ref(first), "{shell}");
 
+        // Messages of the first two runs, one of them of today.
+        let taken_by = |run: &str| {
+            let messages = std::fs::read_dir(stage.message("x").parent().unwrap()).unwrap().flatten();
+            let taken = messages.map(|message| message.path().join("run"));
+            taken.filter(|taken| std::fs::read_to_string(taken).unwrap().trim() == run).collect::<Vec<_>>()
+        };
+        let told = ["1", "2", "3"].map(|run| taken_by(run).len());
+        assert_eq!(told, [2, 1, 1], "{shell}");
+        let old = std::time::SystemTime::now() - Duration::from_secs(48 * 3600);
+        for taken in ["1", "3"].into_iter().flat_map(taken_by) {
+            std::fs::File::options().write(true).open(taken).unwrap().set_modified(old).unwrap();
+        }
+
         runs.trim(&stage.idea, 0).await.unwrap();
+        let told = ["1", "2", "3"].map(|run| taken_by(run).len());
+        assert_eq!(told, [0, 1, 1], "{shell}: messages of removed runs are forgotten, but not today's");
         let list = runs.list(&stage.idea, None).await.unwrap();
         assert_eq!(list.runs.iter().map(|run| run.run).collect::<Vec<_>>(), [3], "{shell}: the live one stays");
         assert!(!stage.log(2).exists() && !stage.control(1).exists(), "{shell}");

@@ -226,7 +226,8 @@ cmd_runs() {
   return 0
 }
 
-# Removes all but the latest $3 runs.
+# Removes all but the latest $3 runs, and that their messages were taken; not of the last day's, for whoever did not hear of it may send them
+# again.
 cmd_trim() {
   place "$1" "$2"
   latest
@@ -235,6 +236,12 @@ cmd_trim() {
     at=${entry##*/}
     case $at in '' | 0* | *[!0-9]*) continue ;; esac
     [ "$at" -gt $kept ] || rm -rf "$entry" || fail storage "$entry"
+  done
+  find "$idea/messages" -name run -type f -mtime +0 2>/dev/null | while IFS= read -r taken; do
+    at=
+    { read -r at <"$taken"; } 2>/dev/null
+    case $at in '' | *[!0-9]*) continue ;; esac
+    [ "$at" -gt $kept ] || rm -rf "${taken%/run}"
   done
   echo trimmed
 }
