@@ -346,8 +346,8 @@ impl Runs {
     /// What this replica follows at the moment, and what it has seen.
     pub fn stats(&self) -> RunStats {
         let mut stats = RunStats::default();
-        for hub in self.hubs.lock().unwrap_or_else(PoisonError::into_inner).values() {
         self.counts.tell(&mut stats);
+        for hub in self.hubs.lock().unwrap_or_else(PoisonError::into_inner).values() {
             hub.count(&mut stats);
         }
         stats

@@ -222,17 +222,17 @@ impl Terminals {
         live
     }
 
+    /// How many this replica serves or keeps at the moment.
+    pub fn open_now(&self) -> usize {
+        AT_ONCE.saturating_sub(self.room.available_permits())
+    }
+
     /// The idea's terminals, by number.
     ///
     /// # Errors
     /// When the VM cannot be asked.
     pub async fn list(&self, idea: &Idea) -> Result<Vec<Listed>, TerminalError> {
         let mut listed = Vec::new();
-    /// How many this replica serves or keeps at the moment.
-    pub fn open_now(&self) -> usize {
-        AT_ONCE.saturating_sub(self.room.available_permits())
-    }
-
         let finished = self.remote.sh(Lane::Interactive, LIST, &[&prefix(idea)], b"").await?;
         listed.extend(String::from_utf8_lossy(&finished.stdout).lines().filter_map(parse_listed));
         for number in 1..=9 {

@@ -143,6 +143,24 @@ async fn what_differs_from_the_last_commit_or_from_that_of_a_time_is_told() {
     assert_eq!(paths("?since=2026-01-02T04:00:00Z").await, ["gone.txt", "kept.txt", "new.txt"]);
     assert_eq!(paths("?since=2026-01-02T06:00:00.123Z").await, ["new.txt"]);
     assert_eq!(paths("?since=2026-01-01T00:00:00Z").await, ["kept.txt", "new.txt"], "all is new");
+    // What a third commit brought later is not of that run, and what lies uncommitted is of nobody's.
+    fs::write(project.join("later.txt"), "later\n").unwrap();
+    for args in [&["add", "later.txt"] as &[&str], &["commit", "-q", "-m", "third"]] {
+        let mut third = Command::new("git");
+        third.current_dir(&project).env("HOME", sshd.home()).env("GIT_COMMITTER_DATE", "2026-01-02T07:00:00Z");
+        assert!(third.args(identity).args(args).output().unwrap().status.success(), "{args:?}");
+    }
+    let second = "?since=2026-01-02T04:00:00Z&until=2026-01-02T05:00:00.999Z";
+    assert_eq!(paths(second).await, ["gone.txt", "kept.txt"]);
+    let (_, of_second) = server.get(&format!("/api/ideas/timer/changes{second}")).await;
+    let diff = of_second["data"]["diff"].as_str().unwrap();
+    assert!(diff.contains("-one\n+two\n") && !diff.contains("later"), "{diff}");
+    assert_eq!(paths("?since=2026-01-02T05:30:00Z&until=2026-01-02T06:00:00Z").await, [""; 0]);
+    assert_eq!(paths("?since=2026-01-01T00:00:00Z&until=2026-01-02T04:00:00Z").await, ["gone.txt", "kept.txt"]);
+    assert_eq!(paths("?since=2026-01-02T04:00:00Z").await, ["gone.txt", "kept.txt", "later.txt", "new.txt"]);
+    for bad in ["until=2026-01-02T04:00:00Z", "since=2026-01-02T04:00:00Z&until=2026-01-02T03:00:00Z"] {
+        assert_eq!(server.get(&format!("/api/ideas/timer/changes?{bad}")).await.0, 400, "{bad}");
+    }
     assert_eq!(server.get("/api/ideas/timer/changes?since=yesterday").await.0, 400);
 }
 
@@ -178,24 +196,6 @@ const SNARES: &[Snare] = &[
         name: "a filter, of any name",
         script: "git init -q -b main && git config 'filter.a=b c.clean' \"$TRAP\" && echo '* filter=a=b' >.gitattributes
                  git config filter.x.clean \"$TRAP\" && echo '* filter=x' >>.gitattributes
-    // What a third commit brought later is not of that run, and what lies uncommitted is of nobody's.
-    fs::write(project.join("later.txt"), "later\n").unwrap();
-    for args in [&["add", "later.txt"] as &[&str], &["commit", "-q", "-m", "third"]] {
-        let mut third = Command::new("git");
-        third.current_dir(&project).env("HOME", sshd.home()).env("GIT_COMMITTER_DATE", "2026-01-02T07:00:00Z");
-        assert!(third.args(identity).args(args).output().unwrap().status.success(), "{args:?}");
-    }
-    let second = "?since=2026-01-02T04:00:00Z&until=2026-01-02T05:00:00.999Z";
-    assert_eq!(paths(second).await, ["gone.txt", "kept.txt"]);
-    let (_, of_second) = server.get(&format!("/api/ideas/timer/changes{second}")).await;
-    let diff = of_second["data"]["diff"].as_str().unwrap();
-    assert!(diff.contains("-one\n+two\n") && !diff.contains("later"), "{diff}");
-    assert_eq!(paths("?since=2026-01-02T05:30:00Z&until=2026-01-02T06:00:00Z").await, [""; 0]);
-    assert_eq!(paths("?since=2026-01-01T00:00:00Z&until=2026-01-02T04:00:00Z").await, ["gone.txt", "kept.txt"]);
-    assert_eq!(paths("?since=2026-01-02T04:00:00Z").await, ["gone.txt", "kept.txt", "later.txt", "new.txt"]);
-    for bad in ["until=2026-01-02T04:00:00Z", "since=2026-01-02T04:00:00Z&until=2026-01-02T03:00:00Z"] {
-        assert_eq!(server.get(&format!("/api/ideas/timer/changes?{bad}")).await.0, 400, "{bad}");
-    }
                  GIT_CONFIG_COUNT=0 git -c filter.x.clean= add . && git -c filter.x.clean= commit -q -m one && echo two >>a",
         plain: &["diff", "HEAD", "--"],
         is_repository: true,
