@@ -14,6 +14,7 @@ use crate::health::{Health, Timing};
 use crate::inbound::Inbound;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
+use crate::receiving::Receiving;
 use crate::remote::Remote;
 use crate::remote::ideas::Ideas;
 use crate::run::{RunSettings, Runs};
@@ -58,6 +59,8 @@ pub struct AppState {
     pub sockets: TaskTracker,
     /// Room for what they have sent, in bytes.
     pub inbound: Arc<Inbound>,
+    /// What they are sending.
+    pub receiving: Arc<Receiving>,
     /// What sockets have under way; a message is brought to the VM though its socket has gone.
     pub acts: TaskTracker,
 }
@@ -108,6 +111,7 @@ impl AppState {
             draining,
             sockets: TaskTracker::new(),
             inbound: Arc::default(),
+            receiving: Arc::default(),
             acts: TaskTracker::new(),
         })
     }

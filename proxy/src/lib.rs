@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod observer;
 pub mod origin;
 pub mod protocol;
+pub mod receiving;
 pub mod remote;
 pub mod run;
 pub mod server;

@@ -29,6 +29,7 @@ use crate::auth::cookie::{self, Session};
 use crate::error::ApiError;
 use crate::origin;
 use crate::protocol::{self, About, Command, DRAINING, INVALID, Notice};
+use crate::receiving::TOO_MUCH;
 use crate::server::Place;
 use incoming::Incoming;
 use outgoing::Outgoing;
@@ -57,6 +58,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 const POLICY: u16 = 1008;
 const TOO_BIG: u16 = 1009;
 const RESTARTING: u16 = 1012;
+const LATER: u16 = 1013;
 
 /// GET /ws.
 pub async fn upgrade(
@@ -90,8 +92,9 @@ pub async fn upgrade(
         })
 }
 
-async fn serve(app: App, session: Session, _place: Place, socket: WebSocket) {
+async fn serve(app: App, session: Session, place: Place, socket: WebSocket) {
     let _counted = app.metrics.socket();
+    place.meter.begin();
     tracing::debug!(session = session.id, "WebSocket opened");
     let (sink, stream) = socket.split();
     let (outgoing, writer) = Outgoing::start(sink, PING_EVERY, app.metrics.clone());
@@ -102,7 +105,7 @@ async fn serve(app: App, session: Session, _place: Place, socket: WebSocket) {
         draining.cancelled().await;
         tokio::time::sleep(LEAVE_WITHIN).await;
     };
-    let reader = Reader { app, session, incoming, outgoing, workers: HashMap::new() };
+    let reader = Reader { app, session, place, incoming, outgoing, workers: HashMap::new() };
     let last = tokio::select! {
         last = reader.read(stream) => last,
         // Beside the reader, which itself may wait for a client that takes nothing.
@@ -116,6 +119,7 @@ async fn serve(app: App, session: Session, _place: Place, socket: WebSocket) {
 struct Reader {
     app: App,
     session: Arc<Session>,
+    place: Place,
     incoming: Incoming,
     outgoing: Outgoing,
     workers: HashMap<String, Worker>,
@@ -133,6 +137,7 @@ impl Reader {
             tokio::select! {
                 message = stream.next() => {
                     heard = Instant::now();
+                    meter(&self.place, &message);
                     match message {
                         None | Some(Ok(Message::Close(_))) => return None,
                         // Boxed, as what is rare in here: an idle socket is as large as the largest of its branches.
@@ -141,13 +146,17 @@ impl Reader {
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                         Some(Err(error)) => {
                             tracing::debug!(cause = %error, "WebSocket broke");
-                            if !is_too_big(&error) {
+                            let (told, last) = if is_too_big(&error) {
+                                (TOO_LARGE, close(TOO_BIG, "the message is too big"))
+                            } else if error.to_string().contains(TOO_MUCH) {
+                                (incoming::ALL_FULL, close(LATER, "too much is being sent"))
+                            } else {
                                 return None;
-                            }
-                            Box::pin(self.outgoing.notice("", TOO_LARGE)).await;
+                            };
+                            Box::pin(self.outgoing.notice("", told)).await;
                             // Closing with bytes unread resets the connection: let the answer arrive first.
                             tokio::time::sleep(LEAVE_WITHIN).await;
-                            return Some(close(TOO_BIG, "the message is too big"));
+                            return Some(last);
                         }
                     }
                 }
@@ -229,6 +238,15 @@ impl Reader {
         let worker = Worker::start(self.app.clone(), idea_id.to_owned(), orders, waiting, self.outgoing.clone());
         self.workers.insert(idea_id.to_owned(), worker);
         Ok(())
+    }
+}
+
+/// What has come of a message counts no more when all of it has.
+fn meter(place: &Place, message: &Option<Result<Message, axum::Error>>) {
+    match message {
+        Some(Ok(Message::Text(_) | Message::Binary(_))) => place.meter.whole(),
+        Some(Ok(Message::Ping(carried) | Message::Pong(carried))) => place.meter.control(carried.len()),
+        _ => {}
     }
 }
 

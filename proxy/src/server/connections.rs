@@ -25,6 +25,7 @@ use tower::Layer;
 use super::probe::{HealthAnswers, HealthFirst};
 use super::{routes, routes_in_reserve};
 use crate::app::App;
+use crate::receiving::{Meter, Metered};
 
 /// Longer than nginx keeps an idle connection to us (60 s), so that we never close one that it is about to use.
 const HEADERS_WITHIN: Duration = Duration::from_secs(75);
@@ -158,7 +159,8 @@ async fn accept(
             Ok(free) if reserved => (free, false),
             _ => (place, reserved),
         };
-        let place = Place { _held: Arc::new(place) };
+        let receiving = answers.app.as_ref().map(|app| app.receiving.clone()).unwrap_or_default();
+        let place = Place { _held: Arc::new(place), meter: Meter::new(receiving) };
         let (app, health, ending) = (answers.app.clone(), health.clone(), ending.clone());
         let (router, patience) = match reserved {
             false => (answers.all.clone(), Patience { first: limits.first_request, next: Some(HEADERS_WITHIN) }),
@@ -176,6 +178,8 @@ async fn accept(
 #[derive(Clone, Debug)]
 pub struct Place {
     _held: Arc<OwnedSemaphorePermit>,
+    /// Of what comes over the connection, for a WebSocket.
+    pub meter: Arc<Meter>,
 }
 
 /// How long a connection's requests are waited for.
@@ -199,6 +203,7 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(cause = %error, "TCP_NODELAY cannot be set");
     }
+    let stream = Metered::new(stream, place.meter.clone());
     let routed = Extension(place).layer(Extension(ConnectInfo(peer)).layer(router));
     let asked = Arc::new(AtomicBool::new(false));
     let service = HealthFirst::new(health, peer, asked.clone(), TowerToHyperService::new(routed));

@@ -15,6 +15,9 @@ const SOCKET: usize = super::READ_LIMIT;
 /// The same for stops and answers, and for what only looks; these are short. One that does not fit here waits with the others.
 const SOCKET_SHORT: usize = 1024 * 1024;
 
+/// What a client is told when there is no room left for all of them.
+pub(super) const ALL_FULL: &str = "Others send very much at the moment; try again when some of it is done";
+
 /// The room of one socket, and of all.
 pub(super) struct Incoming {
     socket: Inbound,
@@ -56,7 +59,7 @@ impl Incoming {
         let socket = self.socket.take(bytes, part);
         let socket = socket.map_err(|_| "Too much waits on this connection; try again when some of it is done")?;
         let all = self.all.take(bytes, part);
-        let all = all.map_err(|_| "Others send very much at the moment; try again when some of it is done")?;
+        let all = all.map_err(|_| ALL_FULL)?;
         Ok(Room { _socket: socket, _all: all })
     }
 }

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::meter;
 use crate::app::App;
 use crate::audit;
 use crate::auth::cookie::{self, Session};
@@ -85,9 +86,9 @@ pub async fn upgrade(
         .on_upgrade(async move |socket| {
             let _counted = app.metrics.socket();
             let (sink, stream) = socket.split();
-            let client = Client { app, session, stream, heard: Instant::now() };
+            place.meter.begin();
+            let client = Client { app, session, place, stream, heard: Instant::now() };
             tracker.track_future(serve(client, sink, idea, number)).await;
-            drop(place);
         })
 }
 
@@ -179,6 +180,7 @@ async fn begin(client: &mut Client, idea_id: &str, number: Number) -> Result<Opt
 struct Client {
     app: App,
     session: Session,
+    place: Place,
     stream: SplitStream<WebSocket>,
     heard: Instant,
 }
@@ -206,6 +208,7 @@ impl Client {
             tokio::select! {
                 message = self.stream.next() => {
                     self.heard = Instant::now();
+                    meter(&self.place, &message);
                     match message {
                         None | Some(Ok(Message::Close(_)) | Err(_)) => return None,
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}

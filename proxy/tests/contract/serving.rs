@@ -213,12 +213,17 @@ impl Socket {
         self.0.send(message).await.unwrap();
     }
 
-    /// The first bytes of a text frame that claims this length.
-    pub async fn send_head_of_frame(&mut self, length: u64) {
-        let mut head = vec![0x81, 0x80 | 127];
-        head.extend(length.to_be_bytes());
-        head.extend([0; 4 + 64]);
-        self.0.get_mut().write_all(&head).await.unwrap();
+    /// The first bytes of a text frame that claims this length; false if the server has closed the socket meanwhile.
+    pub async fn send_beginning_of_frame(&mut self, length: u64, sent: usize) -> bool {
+        let mut frame = vec![0x81, 0x80 | 127];
+        frame.extend(length.to_be_bytes());
+        frame.resize(frame.len() + 4 + sent, 0);
+        self.send_rest_of_frame(&frame).await
+    }
+
+    /// More of it.
+    pub async fn send_rest_of_frame(&mut self, bytes: &[u8]) -> bool {
+        self.0.get_mut().write_all(bytes).await.is_ok()
     }
 
     /// The next message; `None` when the server closed the socket.

@@ -54,11 +54,45 @@ async fn a_huge_frame_is_answered_and_one_beyond_all_reason_ends_its_socket_alon
     huge.send_text(&"x".repeat(15 << 20)).await;
     assert_eq!(huge.next().await, Some(invalid()));
     assert!(huge.next_is_open().await);
-    huge.send_head_of_frame(17 << 20).await;
+    assert!(huge.send_beginning_of_frame(17 << 20, 64).await);
     let told = huge.next().await.unwrap();
     assert!(told["error"].as_str().unwrap().contains("too large"), "{told}");
     assert_eq!(huge.next().await, None);
     assert!(other.next_is_open().await);
+}
+
+#[tokio::test]
+async fn what_all_clients_are_sending_is_bounded_in_bytes_and_those_who_came_first_get_theirs_through() {
+    const LENGTH: usize = 16_000_000;
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    let mut first = Vec::new();
+    for _ in 0..4 {
+        let mut socket = server.socket().await;
+        assert!(socket.send_beginning_of_frame(LENGTH as u64, LENGTH - 1).await);
+        first.push(socket);
+    }
+    let here = async {
+        while server.app.receiving.bytes() < 4 * (LENGTH - 20_000) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, here).await.expect("it does not come, or is not counted");
+    let mut fifth = server.socket().await;
+    // A little more than there is room for.
+    assert!(fifth.send_beginning_of_frame(LENGTH as u64, 3_300_000).await);
+    let told = fifth.next().await.unwrap();
+    assert!(told["error"].as_str().unwrap().starts_with("Others send very much"), "{told}");
+    assert_eq!(fifth.next().await, None);
+    assert!(server.socket().await.next_is_open().await, "what is short comes through");
+    for socket in &mut first {
+        assert!(socket.send_rest_of_frame(&[0]).await);
+        assert_eq!(socket.next().await, Some(invalid()));
+    }
+    let mut again = server.socket().await;
+    again.send_text(&"x".repeat(LENGTH)).await;
+    assert_eq!(again.next().await, Some(invalid()));
+    drop(first);
 }
 
 #[tokio::test]
