@@ -89,6 +89,7 @@ impl AppState {
         let runs = Runs::new(remote.clone(), run_settings, observer.clone());
         let terminal_settings = TerminalSettings { mode: settings.terminal, ..TerminalSettings::default() };
         let terminals = Terminals::new(remote.clone(), terminal_settings);
+        tokio::spawn(terminals.clone().keep_sweeping(draining.clone()));
         if settings.web.allowed_origins.is_empty() {
             tracing::warn!(
                 "neither ALLOWED_ORIGINS nor PUBLIC_URL is set: only requests that a browser marks as same-origin may \

@@ -10,6 +10,7 @@ mod replies;
 mod ring;
 mod session;
 mod shell;
+mod sweep;
 mod viewer;
 
 use std::collections::HashMap;
@@ -196,7 +197,6 @@ impl Terminals {
                 slug: &idea.slug,
                 name: &name,
                 kept: self.settings.mode == TerminalMode::Auto,
-                idle: self.settings.idle,
                 size,
             },
         )

@@ -29,8 +29,6 @@ pub(super) struct Wanted<'a> {
     pub(super) name: &'a str,
     /// Whether tmux or screen may keep it.
     pub(super) kept: bool,
-    /// After how long tmux forgets one that nobody uses.
-    pub(super) idle: Duration,
     /// The emulator's size.
     pub(super) size: Size,
 }
@@ -70,9 +68,8 @@ pub(super) async fn start(remote: &Remote, wanted: &Wanted<'_>) -> Result<Shell,
 
 fn command(folder: &str, wanted: &Wanted<'_>) -> String {
     let keeper = if wanted.kept { "auto" } else { "plain" };
-    let idle = wanted.idle.as_secs().to_string();
     let mut line = String::from("exec sh -c");
-    for word in [START, "catalyst-terminal", folder, wanted.name, keeper, &idle, TMUX_CONF, SCREENRC] {
+    for word in [START, "catalyst-terminal", folder, wanted.name, keeper, TMUX_CONF, SCREENRC] {
         line.push(' ');
         line.push_str(&quote(word));
     }

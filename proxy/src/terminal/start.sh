@@ -1,6 +1,5 @@
 # Starts or finds a terminal and attaches to it. Plain POSIX sh. Nothing here was typed by a user:
-# $1 the folder that it starts in, $2 its name, $3 auto or plain, $4 seconds after which an unused one goes,
-# $5 tmux's configuration, $6 screen's.
+# $1 the folder that it starts in, $2 its name, $3 auto or plain, $4 tmux's configuration, $5 screen's.
 
 say() {
   printf -- '--catalyst-terminal %s--\n' "$*"
@@ -36,12 +35,7 @@ on_tmux() {
 }
 
 attach_tmux() {
-  configure tmux.conf "$5" 2>/dev/null || return 1
-  now=$(date +%s)
-  on_tmux list-sessions -F '#{session_name} #{session_attached} #{session_activity}' 2>/dev/null |
-    while read -r name attached active; do
-      [ "$attached" = 0 ] && [ $((now - active)) -gt "$4" ] && on_tmux kill-session -t "=$name"
-    done
+  configure tmux.conf "$4" 2>/dev/null || return 1
   if on_tmux has-session -t "=$2" 2>/dev/null; then
     say tmux 1
     # The lines above the screen, for an emulator that begins empty; then room, for tmux clears the screen.
@@ -76,7 +70,7 @@ on_screen_soon() {
 }
 
 attach_screen() {
-  configure screenrc "$6" 2>/dev/null || return 1
+  configure screenrc "$5" 2>/dev/null || return 1
   found=1
   on_screen "$2" || {
     found=0
