@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
 import { withoutInlineStyles } from "./dev/xterm-policy.mjs";
 import type { Release, ShellFile } from "./src/worker/shell";
@@ -8,7 +9,7 @@ import type { Release, ShellFile } from "./src/worker/shell";
 // `npm run dev` talks to the mock (npm run mock), or to a running proxy when CATALYST_URL names one.
 const backend = process.env["CATALYST_URL"] ?? "http://127.0.0.1:3999";
 
-/** Tells the built service worker which files its release has. */
+/** Tells the built service worker which files its release has, and puts beside each file of text what the server sends of it to most browsers. */
 function release(): Plugin {
   let out = "";
   return {
@@ -17,7 +18,12 @@ function release(): Plugin {
     configResolved: (config) => {
       out = config.build.outDir;
     },
-    closeBundle: () => writeFileSync(join(out, "sw.js"), stamped(readFileSync(join(out, "sw.js"), "utf8"), describe(out))),
+    closeBundle: () => {
+      writeFileSync(join(out, "sw.js"), stamped(readFileSync(join(out, "sw.js"), "utf8"), describe(out)));
+      for (const name of readdirSync(out, { recursive: true, encoding: "utf8" })) {
+        if (/\.(html|js|css|svg|webmanifest)$/.test(name)) writeFileSync(join(out, `${name}.gz`), gzipSync(readFileSync(join(out, name)), { level: 9 }));
+      }
+    },
   };
 }
 

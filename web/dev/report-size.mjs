@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib";
 
 const page = readFileSync("dist/index.html", "utf8");
 const totals = { "at once": 0, later: 0 };
-for (const name of readdirSync("dist/assets")) {
+for (const name of readdirSync("dist/assets").filter((name) => !name.endsWith(".gz"))) {
   const size = gzipSync(readFileSync(`dist/assets/${name}`)).length;
   const when = page.includes(`/${name}"`) ? "at once" : "later";
   totals[when] += size;

@@ -31,6 +31,47 @@ async fn every_path_that_is_no_interface_is_the_app_and_nothing_may_be_framed_or
 }
 
 #[tokio::test]
+async fn the_app_is_sent_packed_to_those_who_take_it_so_and_each_form_is_known_again() {
+    let sshd = vm().await;
+    let server = Server::start(&settings(&sshd)).await;
+    // The page that says that the app is not built is not packed.
+    let is_built = std::path::Path::new("../web/dist/index.html.gz").exists();
+    let mut tags = Vec::new();
+    for (encoding, packed) in [("identity", false), ("br, gzip", is_built)] {
+        let asked = || server.call(Method::GET, "/ideas/my-idea").header("accept-encoding", encoding);
+        let answer = asked().send().await.unwrap();
+        let headers = answer.headers().clone();
+        assert_eq!(headers["content-type"], "text/html; charset=utf-8");
+        assert_eq!(headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip"), packed);
+        assert_eq!(headers.contains_key("vary"), is_built);
+        let body = answer.bytes().await.unwrap();
+        assert_eq!(body.starts_with(&[0x1f, 0x8b]), packed);
+        assert_eq!(asked().header("if-none-match", &headers["etag"]).send().await.unwrap().status(), 304);
+        tags.push(headers["etag"].clone());
+    }
+    assert_eq!(tags[0] != tags[1], is_built);
+}
+
+/// What the server's metrics say now, by name and labels.
+fn metric(server: &Server, name: &str) -> f64 {
+    let app = &server.app;
+    let text = app.metrics.render(app.remote.pool(), app.runs.stats(), app.terminals.open_now());
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("catalyst_proxy_")?.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} is missing in {text}")).parse().unwrap()
+}
+
+/// Waits until `holds`: the server's own follower may come a moment after a viewer that reads the log itself.
+async fn counted(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("not counted: {what}"));
+}
+
+#[tokio::test]
 async fn metrics_count_what_was_asked() {
     let sshd = vm().await;
     let server = Server::start(&settings(&sshd)).await;
