@@ -135,6 +135,7 @@ async fn a_command_that_finds_no_channel_in_time_is_told() {
     let mut holder = pool.exec(Lane::Interactive, "cat").await.unwrap();
     let failure = pool.exec(Lane::Interactive, "true").await.unwrap_err();
     assert_eq!(failure.reason, Reason::TimedOut, "{failure}");
+    assert!(failure.to_string().contains("No session to the VM became free within 0 s: too many"), "{failure}");
     holder.close_stdin().await.unwrap();
     assert_eq!(holder.next().await, Some(Output::Exit(0)));
     drop(holder);
