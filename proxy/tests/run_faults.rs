@@ -34,8 +34,10 @@ async fn killed_ssh_sessions_cost_neither_a_word_nor_a_repetition() {
         eventually("a session is there to be killed", || stage.sshd.kill_sessions() > 0).await;
     }
     frames.extend(until_results(&mut viewer, 1).await);
-    assert_in_order(&frames);
     assert_eq!(text(&frames), ticks(60));
+    stage.assert_said_by_the_log(1, &frames);
+    drop(viewer);
+    stage.assert_leaves_nothing(runs).await;
 }
 
 #[tokio::test]
@@ -57,8 +59,10 @@ async fn a_run_goes_on_while_sshd_is_down_and_its_replica_gone() {
     let other = stage.replica();
     let mut viewer = other.subscribe(&stage.idea, Some(after)).await.unwrap();
     frames.extend(until_results(&mut viewer, 1).await);
-    assert_in_order(&frames);
     assert_eq!(text(&frames), ticks(40));
+    stage.assert_said_by_the_log(1, &frames);
+    drop(viewer);
+    stage.assert_leaves_nothing(other).await;
 }
 
 #[tokio::test]
@@ -135,18 +139,19 @@ async fn a_viewer_that_does_not_read_loses_nothing_and_holds_nobody_up() {
     runs.send(&stage.idea, Mode::Chat, "flood 20000", None).await.unwrap();
     let expected: String = (0..20_000).map(|n| format!("{n} ")).collect();
     let frames = until_results(&mut quick, 1).await;
-    assert_in_order(&frames);
     assert_eq!(text(&frames), expected);
+    stage.assert_said_by_the_log(1, &frames);
     // More than the ring holds has passed by now.
     let log = std::fs::metadata(stage.log(1)).unwrap().len();
     let behind = runs.stats().behind;
     assert!(behind > 256 * 1024 && behind <= log, "{behind} of {log} bytes behind");
     let frames = until_results(&mut slow, 1).await;
-    assert_in_order(&frames);
     assert_eq!(text(&frames), expected);
+    stage.assert_said_by_the_log(1, &frames);
     assert!(runs.stats().behind < 64 * 1024, "it has caught up: {:?}", runs.stats());
     drop((slow, quick));
     assert_eq!(runs.stats().behind, 0, "nobody is behind");
+    stage.assert_leaves_nothing(runs).await;
 }
 
 #[tokio::test]
@@ -486,6 +491,7 @@ async fn runs_beyond_the_channels_for_following_lose_nothing_either() {
     runs.send(&stage.idea, Mode::Chat, "flood 20000", None).await.unwrap();
     let flood = until_results(&mut viewer, 1).await;
     assert_eq!(text(&flood), (0..20_000).map(|n| format!("{n} ")).collect::<String>());
+    stage.assert_said_by_the_log(1, &flood);
     // That a silent run's supervisor is gone, nobody tells: it has to be asked.
     kill(stage.supervisor(1), "-KILL");
     let frames = until(&mut viewer, is_exit).await;
@@ -494,6 +500,39 @@ async fn runs_beyond_the_channels_for_following_lose_nothing_either() {
     let mut frames = until(&mut viewer, has_text).await;
     eventually("a session is there to be killed", || stage.sshd.kill_sessions() > 0).await;
     frames.extend(until_results(&mut viewer, 1).await);
-    assert_in_order(&frames);
     assert_eq!(text(&frames), ticks(60));
+    stage.assert_said_by_the_log(2, &frames);
+}
+
+#[tokio::test]
+async fn a_log_that_says_something_gets_the_channel_of_one_that_says_nothing() {
+    let stage = Stage::new().await;
+    // As above: two channels follow, and both have a run that waits for a message.
+    let limits = PoolLimits { interactive_connections: 1, ..PoolLimits::default() };
+    let remote = Remote::new(Pool::new(stage.sshd.source(), limits), "~/ideas");
+    let runs = Runs::new(remote, stage.settings.clone(), stage.observed.clone());
+    let mut idle = Vec::new();
+    for name in ["first", "second"] {
+        let idea = IdeaRef { id: uuid::Uuid::new_v4().to_string(), slug: name.to_owned(), session_id: None };
+        std::fs::create_dir_all(stage.sshd.home().join("ideas").join(name)).unwrap();
+        let mut viewer = runs.subscribe(&idea, None).await.unwrap();
+        runs.send(&idea, Mode::Chat, "hello", None).await.unwrap();
+        until_results(&mut viewer, 1).await;
+        idle.push((idea, viewer));
+    }
+    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
+    runs.send(&stage.idea, Mode::Chat, "ticks 2000 0.1", None).await.unwrap();
+    let mut frames = until(&mut viewer, has_text).await;
+    let log = stage.log(1).display().to_string();
+    let follows =
+        |command: &String| command.starts_with("tail\0") && command.contains(&log) && command.contains("\0-f\0");
+    eventually("its log is followed", || stage.left().iter().any(follows)).await;
+    runs.stop(&stage.idea).await.unwrap();
+    frames.extend(until_results(&mut viewer, 1).await);
+    stage.assert_said_by_the_log(1, &frames);
+    // One of those is read in turns now.
+    for (idea, viewer) in &mut idle {
+        runs.send(idea, Mode::Chat, "again", None).await.unwrap();
+        assert_eq!(text(&until_results(viewer, 1).await), "you said: again");
+    }
 }

@@ -2,11 +2,13 @@
 //!
 //! How many there can be is learned by the pool. What they are needed for comes first: what other replicas do, the logs that are
 //! read in turns, commands. Shells that spare commands stay where there is room for them, and logs are followed by channels of
-//! their own where there is room beside those. Whoever is too many when the number shrinks gives way.
+//! their own where there is room beside those. Whoever is too many when the number shrinks gives way, and so does who follows a silent log
+//! where another waits whose log is not.
 
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Once};
 
 use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::time::{Instant, sleep_until};
 
 /// The courier, and the list of ideas.
 const SHELLS: usize = 2;
@@ -17,7 +19,15 @@ const FOLLOWERS_SHARE: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Channels {
     possible: watch::Receiver<usize>,
-    following: Mutex<usize>,
+    following: watch::Sender<Followers>,
+}
+
+/// Who follows a log by a channel of its own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Followers {
+    now: usize,
+    /// Those who would like to.
+    waiting: usize,
 }
 
 impl Channels {
@@ -26,21 +36,73 @@ impl Channels {
 
     /// `possible`: as many as there can be.
     pub(super) fn new(possible: watch::Receiver<usize>) -> Arc<Channels> {
-        Arc::new(Channels { possible, following: Mutex::new(0) })
+        Arc::new(Channels { possible, following: watch::Sender::default() })
     }
 
-    /// The right to follow a log by a channel of its own; none if all are taken.
+    /// The right to follow a log by a channel of its own; none if all are taken, or kept for those who wait.
     pub(crate) fn follow(self: &Arc<Self>) -> Option<Following> {
-        let mut following = self.following();
-        if *following >= followers(*self.possible.borrow()) {
-            return None;
-        }
-        *following += 1;
-        Some(Following { channels: Arc::clone(self), counted: true })
+        let most = self.most();
+        let counted = self.following.send_if_modified(|followers| {
+            let room = followers.now + followers.waiting < most;
+            followers.now += usize::from(room);
+            room
+        });
+        counted.then(|| Following { channels: Arc::clone(self), counted: true })
     }
 
-    fn following(&self) -> MutexGuard<'_, usize> {
-        self.following.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The same as soon as there is one. Cancel safe.
+    pub(crate) async fn turn_to_follow(self: Arc<Self>) -> Following {
+        let mut waiting = Waiting::new(&self);
+        let (mut possible, mut following) = (self.possible.clone(), self.following.subscribe());
+        loop {
+            possible.mark_unchanged();
+            following.mark_unchanged();
+            if waiting.follows() {
+                return Following { channels: Arc::clone(&self), counted: true };
+            }
+            tokio::select! {
+                _ = possible.changed() => {}
+                _ = following.changed() => {}
+            }
+        }
+    }
+
+    fn most(&self) -> usize {
+        followers(*self.possible.borrow())
+    }
+}
+
+/// One who waits is counted for as long as it does.
+struct Waiting<'a> {
+    channels: &'a Channels,
+    counted: bool,
+}
+
+impl Waiting<'_> {
+    fn new(channels: &Channels) -> Waiting<'_> {
+        channels.following.send_modify(|followers| followers.waiting += 1);
+        Waiting { channels, counted: true }
+    }
+
+    /// Counts among those who follow from now on, if there is room. Never among both, or one would give way for nothing.
+    fn follows(&mut self) -> bool {
+        let most = self.channels.most();
+        let follows = self.channels.following.send_if_modified(|followers| {
+            let room = followers.now < most;
+            followers.now += usize::from(room);
+            followers.waiting -= usize::from(room);
+            room
+        });
+        self.counted &= !follows;
+        follows
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.counted {
+            self.channels.following.send_modify(|followers| followers.waiting -= 1);
+        }
     }
 }
 
@@ -60,26 +122,33 @@ pub(crate) struct Following {
 }
 
 impl Following {
-    /// Returns when there are so few channels that this one has to be given back. Cancel safe.
-    pub(crate) async fn withdrawn(&mut self) {
-        let mut possible = self.channels.possible.clone();
+    /// Returns when this right has to be given back: because there are so few channels, or, from `silent` on, because somebody waits for
+    /// one. Cancel safe.
+    pub(crate) async fn withdrawn(&mut self, silent: Instant) {
+        let (mut possible, mut following) = (self.channels.possible.clone(), self.channels.following.subscribe());
         loop {
-            let most = followers(*possible.borrow_and_update());
-            if self.give_way(most) {
+            possible.mark_unchanged();
+            following.mark_unchanged();
+            let (most, is_silent) = (self.channels.most(), Instant::now() >= silent);
+            if self.give_way(|followers| followers.now + if is_silent { followers.waiting } else { 0 } > most) {
                 return;
             }
-            if possible.changed().await.is_err() {
-                return std::future::pending().await;
+            tokio::select! {
+                _ = possible.changed() => {}
+                _ = following.changed(), if is_silent => {}
+                () = sleep_until(silent), if !is_silent => {}
             }
         }
     }
 
-    /// Counts it out if more than `most` are counted: so no more give way than have to.
-    fn give_way(&mut self, most: usize) -> bool {
-        let mut following = self.channels.following();
-        if self.counted && *following > most {
-            *following -= 1;
-            self.counted = false;
+    /// Counts it out if there are too many: so no more give way than have to.
+    fn give_way(&mut self, too_many: impl FnOnce(&Followers) -> bool) -> bool {
+        if self.counted {
+            self.counted = !self.channels.following.send_if_modified(|followers| {
+                let gives = too_many(followers);
+                followers.now -= usize::from(gives);
+                gives
+            });
         }
         !self.counted
     }
@@ -87,7 +156,7 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.give_way(0);
+        self.give_way(|_| true);
     }
 }
 
@@ -147,6 +216,8 @@ impl<T: Send + 'static> Standing<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::FutureExt as _;
 
     use super::*;
@@ -162,20 +233,60 @@ mod tests {
         }
     }
 
-    #[test]
-    fn as_many_give_way_as_have_to_and_what_ends_leaves_room() {
+    #[tokio::test]
+    async fn as_many_give_way_as_have_to_and_what_ends_leaves_room() {
         let (tell, possible) = watch::channel(16);
         let channels = Channels::new(possible);
         let mut all: Vec<Following> = (0..4).map(|_| channels.follow().unwrap()).collect();
         assert!(channels.follow().is_none());
         tell.send_replace(8);
-        let gone = all.iter_mut().filter_map(|one| one.withdrawn().now_or_never()).count();
+        let later = Instant::now() + Duration::from_secs(60);
+        let gone = all.iter_mut().filter_map(|one| one.withdrawn(later).now_or_never()).count();
         assert_eq!(gone, 2);
         assert!(channels.follow().is_none());
         // Those that gave way are not counted again.
         drop(all);
         let all: Vec<_> = std::iter::from_fn(|| channels.follow()).collect();
         assert_eq!(all.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn who_follows_a_silent_log_gives_way_to_one_who_waits_and_is_not_before_it_again() {
+        let (_tell, possible) = watch::channel(16);
+        let channels = Channels::new(possible);
+        let mut all: Vec<Following> = (0..4).map(|_| channels.follow().unwrap()).collect();
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        // Nobody waits: silence alone is no reason.
+        assert!(all[0].withdrawn(now).now_or_never().is_none());
+        let mut waits = Box::pin(Arc::clone(&channels).turn_to_follow());
+        assert!(waits.as_mut().now_or_never().is_none());
+        assert!(all[0].withdrawn(later).now_or_never().is_none(), "its log is not silent");
+        assert!(all[1].withdrawn(now).now_or_never().is_some());
+        assert!(all[2].withdrawn(now).now_or_never().is_none(), "one is enough");
+        assert!(channels.follow().is_none(), "it is kept for the one who waits");
+        let got = waits.await;
+        assert!(channels.follow().is_none());
+        // One who waits no more keeps nobody out.
+        let mut tired = Box::pin(Arc::clone(&channels).turn_to_follow());
+        assert!(tired.as_mut().now_or_never().is_none());
+        drop((tired, got));
+        assert!(channels.follow().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_an_end_and_by_more_channels() {
+        let (tell, possible) = watch::channel(8);
+        let channels = Channels::new(possible);
+        let mut all: Vec<Following> = std::iter::from_fn(|| channels.follow()).collect();
+        let mut waiting = [(); 2].map(|()| tokio::spawn(Arc::clone(&channels).turn_to_follow()));
+        tokio::task::yield_now().await;
+        all.pop();
+        tell.send_replace(12);
+        for waits in &mut waiting {
+            all.push(waits.await.unwrap());
+        }
+        assert_eq!(all.len(), 3);
+        assert!(channels.follow().is_none());
     }
 
     #[tokio::test]

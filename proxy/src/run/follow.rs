@@ -2,6 +2,8 @@
 //!
 //! It keeps its place in the log, so that a lost connection costs neither a line nor a repetition.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ const CHECK: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// A command that runs for this long has found its way, though it prints nothing.
 const PROVEN: Duration = Duration::from_millis(500);
+/// Whose log says nothing for this long gives its channel to one whose log does.
+const SILENT: Duration = Duration::from_secs(30);
 /// The first pause before it is looked again for a run that is to come; it grows.
 const GONE_FIRST: Duration = Duration::from_millis(200);
 
@@ -62,6 +66,7 @@ impl Follower {
         let mut outage = Outage::NONE;
         let Some(mut reader) = self.begin(&mut outage).await else { return };
         let mut gone = GONE_FIRST;
+        let mut right = None;
         loop {
             if reader.run() == 0 || reader.over() {
                 self.hub.run_over();
@@ -69,7 +74,7 @@ impl Follower {
                 reader = Reader::beginning(next);
             }
             let mut changes = self.hub.changes();
-            match self.follow(&mut reader, &mut outage).await {
+            match self.follow(&mut reader, &mut outage, &mut right).await {
                 Ok(Followed::On) => gone = GONE_FIRST,
                 Ok(Followed::Gone) => {
                     // Announced but not there yet, or gone: only a later run proves the latter.
@@ -184,14 +189,24 @@ impl Follower {
         }
     }
 
-    async fn follow(&self, reader: &mut Reader, outage: &mut Outage) -> Result<Followed, RunError> {
+    /// Follows one run. `right`: to a channel of its own, if it has one already, or got one and shall go on with it.
+    async fn follow(
+        &self,
+        reader: &mut Reader,
+        outage: &mut Outage,
+        right: &mut Option<Following>,
+    ) -> Result<Followed, RunError> {
         *reader = std::mem::replace(reader, Reader::beginning(0)).reopened();
         let (run, from) = (reader.run(), reader.fed());
-        let mut channel = self.vm.remote().channels().follow();
+        let channels = self.vm.remote().channels();
+        let mut channel = right.take().or_else(|| channels.follow());
+        let mut silent = Instant::now() + SILENT;
+        // Of a log that is read and says something.
+        let mut turn: Option<Turn> = None;
         let mut tail = match &mut channel {
             Some(channel) => tokio::select! {
                 tail = Tail::channel(&self.vm, &self.hub.idea, run, from) => tail?,
-                () = channel.withdrawn() => return Ok(Followed::On),
+                () = channel.withdrawn(silent) => return Ok(Followed::On),
             },
             None => Tail::shared(&self.vm, &self.hub.idea, run, from).await?,
         };
@@ -202,8 +217,18 @@ impl Follower {
             let check = if outage.since.is_some() { PROVEN } else { CHECK };
             let piece = tokio::select! {
                 piece = tail.next() => piece?,
-                () = withdrawn(&mut channel) => return Ok(Followed::On),
-                () = async { let _ = tokio::time::timeout(check, changes.changed()).await; } => {
+                () = withdrawn(&mut channel, silent) => return Ok(Followed::On),
+                granted = granted(&mut turn) => {
+                    *right = Some(granted);
+                    return Ok(Followed::On);
+                }
+                changed = tokio::time::timeout(check, changes.changed()) => {
+                    if changed.is_ok() {
+                        tail.look();
+                    }
+                    if Instant::now() >= silent {
+                        turn = None;
+                    }
                     if runs.is_some_and(|since| since.elapsed() >= PROVEN) {
                         outage.over(&self.hub);
                     }
@@ -219,6 +244,10 @@ impl Follower {
                 }
                 Piece::Output(bytes) => {
                     outage.over(&self.hub);
+                    silent = Instant::now() + SILENT;
+                    if channel.is_none() && turn.is_none() {
+                        turn = Some(Box::pin(Arc::clone(channels).turn_to_follow()));
+                    }
                     let mut frames = Vec::new();
                     let events = reader.feed(&bytes, &mut frames);
                     self.tell(reader, events, frames);
@@ -280,10 +309,21 @@ impl Follower {
     }
 }
 
-/// Returns when a channel has to be given back, if there is one.
-async fn withdrawn(channel: &mut Option<Following>) {
+/// Waits for the right to a channel.
+type Turn = Pin<Box<dyn Future<Output = Following> + Send>>;
+
+/// Returns when a channel has to be given back, if there is one whose log is silent from then on.
+async fn withdrawn(channel: &mut Option<Following>, silent: Instant) {
     match channel {
-        Some(channel) => channel.withdrawn().await,
+        Some(channel) => channel.withdrawn(silent).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The right to a channel, if it is waited for.
+async fn granted(turn: &mut Option<Turn>) -> Following {
+    match turn {
+        Some(turn) => turn.await,
         None => std::future::pending().await,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The first way tells at once what is new (`tail` with inotify); the second asks, soon after there was something and
 //! ever less often while there is nothing. Channels are few (sshd's MaxSessions), so runs beyond them take the second, and those
-//! that have to give theirs back.
+//! that have to give theirs back; see [`crate::remote::Channels`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +47,13 @@ impl Tail {
     /// The same, by reads.
     pub(super) async fn shared(vm: &Arc<Vm>, idea: &IdeaRef, run: u64, offset: u64) -> Result<Tail, RunError> {
         Ok(Tail::Shared(Box::new(Shared::new(vm, idea, run, offset).await?)))
+    }
+
+    /// Something may be in the log that was not there: it is read at once, if it is read at all.
+    pub(super) fn look(&mut self) {
+        if let Tail::Shared(shared) = self {
+            (shared.due, shared.pause) = (Instant::now(), PAUSE_FIRST);
+        }
     }
 
     /// The next piece; the first may be empty and says that the way works. Cancel safe.

@@ -1,6 +1,8 @@
 //! What the tests of runs stand on: a real sshd, a folder of ideas, a stand-in for claude, and eyes for frames.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
 
+mod said;
+
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -89,6 +91,38 @@ impl Stage {
 
     pub fn control(&self, run: u64) -> PathBuf {
         self.sshd.home().join(format!(".local/state/catalyst/{}/runs/{run}", self.idea.id))
+    }
+
+    /// A viewer who was there from the run's beginning was told what its log says, each of it once and in order.
+    pub fn assert_said_by_the_log(&self, run: u64, frames: &[Arc<Frame>]) {
+        assert_in_order(frames);
+        let frames = frames.iter().filter(|frame| frame.run == run);
+        let json = |frame: &Arc<Frame>| serde_json::from_str(&format!("{{{}}}", String::from_utf8_lossy(&frame.body)));
+        said::assert_said_by_the_log(
+            &std::fs::read(self.log(run)).unwrap(),
+            run,
+            frames.map(|frame| json(frame).unwrap()),
+        );
+    }
+
+    /// Ends the run, and the connections: nothing is left on the VM of it, nor of those who followed it.
+    pub async fn assert_leaves_nothing(&self, runs: Arc<Runs>) {
+        runs.end(&self.idea).await.unwrap();
+        runs.shut_down();
+        drop(runs);
+        self.sshd.kill_sessions();
+        eventually("nothing of it runs on the VM", || self.left().is_empty()).await;
+    }
+
+    /// Processes on the VM, which are known by its home.
+    pub fn left(&self) -> Vec<String> {
+        let home = format!("HOME={}", self.sshd.home().display()).into_bytes();
+        let entries = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let at_home = entries.filter(|process| {
+            let environ = std::fs::read(process.join("environ")).unwrap_or_default();
+            environ.split(|byte| *byte == 0).any(|variable| variable == home)
+        });
+        at_home.map(|process| std::fs::read_to_string(process.join("cmdline")).unwrap_or_default()).collect()
     }
 
     /// What the VM knows of a message.
