@@ -1,4 +1,5 @@
-//! Files on the VM, read at any place: many of them, and many reads at once, over one channel and without a process each.
+//! Files on the VM, read at any place: many of them, and many reads at once, over one channel and without a process each. Folders,
+//! too, of which no more is read than is asked for.
 //!
 //! Invariant: no more files are open at once on a channel than it has places, and none stays open there that nobody has.
 
@@ -7,10 +8,11 @@ use std::time::Duration;
 
 use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error;
-use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
+use russh_sftp::protocol::{File, FileAttributes, OpenFlags, StatusCode};
 use tokio::time::timeout;
 
 use crate::failure::{Failure, Reason};
+use crate::folder;
 use crate::link::Link;
 use crate::places::{Place, Places};
 
@@ -123,6 +125,26 @@ impl Files {
                 Err(self.failure(&error))
             }
         }
+    }
+
+    /// The entries of a folder by its absolute path, in the order in which the server names them: more than `most` if there are more,
+    /// but then not many, for it is read no further.
+    ///
+    /// # Errors
+    /// What the server answered, or that it answered nothing.
+    pub async fn list(&self, path: &str, most: usize) -> Result<Vec<File>, Error> {
+        let place = self.shared.places.take().await;
+        let (files, path) = (self.clone(), path.to_owned());
+        // In a task of its own: a folder of which nobody awaits the end any more would stay open on the VM.
+        let listing = tokio::spawn(async move {
+            let listed = folder::entries(&files.shared.session, path, most).await;
+            if listed.as_ref().is_err_and(|error| !matches!(error, Error::Status(_))) {
+                files.shared.places.doubt();
+            }
+            drop(place);
+            listed
+        });
+        listing.await.unwrap_or_else(|_| Err(Error::UnexpectedBehavior("the listing ended".to_owned())))
     }
 
     fn failure(&self, error: &Error) -> Failure {

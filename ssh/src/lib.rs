@@ -10,6 +10,7 @@ mod endpoint;
 mod exec;
 mod failure;
 mod files;
+mod folder;
 mod gate;
 mod key;
 mod known_hosts;

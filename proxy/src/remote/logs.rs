@@ -28,7 +28,8 @@ impl Logs {
         Ok(files.open(path).await?)
     }
 
-    async fn files(&self) -> Result<Files, RemoteError> {
+    /// The channel itself.
+    pub(crate) async fn files(&self) -> Result<Files, RemoteError> {
         // Held while the channel is opened, so that many who come at once get one.
         let mut shared = self.files.lock().await;
         if let Some(files) = shared.upgrade() {

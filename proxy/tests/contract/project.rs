@@ -55,6 +55,41 @@ async fn folders_of_the_project_are_listed_and_links_are_shown_but_not_followed(
 }
 
 #[tokio::test]
+async fn of_a_folder_with_very_many_entries_no_more_is_read_than_is_shown() {
+    let notes = tempfile::tempdir().unwrap();
+    let asked = notes.path().join("asked");
+    // The server for files notes every request.
+    let subsystem = format!("Subsystem sftp exec /usr/lib/openssh/sftp-server -e -l DEBUG 2>>{}", asked.display());
+    let options = TestSshdOptions { sftp: false, config: vec![subsystem], ..TestSshdOptions::default() };
+    let sshd = TestSshd::start(options).await;
+    let server = Server::start(&settings(&sshd)).await;
+    let project = sshd.home().join("catalyst/ideas").join(server.idea("Timer").await).join("project");
+    let many = project.join("many");
+    fs::create_dir_all(many.join("a folder")).unwrap();
+    let make =
+        |numbers: std::ops::Range<u32>| numbers.for_each(|n| fs::write(many.join(format!("{n:06}")), "").unwrap());
+    let list = async || {
+        let before = fs::read_to_string(&asked).unwrap().matches(" readdir ").count();
+        let (status, folder) = server.get("/api/ideas/timer/project?path=many").await;
+        assert_eq!(status, 200, "{folder}");
+        let reads = fs::read_to_string(&asked).unwrap().matches(" readdir ").count() - before;
+        (names(&folder), folder["data"]["truncated"].as_bool().unwrap(), reads)
+    };
+    make(1..2000);
+    let (whole, truncated, _) = list().await;
+    let expected: Vec<String> = (1..2000).map(|n| format!("file {n:06}")).collect();
+    assert!(!truncated && whole[0] == "folder a folder" && whole[1..] == expected, "{} entries", whole.len());
+    make(2000..20_000);
+    let (cut, truncated, reads) = list().await;
+    assert!(truncated && cut.len() == 2000 && (21..=22).contains(&reads), "{} entries in {reads} reads", cut.len());
+    assert!(cut.is_sorted_by_key(|name| !name.starts_with("folder")), "folders come first");
+    assert!(cut.iter().filter(|name| name.starts_with("file")).is_sorted(), "then by name");
+    // It is closed again, so that a server that may have few open is not used up.
+    let said = fs::read_to_string(&asked).unwrap();
+    assert_eq!(said.matches("opendir").count(), said.matches("closedir").count(), "{said}");
+}
+
+#[tokio::test]
 async fn a_file_comes_whole_or_in_part_and_is_never_shown_as_a_page_of_ours() {
     let (_sshd, server, project) = stage().await;
     let bytes: Vec<u8> = (0..5_000_000u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();

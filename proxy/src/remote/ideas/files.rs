@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalyst_ssh::russh_sftp::client::error::Error as SftpError;
-use catalyst_ssh::russh_sftp::protocol::{OpenFlags, StatusCode};
-use catalyst_ssh::{Places, Sftp};
+use catalyst_ssh::russh_sftp::protocol::{File, OpenFlags, StatusCode};
+use catalyst_ssh::{Lane, Places, Sftp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -152,6 +152,13 @@ pub(super) async fn read(sftp: &Sftp, path: &str, limit: u64) -> Result<Vec<u8>,
         return Err(Attempt::Refused(format!("the file is over {limit} bytes")));
     }
     Ok(bytes)
+}
+
+/// The entries of a folder; more than `most` if there are more, and then read no further. Over the channel of those who read much, since
+/// what the ideas' session offers for it reads all of them, and copies what it has for each hundred.
+pub(super) async fn list(remote: &Remote, path: &str, most: usize) -> Result<Vec<File>, Attempt> {
+    let files = remote.logs(Lane::Bulk).files().await.map_err(|error| Attempt::Broken(error.to_string()))?;
+    Ok(files.list(path, most).await?)
 }
 
 /// Writes a file that is not there yet, or one of our own temporary ones.

@@ -3,12 +3,12 @@
 //! A path comes in as a [`ProjectPath`] only, whose parts cannot leave the folder; links are shown and never followed.
 
 use catalyst_ssh::Lane;
-use catalyst_ssh::russh_sftp::protocol::FileType;
+use catalyst_ssh::russh_sftp::protocol::{File, FileType};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::files::Attempt;
+use super::files::{self, Attempt};
 use super::{Idea, Ideas, IdeasError, folder, last_line};
 
 const READ: &str = include_str!("../vm/read.sh");
@@ -111,6 +111,19 @@ pub struct Entry {
     pub modified_at: Option<String>,
 }
 
+impl From<File> for Entry {
+    fn from(file: File) -> Entry {
+        let (kind, about) = (Kind::from(file.attrs.file_type()), file.attrs);
+        let modified = about.mtime.and_then(|seconds| Timestamp::from_second(i64::from(seconds)).ok());
+        Entry {
+            name: file.filename,
+            kind,
+            size: about.size.filter(|_| kind == Kind::File),
+            modified_at: modified.map(|at| at.to_string()),
+        }
+    }
+}
+
 /// What a folder holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Folder {
@@ -118,7 +131,7 @@ pub struct Folder {
     pub path: String,
     /// Folders first, then by name.
     pub entries: Vec<Entry>,
-    /// There are more than [`ENTRIES`].
+    /// There are more than [`ENTRIES`]: these are among those that the VM named first, which is in no order.
     pub truncated: bool,
 }
 
@@ -170,19 +183,8 @@ impl Ideas {
                 }
             }
             let last = steps.last().map(String::as_str).unwrap_or_default();
-            let entries = sftp.read_dir(last).await?;
-            Ok(entries
-                .map(|entry| {
-                    let (kind, about) = (Kind::from(entry.file_type()), entry.metadata());
-                    let modified = about.mtime.and_then(|seconds| Timestamp::from_second(i64::from(seconds)).ok());
-                    Entry {
-                        name: entry.file_name(),
-                        kind,
-                        size: about.size.filter(|_| kind == Kind::File),
-                        modified_at: modified.map(|at| at.to_string()),
-                    }
-                })
-                .collect::<Vec<_>>())
+            let entries = files::list(&self.remote, last, ENTRIES).await?;
+            Ok(entries.into_iter().map(Entry::from).collect::<Vec<_>>())
         });
         let mut entries = match found.await? {
             Some(entries) => entries,
