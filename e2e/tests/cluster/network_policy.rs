@@ -66,6 +66,33 @@ async fn the_network_policy_holds_and_is_what_holds() -> Result<()> {
     for probe in &probes {
         expect(&instance, probe, probe.open).await?;
     }
+
+    // Who else may come in and where else the pod may go opens that, and nothing beside it.
+    let stranger = stranger.trim();
+    let friend = stage.kubectl(&["-n", FRIEND, "get", "pod/server", "-o", "jsonpath={.status.podIP}"]).await?;
+    let more = json!({"spec": {"networkPolicy": {
+        "ingressCidrs": [format!("{stranger}/32")],
+        "extraEgress": [{"cidr": format!("{stranger}/32"), "port": 8080}],
+    }}});
+    instance.kubectl(&["patch", "cati/catalyst", "--type=merge", "-p", &more.to_string()]).await?;
+    let with_more = [
+        probe("an address of ingressCidrs to the pod", From::Namespace(STRANGER), format!("{pod}:3001"), true),
+        probe("the pod to what extraEgress names", From::Pod, format!("{stranger}:8080"), true),
+        probe(
+            "an address of ingressCidrs to the pod's metrics",
+            From::Namespace(STRANGER),
+            format!("{pod}:9090"),
+            false,
+        ),
+        probe("the pod to another pod on that port", From::Pod, format!("{}:8080", friend.trim()), false),
+        probe("the pod to the API server's Service", From::Pod, "10.96.0.1:443".to_owned(), false),
+        probe("the ingress' namespace to the pod", From::Namespace(FRIEND), format!("{pod}:3001"), true),
+        probe("the pod to SSH of the VM", From::Pod, format!("{vm}:22"), true),
+    ];
+    for probe in &with_more {
+        expect(&instance, probe, probe.open).await?;
+    }
+
     instance
         .kubectl(&["patch", "cati/catalyst", "--type=merge", "-p", r#"{"spec":{"networkPolicy":{"enabled":false}}}"#])
         .await?;
@@ -74,7 +101,7 @@ async fn the_network_policy_holds_and_is_what_holds() -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
-    for probe in &probes {
+    for probe in probes.iter().chain(&with_more) {
         expect(&instance, probe, true).await?;
     }
 
@@ -90,9 +117,12 @@ async fn expect(instance: &Instance<'_>, probe: &Probe, open: bool) -> Result<()
     eventually(&what, SETTLED, || async {
         let (reached, said) = connect(instance, probe).await;
         ensure!(reached == open, "{said}");
-        // Shut is what nc says, not that it could not be run.
-        let ran = open || matches!(probe.from, From::Namespace(_)) || said.contains("nc: connect to");
-        ensure!(ran, "{said}");
+        // Shut is what who dialled says, not that nobody could be asked to.
+        let dialled = match probe.from {
+            From::Pod => said.contains("nc: connect to"),
+            From::Namespace(_) => said.contains(&format!("dial tcp {}: ", probe.to)),
+        };
+        ensure!(open || dialled, "{said}");
         anyhow::Ok(())
     })
     .await?;
