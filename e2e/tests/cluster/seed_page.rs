@@ -1,4 +1,4 @@
-//! Every command of the deployment page that users have today, with our manifest in place of the chart.
+//! Every command of the deployment page that users have today, with our manifest in place of the chart; and the plugin's in their place.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use catalyst_e2e::eventually::eventually;
 use catalyst_e2e::instance::Instance;
+use catalyst_e2e::stage::{Stage, root};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use crate::turn;
 
@@ -31,11 +33,7 @@ async fn every_command_of_the_deployment_page_works() -> Result<()> {
 
     let folder = tempfile::tempdir()?;
     let key = folder.path().join("key");
-    let made = tokio::process::Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-        .arg(&key)
-        .status()
-        .await?;
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().await?;
     ensure!(made.success(), "ssh-keygen");
     vm.authorize(std::fs::read_to_string(key.with_extension("pub"))?.trim())?;
     instance
@@ -103,5 +101,48 @@ async fn every_command_of_the_deployment_page_works() -> Result<()> {
     })
     .await?;
     forward.kill().await?;
+    the_plugin_does_it_in_a_word(stage, &instance, &"5".repeat(64)).await?;
     instance.delete().await
+}
+
+/// `kubectl catalyst` shows the same log, and opens the app where no ingress leads to it: at that address it is the app's own page that asks.
+async fn the_plugin_does_it_in_a_word(stage: &Stage, instance: &Instance<'_>, secret: &str) -> Result<()> {
+    let plugin = |arguments: &[&str]| {
+        let mut command = Command::new(root().join("target/release/kubectl-catalyst"));
+        command.args(arguments).args(["-n", instance.namespace()]).env("KUBECONFIG", stage.lab().kubeconfig());
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    };
+    let logs = plugin(&["logs", "catalyst"]).output().await?;
+    let (said, failed) = (String::from_utf8_lossy(&logs.stdout), String::from_utf8_lossy(&logs.stderr));
+    ensure!(logs.status.success() && failed.is_empty() && said.contains("3001"), "logs: {said}{failed}");
+    ensure!(!said.contains(secret), "logs: {said}");
+
+    let mut open = plugin(&["open", "--no-browser"]).stdout(Stdio::piped()).spawn()?;
+    let mut output = BufReader::new(open.stdout.take().context("output")?).lines();
+    let line = output.next_line().await?.context("open ended")?;
+    ensure!(line.contains("leads to seed/catalyst (pod catalyst-"), "{line}");
+    let url = line.split("/ ").next().unwrap_or_default().to_owned();
+    let page = reqwest::get(format!("{url}/")).await?.text().await?;
+    ensure!(page.contains("<script"), "no page: {page}");
+    let sign_in = async |origin: &str| {
+        let body = json!({"secret": secret}).to_string();
+        let request = reqwest::Client::new().post(format!("{url}/api/login")).header("origin", origin);
+        anyhow::Ok(request.header("content-type", "application/json").body(body).send().await?)
+    };
+    let elsewhere = sign_in("http://elsewhere.example.com").await?;
+    ensure!(elsewhere.status() == 403, "a page of another origin: {}", elsewhere.status());
+    let signed_in = sign_in(&url).await?;
+    ensure!(signed_in.status() == 200, "the page that was opened: {}", signed_in.status());
+    let cookie = signed_in.headers().get("set-cookie").context("a cookie")?.to_str()?.to_owned();
+    let cookie = cookie.split(';').next().unwrap_or_default();
+    let known = reqwest::Client::new().get(format!("{url}/api/auth/check")).header("cookie", cookie).send().await?;
+    let known = known.text().await?;
+    ensure!(known.contains(r#""authenticated":true"#), "{known}");
+    // As Ctrl-C does.
+    let process = open.id().context("it runs")?.to_string();
+    ensure!(Command::new("kill").args(["-INT", &process]).status().await?.success(), "kill -INT {process}");
+    let ended = tokio::time::timeout(Duration::from_secs(10), open.wait()).await.context("open goes on")??;
+    ensure!(ended.success(), "{ended}");
+    Ok(())
 }
