@@ -108,7 +108,7 @@ impl Cluster {
         let certificates = self.plane.certificates()?;
         let controllers = self.plane.controller_manager(&certificates, CONTROLLER_MANAGER_PORT);
         self.start_component(&self.controller_manager(), programs, controllers)?;
-        self.start_component(&self.scheduler(), programs, self.plane.scheduler())
+        self.start_component(&self.scheduler(), programs, self.plane.scheduler(SCHEDULER_PORT))
     }
 
     fn start_component(&self, daemon: &Daemon, programs: &Programs, arguments: Vec<String>) -> anyhow::Result<()> {

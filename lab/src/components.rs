@@ -77,6 +77,8 @@ impl Plane {
             flag("data-dir", self.folder.join("etcd").display()),
             "--unsafe-no-fsync".into(),
             flag("log-level", "error"),
+            // Bytes. Beyond the default of 2 GiB nothing more is written.
+            flag("quota-backend-bytes", 8_u64 << 30),
             flag("listen-client-urls", &client),
             flag("advertise-client-urls", &client),
             // Alone, it never talks to a peer; any free port will do.
@@ -140,8 +142,13 @@ impl Plane {
         ]
     }
 
-    pub(crate) fn scheduler(&self) -> Vec<String> {
-        vec!["kube-scheduler".into(), file("kubeconfig", &self.kubeconfig()), flag("leader-elect", false)]
+    pub(crate) fn scheduler(&self, secure_port: u16) -> Vec<String> {
+        vec![
+            "kube-scheduler".into(),
+            file("kubeconfig", &self.kubeconfig()),
+            flag("leader-elect", false),
+            flag("secure-port", secure_port),
+        ]
     }
 
     /// The identity that the Node authorizer knows the kubelet by.

@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rand::Rng;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{ChildStdin, Command};
 use tokio::sync::Mutex;
 
 use crate::audit::{Log, Request};
 use crate::components::Plane;
-use crate::parts::{self, Built, Part};
+use crate::held::{Held, Launcher, log_end};
+use crate::parts::{self, Part};
 use crate::progress::Progress;
-use crate::readiness;
+use crate::{fake_nodes, readiness};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Many times what it takes on a machine that does nothing else.
@@ -34,17 +35,20 @@ const FOLDER_PREFIX: &str = "catalyst-plane-";
 pub struct ControlPlaneOptions {
     /// Whether the controllers run: garbage collection of owned objects, namespaces, Deployments to Pods. Default: they do.
     pub controllers: bool,
+    /// Whether pods are given to nodes, of which there are none until [`ControlPlane::add_fake_nodes`]. Default: they stay pending.
+    pub scheduler: bool,
     /// Flags for the API server beside (and after) the lab's own.
     pub api_server_flags: Vec<String>,
 }
 
 impl Default for ControlPlaneOptions {
     fn default() -> Self {
-        ControlPlaneOptions { controllers: true, api_server_flags: Vec::new() }
+        ControlPlaneOptions { controllers: true, scheduler: false, api_server_flags: Vec::new() }
     }
 }
 
-/// etcd, an API server, and controllers, with no node: what is created is stored, watched and collected, pods stay pending.
+/// etcd, an API server, and controllers, with no node: what is created is stored, watched and collected, pods stay pending
+/// (but see [`ControlPlane::add_fake_nodes`]).
 pub struct ControlPlane {
     plane: Plane,
     kubeconfig: PathBuf,
@@ -52,6 +56,8 @@ pub struct ControlPlane {
     api_server_command: Vec<String>,
     launcher: Launcher,
     // Dropped in this order: the clients before what they talk to.
+    fake_nodes: Option<Held>,
+    scheduler: Option<Held>,
     controllers: Option<Held>,
     api_server: Mutex<Option<Held>>,
     etcd: Held,
@@ -102,6 +108,8 @@ impl ControlPlane {
             audit_log: Log::at(plane.audit_log()),
             api_server_command: command,
             api_server: Mutex::new(Some(api_server)),
+            fake_nodes: None,
+            scheduler: None,
             controllers: None,
             etcd,
             launcher,
@@ -115,7 +123,33 @@ impl ControlPlane {
             started.controllers = Some(started.launcher.start("kube-controller-manager", &command, &started.plane)?);
             started.await_controllers().await?;
         }
+        if options.scheduler {
+            let command = started.plane.scheduler(0);
+            started.scheduler = Some(started.launcher.start("kube-scheduler", &command, &started.plane)?);
+        }
         Ok(started)
+    }
+
+    /// Adds as many nodes, on each of which there is room for `pods` pods that become Ready at once and run nothing, and awaits
+    /// that they are Ready. To be called once. What plays their kubelets is built first if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be built, or the nodes do not get ready; the error carries the end of its log.
+    pub async fn add_fake_nodes(&mut self, many: usize, pods: usize) -> anyhow::Result<()> {
+        let kwok = parts::ensure(Part::Kwok, &Progress::stderr()).await?;
+        let client = self.client().await?;
+        let held = self.fake_nodes.insert(fake_nodes::start(&kwok, &self.launcher, &self.plane)?);
+        fake_nodes::create(&client, many, pods).await?;
+        let deadline = Instant::now() + READY_DEADLINE;
+        while fake_nodes::ready(&client).await < many {
+            held.still_runs(&self.plane)?;
+            if Instant::now() > deadline {
+                let (seconds, log) = (READY_DEADLINE.as_secs(), log_end(fake_nodes::NAME, &self.plane));
+                bail!("the fake nodes were not ready in {seconds} s:\n{log}");
+            }
+            tokio::time::sleep(readiness::INTERVAL).await;
+        }
+        Ok(())
     }
 
     /// The kubeconfig of cluster-admin. It holds its certificates, so a copy of it works.
@@ -205,8 +239,8 @@ impl ControlPlane {
     /// # Errors
     /// When a part cannot be ended.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        if let Some(controllers) = self.controllers.take() {
-            controllers.end().await?;
+        for client in [self.fake_nodes.take(), self.scheduler.take(), self.controllers.take()].into_iter().flatten() {
+            client.end().await?;
         }
         self.stop_api_server().await?;
         self.etcd.end().await
@@ -231,7 +265,9 @@ impl ControlPlane {
     #[must_use]
     pub fn holders(&self) -> Vec<u32> {
         let api_server = self.api_server.try_lock().ok().and_then(|held| held.as_ref().and_then(Held::id));
-        [self.etcd.id(), api_server, self.controllers.as_ref().and_then(Held::id)].into_iter().flatten().collect()
+        let clients = [&self.controllers, &self.scheduler, &self.fake_nodes];
+        let clients = clients.into_iter().filter_map(|held| held.as_ref()?.id());
+        [self.etcd.id(), api_server].into_iter().flatten().chain(clients).collect()
     }
 
     async fn await_api_server(&self) -> anyhow::Result<()> {
@@ -310,71 +346,6 @@ impl Sweeper {
         tokio::spawn(async move { shell.wait().await });
         Ok(Sweeper { _pipe: pipe })
     }
-}
-
-/// Starts kubelab's components under a holder each.
-#[derive(Clone, Debug)]
-struct Launcher {
-    labtool: Built,
-    kubelab: Built,
-}
-
-impl Launcher {
-    fn start(&self, name: &'static str, arguments: &[String], plane: &Plane) -> anyhow::Result<Held> {
-        let path = log_path(name, plane);
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&path).context("open a log")?;
-        let mut holder = Command::new(self.labtool.program())
-            .arg("hold")
-            .arg(self.kubelab.program())
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().context("share a log")?)
-            .stderr(log)
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("start {name}"))?;
-        let pipe = holder.stdin.take();
-        Ok(Held { name, holder, _pipe: pipe })
-    }
-}
-
-/// A component that ends with this value, and with this process.
-struct Held {
-    name: &'static str,
-    holder: Child,
-    /// The holder kills the component when this end is closed, as the kernel does when this process is killed.
-    _pipe: Option<ChildStdin>,
-}
-
-impl Held {
-    fn id(&self) -> Option<u32> {
-        self.holder.id()
-    }
-
-    fn still_runs(&mut self, plane: &Plane) -> anyhow::Result<()> {
-        match self.holder.try_wait().context("look after a component")? {
-            None => Ok(()),
-            Some(status) => bail!("{} ended ({status}):\n{}", self.name, log_end(self.name, plane)),
-        }
-    }
-
-    async fn end(mut self) -> anyhow::Result<()> {
-        // The pipe first: the holder kills the component and waits for it, so its port is free when this returns.
-        drop(self._pipe.take());
-        self.holder.wait().await.with_context(|| format!("end {}", self.name))?;
-        Ok(())
-    }
-}
-
-fn log_path(name: &str, plane: &Plane) -> PathBuf {
-    plane.folder.join(format!("{name}.log"))
-}
-
-fn log_end(name: &str, plane: &Plane) -> String {
-    let log = std::fs::read(log_path(name, plane)).unwrap_or_default();
-    let end = log.len().saturating_sub(4000);
-    String::from_utf8_lossy(log.get(end..).unwrap_or_default()).into_owned()
 }
 
 /// An address that was free a moment ago, below the range that the kernel takes for outgoing connections.

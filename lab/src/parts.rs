@@ -20,11 +20,13 @@ const COREDNS: &str = "1.14.2";
 /// The module's version of July 2024, the newest that the Go module proxy has with the controller in it.
 const INGRESS_NGINX: &str = "0.0.0-20240708192948-52c50467d67d";
 const LABTOOL: &str = "1";
+const KWOK: &str = "0.8.0";
+const HELM: &str = "3.22.0";
 
 /// One and a half times the slowest part's cold build on two slow cores.
 const BUILD_DEADLINE: Duration = Duration::from_secs(40 * 60);
 
-/// A program that the lab builds for itself.
+/// A program that is built for a lab, or for what is measured beside one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The lab's own small processes: pod sandbox, port forwarder, holder of test processes, test server.
@@ -37,13 +39,17 @@ pub enum Part {
     CoreDns,
     /// The community's ingress controller; its nginx comes from Debian.
     IngressNginx,
+    /// What plays the kubelets of nodes that are none. No lab has such; a control plane may.
+    Kwok,
+    /// Helm, which benchmarks compare with.
+    Helm,
 }
 
 enum Recipe {
     /// A module whose files are part of the lab; `package` is built in it.
     Own { files: &'static [(&'static str, &'static str)], package: &'static str },
     /// A module of the proxy, unpacked beside nothing else: `go install` refuses modules with replace lines. The folder `keep` of it is kept beside the program.
-    Module { path: &'static str, package: &'static str, keep: &'static str },
+    Module { path: &'static str, package: &'static str, keep: Option<&'static str> },
 }
 
 const KUBELAB_FILES: &[(&str, &str)] = &[
@@ -65,7 +71,7 @@ const LABTOOL_FILES: &[(&str, &str)] = &[
 ];
 
 impl Part {
-    /// All parts, in the order in which a lab builds them.
+    /// All parts of a lab, in the order in which it builds them.
     pub const ALL: [Part; 5] = [Part::Labtool, Part::Kubelab, Part::Kubectl, Part::CoreDns, Part::IngressNginx];
 
     /// The part's name, which is also its program's file name.
@@ -77,6 +83,8 @@ impl Part {
             Part::Kubectl => "kubectl",
             Part::CoreDns => "coredns",
             Part::IngressNginx => "ingress-nginx",
+            Part::Kwok => "kwok",
+            Part::Helm => "helm",
         }
     }
 
@@ -88,6 +96,8 @@ impl Part {
             Part::Kubelab | Part::Kubectl => KUBERNETES,
             Part::CoreDns => COREDNS,
             Part::IngressNginx => INGRESS_NGINX,
+            Part::Kwok => KWOK,
+            Part::Helm => HELM,
         }
     }
 
@@ -98,8 +108,12 @@ impl Part {
             Part::Kubectl => Recipe::Own { files: KUBELAB_FILES, package: "k8s.io/kubernetes/cmd/kubectl" },
             Part::CoreDns => Recipe::Own { files: KUBELAB_FILES, package: "./dns" },
             Part::IngressNginx => {
-                Recipe::Module { path: "k8s.io/ingress-nginx", package: "./cmd/nginx", keep: "rootfs/etc/nginx" }
+                Recipe::Module { path: "k8s.io/ingress-nginx", package: "./cmd/nginx", keep: Some("rootfs/etc/nginx") }
             }
+            Part::Kwok => {
+                Recipe::Module { path: "sigs.k8s.io/kwok", package: "./cmd/kwok", keep: Some("kustomize/stage") }
+            }
+            Part::Helm => Recipe::Module { path: "helm.sh/helm/v3", package: "./cmd/helm", keep: None },
         }
     }
 
@@ -219,7 +233,9 @@ async fn build(part: Part, aside: &Path, log: &Path) -> anyhow::Result<()> {
         Recipe::Module { path, package, keep } => {
             let module = golang::download(&format!("{path}@v{}", part.version()), aside, &log).await?;
             golang::copy_writable(&module, &source)?;
-            golang::copy_writable(&source.join(keep), &out.join("files"))?;
+            if let Some(keep) = keep {
+                golang::copy_writable(&source.join(keep), &out.join("files"))?;
+            }
             package
         }
     };

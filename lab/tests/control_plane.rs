@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use catalyst_lab::{ControlPlane, ControlPlaneOptions};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 
@@ -76,6 +76,26 @@ async fn what_was_stored_survives_the_api_servers_restart() {
     assert!(maps.get("kept").await.is_err(), "a stopped server answered");
     plane.start_api_server().await.unwrap();
     maps.get("kept").await.unwrap();
+}
+
+#[tokio::test]
+async fn with_a_scheduler_a_pod_gets_a_node() {
+    let plane = ControlPlane::start(ControlPlaneOptions { scheduler: true, ..Default::default() }).await.unwrap();
+    let client = plane.client().await.unwrap();
+    let object =
+        serde_json::json!({"metadata": {"name": "node"}, "status": {"allocatable": {"cpu": "1", "pods": "1"}}});
+    // Nobody says that it is Ready, so the controllers keep other pods away from it.
+    let pod = serde_json::json!({"metadata": {"name": "pod"}, "spec": {
+        "containers": [{"name": "c", "image": "i"}], "tolerations": [{"operator": "Exists"}]}});
+    let nodes: Api<Node> = Api::all(client.clone());
+    nodes.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(client, "default");
+    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    eventually("the pod is on the node", async || {
+        let spec = pods.get("pod").await.unwrap().spec.unwrap();
+        spec.node_name.as_deref() == Some("node")
+    })
+    .await;
 }
 
 #[tokio::test]
