@@ -1,6 +1,6 @@
 //! Instances created, changed and robbed of a child, and how long the operator took, seen through a watch.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::Context as _;
 use futures::{StreamExt, TryStreamExt};
@@ -11,21 +11,30 @@ use kube::{
     runtime::watcher,
 };
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use crate::{
     plain::{self, CONCURRENCY},
-    stage::{NAMESPACES, Stage, instance, resource},
+    stage::{NAMESPACES, Stage, resource},
 };
 
-/// Longer than anything here takes.
+/// Longer than anything here takes; to make many instances, a second more for each.
 const DEADLINE: Duration = Duration::from_secs(600);
+/// In a long run it is told how many instances are done, each time that it is as many more.
+const TOLD_EVERY: usize = 500;
+/// What the operator says of an instance that runs nothing because that is wanted.
+pub(crate) const SUSPENDED: &str = "Suspended";
 /// Namespaces of the operator's instances.
 const PREFIX: &str = "operated";
 
-/// Creates as many instances; seconds until the operator has given each a status for its present spec.
-pub(crate) async fn create(stage: &Stage, many: usize) -> anyhow::Result<f64> {
+/// Creates as many instances; seconds until the operator has said of each that it is Ready for this reason.
+pub(crate) async fn create(
+    stage: &Stage,
+    many: usize,
+    instance: fn(&str) -> Value,
+    reason: &str,
+) -> anyhow::Result<f64> {
     stage.namespaces(PREFIX).await?;
     let all: Api<DynamicObject> = Api::all_with(stage.client.clone(), &resource());
     let mut events = watcher(all, watcher::Config::default()).boxed();
@@ -40,27 +49,30 @@ pub(crate) async fn create(stage: &Stage, many: usize) -> anyhow::Result<f64> {
         .buffer_unordered(CONCURRENCY)
         .try_collect::<()>();
     let watching = async {
-        let mut done = HashMap::new();
+        let mut done = HashSet::new();
         while done.len() < many {
             let event = events.try_next().await?.context("the watch ended")?;
             if let watcher::Event::Apply(object) | watcher::Event::InitApply(object) = event
-                && suspended(&object)
+                && is_ready(&object, reason)
+                && done.insert((object.namespace(), object.name_any()))
+                && done.len() % TOLD_EVERY == 0
             {
-                done.insert((object.namespace(), object.name_any()), ());
+                eprintln!("{} instances after {:.0} s", done.len(), begun.elapsed().as_secs_f64());
             }
         }
         anyhow::Ok(begun.elapsed().as_secs_f64())
     };
-    let (_, took) = tokio::time::timeout(DEADLINE, async { tokio::try_join!(creating, watching) })
+    let deadline = DEADLINE + Duration::from_secs(many as u64);
+    let (_, took) = tokio::time::timeout(deadline, async { tokio::try_join!(creating, watching) })
         .await
         .context("the instances did not come to a status")??;
     Ok(took)
 }
 
 /// Whether the operator has come to its end with it: everything is applied by then.
-fn suspended(object: &DynamicObject) -> bool {
+pub(crate) fn is_ready(object: &DynamicObject, reason: &str) -> bool {
     let conditions = object.data.pointer("/status/conditions").and_then(|conditions| conditions.as_array());
-    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["reason"] == "Suspended")
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["reason"] == reason)
 }
 
 /// Who answers a change.
@@ -105,8 +117,8 @@ pub(crate) async fn spec(stage: &Stage, changes: usize, many: usize, by: By) -> 
         took.push(begun.elapsed());
         if by == By::Operator {
             next(&mut told, |object: &DynamicObject| {
-                let observed = object.data.pointer("/status/observedGeneration").and_then(serde_json::Value::as_i64);
-                is(object, &namespace, &name) && observed == generation && suspended(object)
+                let observed = object.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
+                is(object, &namespace, &name) && observed == generation && is_ready(object, SUSPENDED)
             })
             .await?;
         }

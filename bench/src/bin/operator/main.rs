@@ -1,22 +1,33 @@
 //! Measures the operator on a real API server, in one run with a plain client that writes the same objects, and prints a
 //! Markdown table.
 //!
-//! The operator is a process of its own and a release build. No kubelet runs, and the instances are suspended: what is
-//! measured is the operator's own work beside the cluster's controllers, and nothing that waits for pods or for a VM.
+//! The operator is a process of its own and a release build. No kubelet runs, and the instances are suspended (but in
+//! [`fleet`]): what is measured is the operator's own work beside the cluster's controllers, and nothing that waits for pods or
+//! for a VM.
 
 mod changes;
+mod fleet;
+mod hand;
 mod plain;
 mod process;
 mod stage;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use catalyst_bench::table::{Table, Wanted};
-use clap::Parser;
+use catalyst_lab::ControlPlaneOptions;
+use clap::{Parser, ValueEnum};
 use tokio::time::Instant;
 
-use crate::{changes::By, process::Operator, stage::Stage};
+use crate::{
+    changes::By,
+    process::Operator,
+    stage::{Stage, instance},
+};
 
 /// Measures the operator and prints a table.
 #[derive(Debug, Parser)]
@@ -36,25 +47,53 @@ struct Args {
     /// Changes that are timed.
     #[arg(long, default_value_t = 300)]
     changes: usize,
-    /// A helm (https://helm.sh), to be compared with as well.
-    #[arg(long)]
-    helm: Option<PathBuf>,
+    /// Instances with pods, on nodes that kwok plays. 10,000 take three quarters of an hour.
+    #[arg(long, default_value_t = 1_000)]
+    fleet: usize,
+    /// Only these groups.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Group>,
 }
 
-/// Applies by kubectl, and installations by helm, that are timed.
-const BY_HAND: usize = 20;
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Group {
+    /// Many suspended instances, against a plain client.
+    Work,
+    /// One after another, against kubectl and Helm.
+    Hand,
+    /// Many instances with pods.
+    Fleet,
+}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let beside = std::env::current_exe()?;
-    let binary = match args.operator {
-        Some(path) => path,
+    let binary = match &args.operator {
+        Some(path) => path.clone(),
         None => beside.parent().context("this program lies in no folder")?.join("catalyst-operator"),
     };
     process::refuse_debug(&binary)?;
-    let stage = Stage::start(&binary).await?;
     let mut table = Table::default();
+    let groups = if args.only.is_empty() { Group::value_variants() } else { args.only.as_slice() };
+    // Each has a control plane of its own, so that none pays for what another left behind.
+    for group in groups {
+        match group {
+            Group::Work => work(&args, &binary, &mut table).await?,
+            Group::Hand => hand::measure(&binary, &mut table).await?,
+            Group::Fleet => fleet::measure(&binary, args.fleet, args.rest, &mut table).await?,
+        }
+    }
+    println!("{table}");
+    if table.missed() > 0 {
+        println!("{} targets were missed.", table.missed());
+    }
+    Ok(())
+}
+
+/// What many suspended instances take: to make, to change, to hold, at rest and by a new process.
+async fn work(args: &Args, binary: &Path, table: &mut Table) -> anyhow::Result<()> {
+    let stage = Stage::start(binary, ControlPlaneOptions::default()).await?;
     let many = args.instances;
 
     let first = plain::apply(&stage, many, plain::FIRST).await.context("plain client")?;
@@ -62,17 +101,17 @@ async fn main() -> anyhow::Result<()> {
     let mut least_deleted = changes::deleted(&stage, args.changes, many, By::Ourselves).await.context("deleting")?;
     plain::remove(&stage, plain::FIRST).await.context("removing what the plain client wrote")?;
 
-    let mut operator = Operator::start(&binary, &stage, "first").await?;
-    let created = changes::create(&stage, many).await.context("creating instances")?;
+    let mut operator = Operator::start(binary, &stage, "first").await?;
+    let created = changes::create(&stage, many, instance, changes::SUSPENDED).await.context("creating instances")?;
     operator.settled(&stage).await?;
     let (rss, cpu) = (operator.rss()?, operator.cpu()?);
     let writes = stage.operators_writes()?.len() as f64 / many as f64;
 
     let remark = |what: &str| format!("{what}; {many} instances");
     let took = changes::spec(&stage, args.changes, many, By::Operator).await.context("changing specs")?;
-    add_delay(&mut table, "spec change → Deployment", took, &mut least, remark);
+    add_delay(table, "spec change → Deployment", took, &mut least, remark);
     let took = changes::deleted(&stage, args.changes, many, By::Operator).await.context("deleting children")?;
-    add_delay(&mut table, "deleted Service → back", took, &mut least_deleted, remark);
+    add_delay(table, "deleted Service → back", took, &mut least_deleted, remark);
 
     operator.settled(&stage).await?;
     let before = stage.operators_writes()?.len();
@@ -91,7 +130,7 @@ async fn main() -> anyhow::Result<()> {
     let before = stage.operators_writes()?.len();
     operator.end().await?;
     let begun = Instant::now();
-    operator = Operator::start(&binary, &stage, "again").await?;
+    operator = Operator::start(binary, &stage, "again").await?;
     operator.reconciled(many).await?;
     let synced = begun.elapsed().as_secs_f64();
     operator.settled(&stage).await?;
@@ -105,7 +144,7 @@ async fn main() -> anyhow::Result<()> {
     );
     table.add("restart: writes but the Lease", written as f64, "", Wanted::AtMost(0.0), remark("unchanged"));
 
-    let standby = Operator::start(&binary, &stage, "standby").await?;
+    let standby = Operator::start(binary, &stage, "standby").await?;
     let begun = Instant::now();
     operator.terminate()?;
     stage.leader_is("standby").await?;
@@ -117,19 +156,13 @@ async fn main() -> anyhow::Result<()> {
         "until the standby holds the Lease",
     );
     operator.end().await?;
-    let next = Operator::start(&binary, &stage, "next").await?;
+    let next = Operator::start(binary, &stage, "next").await?;
     standby.reconciled(many).await?;
     let begun = Instant::now();
     standby.kill()?;
     stage.leader_is("next").await?;
     table.add("handover on SIGKILL", begun.elapsed().as_secs_f64(), "s", Wanted::AtMost(15.0), "the lease time");
     next.end().await?;
-
-    let mut each = stage.kubectl(BY_HAND).await.context("kubectl apply")?;
-    let mut installed = match &args.helm {
-        Some(helm) => stage.helm(helm, BY_HAND).await.context("helm install")?,
-        None => Vec::new(),
-    };
 
     let second = plain::apply(&stage, many, "again").await.context("plain client, again")?;
     let plain = (first + second) / 2.0;
@@ -143,13 +176,6 @@ async fn main() -> anyhow::Result<()> {
     );
     table.add("the same objects by a plain client", plain, "s", Wanted::Nothing, remark);
     table.add("ratio", created / plain, "", Wanted::AtMost(1.15), "same concurrency, same run");
-    let remark = format!("p50 of {BY_HAND}, one after another; a process each");
-    for (what, took) in [("kubectl apply --server-side", &mut each), ("helm install", &mut installed)] {
-        if !took.is_empty() {
-            let took = percentile(took, 50);
-            table.add(&format!("the same objects by `{what}`"), took, "ms", Wanted::Nothing, remark.clone());
-        }
-    }
     let one = created / many as f64 * 1000.0;
     table.add("an instance by the operator", one, "ms", Wanted::Nothing, "the time for all, divided");
     table.add(
@@ -160,11 +186,7 @@ async fn main() -> anyhow::Result<()> {
         "an instance made",
     );
     table.add("writes of the operator's account but its Lease", writes, "", Wanted::Nothing, "an instance made");
-    println!("{table}");
-    if table.missed() > 0 {
-        println!("{} targets were missed.", table.missed());
-    }
-    Ok(())
+    stage.end().await
 }
 
 /// Adds the median and the 99th percentile of what a change took to reach its child, against the targets that both kinds of change share.

@@ -11,8 +11,15 @@ use anyhow::{Context as _, bail};
 
 use crate::{stage::Stage, until};
 
-/// Longer than anything here takes.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// Longer than anything here takes, also with ten thousand instances.
+const DEADLINE: Duration = Duration::from_secs(1200);
+/// Its counters.
+const PASSES: &str = "catalyst_operator_reconciles_total";
+const WRITES: &str = "catalyst_operator_api_writes_total";
+/// For so long nothing may happen until it counts as at rest.
+const CALM: Duration = Duration::from_secs(5);
+/// Each instance is looked at about once an hour though nothing happens: of so many, one in two times [`CALM`].
+const LOOKED_AT: usize = 400;
 
 /// Refuses a binary with debug information: its figures would say nothing.
 pub(crate) fn refuse_debug(binary: &Path) -> anyhow::Result<()> {
@@ -85,15 +92,24 @@ impl Operator {
 
     /// Resident memory, in MiB.
     pub(crate) fn rss(&self) -> anyhow::Result<f64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that its resident memory has been, in MiB.
+    pub(crate) fn peak(&self) -> anyhow::Result<f64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, which: &str) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("status has no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(which)).context("status lacks a size")?;
         let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kib / 1024.0)
     }
 
     /// Passes that have ended.
     async fn passes(&self) -> anyhow::Result<u64> {
-        Ok(passes_in(&self.ask("metrics").await?))
+        Ok(sum(&self.ask("metrics").await?, PASSES))
     }
 
     /// Awaits that as many passes have ended since its start and that none waits.
@@ -102,7 +118,7 @@ impl Operator {
             let text = self.ask("metrics").await?;
             let idle = ["queue_depth 0", "reconciles_running 0"];
             let idle = idle.iter().all(|gauge| text.lines().any(|line| line == format!("catalyst_operator_{gauge}")));
-            Ok((idle && passes_in(&text) >= passes as u64).then_some(()))
+            Ok((idle && sum(&text, PASSES) >= passes as u64).then_some(()))
         };
         until("every instance was looked at", DEADLINE, enough).await
     }
@@ -133,6 +149,26 @@ impl Operator {
         }
     }
 
+    /// Awaits that it rests though it has so many instances that some are due at any time: nothing is written, and hardly more
+    /// passes are made than are due.
+    pub(crate) async fn calm(&self, instances: usize) -> anyhow::Result<()> {
+        let due = (instances / LOOKED_AT) as u64;
+        let begun = tokio::time::Instant::now();
+        let mut last = None;
+        loop {
+            let text = self.ask("metrics").await?;
+            let (passes, writes) = (sum(&text, PASSES), sum(&text, WRITES));
+            if last.is_some_and(|(before, written)| writes == written && passes - before <= due) {
+                return Ok(());
+            }
+            if begun.elapsed() > DEADLINE {
+                bail!("the operator does not come to rest: {passes} passes, {writes} writes");
+            }
+            last = Some((passes, writes));
+            tokio::time::sleep(CALM).await;
+        }
+    }
+
     async fn ask(&self, path: &str) -> anyhow::Result<String> {
         let answer = reqwest::get(format!("http://{}/{path}", self.admin)).await?.error_for_status()?;
         Ok(answer.text().await?)
@@ -160,8 +196,9 @@ impl Operator {
     }
 }
 
-fn passes_in(metrics: &str) -> u64 {
-    let counts = metrics.lines().filter_map(|line| line.strip_prefix("catalyst_operator_reconciles_total{"));
+/// A counter of the operator's over all its labels.
+fn sum(metrics: &str, counter: &str) -> u64 {
+    let counts = metrics.lines().filter_map(|line| line.strip_prefix(counter)?.strip_prefix('{'));
     counts.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum()
 }
 

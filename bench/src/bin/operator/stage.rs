@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -43,9 +43,9 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) async fn start(operator: &Path) -> anyhow::Result<Stage> {
-        // With its controllers: an instance has come to its end when its Deployment says that it has.
-        let plane = ControlPlane::start(ControlPlaneOptions::default()).await?;
+    /// With the cluster's controllers in any case: an instance has come to its end when its Deployment says that it has.
+    pub(crate) async fn start(operator: &Path, options: ControlPlaneOptions) -> anyhow::Result<Stage> {
+        let plane = ControlPlane::start(ControlPlaneOptions { controllers: true, ..options }).await?;
         let client = plane.client().await?;
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
         for document in documents(&run(operator, &["crds"], None).await?)? {
@@ -68,7 +68,22 @@ impl Stage {
         &self.kubeconfig
     }
 
-    /// Where the operator's logs go.
+    /// The control plane itself.
+    pub(crate) fn plane(&self) -> &ControlPlane {
+        &self.plane
+    }
+
+    /// Adds as many nodes on which nothing runs, each with room for `pods` pods.
+    pub(crate) async fn add_fake_nodes(&mut self, many: usize, pods: usize) -> anyhow::Result<()> {
+        self.plane.add_fake_nodes(many, pods).await
+    }
+
+    /// Ends the control plane and awaits its end, so that it takes nothing from what is measured next.
+    pub(crate) async fn end(self) -> anyhow::Result<()> {
+        self.plane.stop().await
+    }
+
+    /// Where the operator's logs go, and what else is kept until the end.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -110,49 +125,6 @@ impl Stage {
         futures::stream::iter(0..many).map(create).buffer_unordered(16).try_collect().await
     }
 
-    /// What applying the objects of one instance takes `kubectl apply --server-side`, each time in a process of its own.
-    pub(crate) async fn kubectl(&self, times: usize) -> anyhow::Result<Vec<Duration>> {
-        let mut took = Vec::new();
-        for number in 0..times {
-            let mut text = String::new();
-            for object in &self.objects {
-                text += &format!("---\n{}\n", object.to_string().replace(TEMPLATE, &format!("k{number}")));
-            }
-            let file = self.folder.path().join("objects.yaml");
-            std::fs::write(&file, text)?;
-            let mut command = self.plane.kubectl().await?;
-            command.args(["apply", "--server-side", "-f"]).arg(&file);
-            let begun = Instant::now();
-            let output = command.output().await?;
-            took.push(begun.elapsed());
-            let words = String::from_utf8_lossy(&output.stderr);
-            anyhow::ensure!(output.status.success(), "kubectl apply ended with {}: {words}", output.status);
-        }
-        Ok(took)
-    }
-
-    /// What installing a chart of the same objects takes `helm`, each time in a process of its own.
-    pub(crate) async fn helm(&self, helm: &Path, times: usize) -> anyhow::Result<Vec<Duration>> {
-        let chart = self.folder.path().join("chart");
-        std::fs::create_dir_all(chart.join("templates"))?;
-        std::fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: objects\nversion: 0.0.0\n")?;
-        let objects = self.objects.iter().map(|object| object.to_string().replace(TEMPLATE, "{{ .Release.Name }}"));
-        let text: String = objects.map(|object| format!("---\n{object}\n")).collect();
-        std::fs::write(chart.join("templates/objects.yaml"), text)?;
-        let kubeconfig = self.plane.kubeconfig();
-        let mut took = Vec::new();
-        for number in 0..times {
-            let mut command = tokio::process::Command::new(helm);
-            command.args(["install", &format!("h{number}")]).arg(&chart).arg("--kubeconfig").arg(kubeconfig);
-            let begun = Instant::now();
-            let output = command.output().await.with_context(|| helm.display().to_string())?;
-            took.push(begun.elapsed());
-            let words = String::from_utf8_lossy(&output.stderr);
-            anyhow::ensure!(output.status.success(), "helm install ended with {}: {words}", output.status);
-        }
-        Ok(took)
-    }
-
     /// Awaits that this operator holds the Lease.
     pub(crate) async fn leader_is(&self, identity: &str) -> anyhow::Result<()> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), "default");
@@ -179,6 +151,19 @@ pub(crate) fn instance(name: &str) -> Value {
         "spec": {"suspend": true, "image": {"repository": "registry.example/catalyst-proxy", "tag": "v1"},
             "ssh": {"host": "192.0.2.1", "user": "dev", "knownHosts": format!("192.0.2.1 {HOST_KEY}")},
             "ingress": {"host": format!("{name}.example.com")}}})
+}
+
+/// One whose pod is to run, and whose VM only its pod asks: through a jump host the operator does not look.
+pub(crate) fn serving(name: &str) -> Value {
+    let mut object = instance(name);
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("suspend");
+    }
+    if let Some(ssh) = object.pointer_mut("/spec/ssh").and_then(Value::as_object_mut) {
+        ssh.insert("jump".to_owned(), json!({"host": "192.0.2.2"}));
+        ssh.insert("knownHosts".to_owned(), format!("192.0.2.1 {HOST_KEY}\n192.0.2.2 {HOST_KEY}").into());
+    }
+    object
 }
 
 fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
