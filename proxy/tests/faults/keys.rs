@@ -4,7 +4,7 @@ use catalyst_ssh::generate_ed25519;
 
 use crate::frames::{chat, text, ticks};
 use crate::serving::Server;
-use crate::{error, vm};
+use crate::{assert_leaves_nothing, assert_said_by_the_log, error, vm};
 
 #[tokio::test]
 async fn a_key_that_is_rotated_in_mid_answer_costs_nothing() {
@@ -21,6 +21,8 @@ async fn a_key_that_is_rotated_in_mid_answer_costs_nothing() {
     frames.extend(socket.until("claude:result").await);
     assert_eq!(text(&frames), ticks(60));
     assert!(!frames.iter().any(|frame| frame["type"] == "claude:error"), "{frames:#?}");
+    assert_said_by_the_log(&sshd, &slug, &frames);
+    assert_leaves_nothing(server, &sshd, &slug).await;
 }
 
 #[tokio::test]
@@ -41,4 +43,6 @@ async fn a_host_key_that_changes_in_mid_answer_is_told_and_the_answer_goes_on_on
     std::fs::write(settings.ssh.known_hosts.as_ref().unwrap(), sshd.known_hosts_text()).unwrap();
     frames.extend(socket.until("claude:result").await);
     assert_eq!(text(&frames), ticks(100));
+    assert_said_by_the_log(&sshd, &slug, &frames);
+    assert_leaves_nothing(server, &sshd, &slug).await;
 }

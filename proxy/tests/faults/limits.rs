@@ -10,12 +10,12 @@ use tokio::net::TcpStream;
 
 use crate::frames::{chat, text, ticks};
 use crate::serving::{PATIENCE, Server};
-use crate::{error, processes_on, vm_with};
+use crate::{assert_leaves_nothing, assert_said_by_the_log, error, processes_on, vm_with};
 
 #[tokio::test]
 async fn runs_beyond_what_sshd_allows_at_once_all_come_to_their_end() {
     let options = TestSshdOptions { max_sessions: 4, max_startups: "2:50:3".to_owned(), ..TestSshdOptions::default() };
-    let (_sshd, settings) = vm_with(options).await;
+    let (sshd, settings) = vm_with(options).await;
     let server = Server::start(&settings).await;
     let runs = (0..10).map(async |number| {
         let slug = server.idea(&format!("Crowded {number}")).await;
@@ -24,6 +24,7 @@ async fn runs_beyond_what_sshd_allows_at_once_all_come_to_their_end() {
         let frames = socket.until("claude:result").await;
         assert_eq!(text(&frames), ticks(20), "{number}");
         assert!(!frames.iter().any(|frame| frame["type"] == "claude:error"), "{number}: {frames:#?}");
+        assert_said_by_the_log(&sshd, &slug, &frames);
     });
     futures::future::join_all(runs).await;
 }
@@ -41,7 +42,7 @@ async fn runs_that_are_followed_leave_channels_to_whoever_comes_however_few_sshd
             let mut socket = server.watching(&slug).await;
             chat(&mut socket, &slug, &format!("until {}", over.display())).await;
             let frames = socket.until("claude:text").await;
-            (socket, frames)
+            (slug, socket, frames)
         });
         let runs = futures::future::join_all(runs).await;
         let given_back = async {
@@ -58,11 +59,12 @@ async fn runs_that_are_followed_leave_channels_to_whoever_comes_however_few_sshd
         assert_eq!(text(&frames), "you said: hello");
         assert!(!frames.iter().any(|frame| frame["type"] == "claude:error"), "{max_sessions}: {frames:#?}");
         std::fs::write(&over, "").unwrap();
-        for (mut socket, mut frames) in runs {
+        for (slug, mut socket, mut frames) in runs {
             frames.extend(socket.until("claude:result").await);
             let given = text(&frames);
             assert_eq!(given, ticks(given.matches("tick").count()), "MaxSessions {max_sessions}");
             assert!(!frames.iter().any(|frame| frame["type"] == "claude:error"), "{max_sessions}: {frames:#?}");
+            assert_said_by_the_log(&sshd, &slug, &frames);
         }
     }
 }
@@ -97,6 +99,8 @@ async fn an_sshd_that_takes_nobody_in_is_told_and_the_answer_goes_on_when_it_doe
     frames.extend(socket.until("claude:result").await);
     assert_eq!(text(&frames), ticks(300));
     server.until_health(200).await;
+    assert_said_by_the_log(&sshd, &slug, &frames);
+    assert_leaves_nothing(server, &sshd, &slug).await;
 }
 
 /// Somebody who never signs in and has the one place; sshd greets whom it takes. At first the health check may have the place.

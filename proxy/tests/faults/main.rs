@@ -13,6 +13,8 @@ mod frames;
 mod keys;
 mod limits;
 mod output;
+#[path = "../stage/said.rs"]
+mod said;
 #[allow(dead_code, unreachable_pub, clippy::expect_used, reason = "as in contract/main.rs, of which this is a part")]
 #[path = "../contract/serving.rs"]
 mod serving;
@@ -25,6 +27,7 @@ use std::path::{Path, PathBuf};
 use catalyst_proxy::settings::Settings;
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use serde_json::Value;
+use serving::Server;
 
 /// A VM with this folder's stand-in for claude, and settings that lead to it.
 async fn vm_with(options: TestSshdOptions) -> (TestSshd, Settings) {
@@ -44,6 +47,29 @@ async fn vm() -> (TestSshd, Settings) {
 
 fn error(frames: &[Value]) -> &str {
     frames.last().unwrap()["error"].as_str().unwrap()
+}
+
+/// Whoever looked from the beginning was told what the log of the first run on the VM says, each of it once and in order.
+fn assert_said_by_the_log(sshd: &TestSshd, slug: &str, frames: &[Value]) {
+    let log = std::fs::read(sshd.home().join(format!("catalyst/ideas/{slug}/runs/1/log.jsonl"))).unwrap();
+    said::assert_said_by_the_log(&log, 1, frames.iter().cloned());
+}
+
+/// Ends the idea's run, and the server with its connections: nothing is left of them on the VM.
+async fn assert_leaves_nothing(server: Server, sshd: &TestSshd, slug: &str) {
+    let (status, body) = server.json(reqwest::Method::DELETE, &format!("/api/ideas/{slug}"), None).await;
+    assert_eq!(status, 200, "{body}");
+    drop(server);
+    let ended = async {
+        while !processes_on(sshd).is_empty() {
+            // What the server had under way when it was told to end may have opened another.
+            sshd.kill_sessions();
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let commands = || processes_on(sshd).into_iter().map(|process| std::fs::read_to_string(process.join("cmdline")));
+    let ended = tokio::time::timeout(serving::PATIENCE, ended).await;
+    assert!(ended.is_ok(), "left on the VM: {:?}", commands().collect::<Vec<_>>());
 }
 
 /// What the server has on the VM, as folders in /proc.

@@ -6,11 +6,11 @@ use reqwest::Method;
 
 use crate::frames::{chat, text};
 use crate::serving::Server;
-use crate::vm;
+use crate::{assert_leaves_nothing, assert_said_by_the_log, vm};
 
 #[tokio::test]
 async fn a_line_of_fifty_megabytes_is_named_by_its_place_and_the_answer_goes_on() {
-    let (_sshd, settings) = vm().await;
+    let (sshd, settings) = vm().await;
     let server = Server::start(&settings).await;
     let slug = server.idea("Long line").await;
     let mut socket = server.watching(&slug).await;
@@ -26,13 +26,15 @@ async fn a_line_of_fifty_megabytes_is_named_by_its_place_and_the_answer_goes_on(
         length += bytes.len() as u64;
     }
     assert_eq!(Some(length), large["length"].as_u64());
+    assert_said_by_the_log(&sshd, &slug, &frames);
     chat(&mut socket, &slug, "and then").await;
     assert_eq!(text(&socket.until("claude:result").await), "you said: and then");
+    assert_leaves_nothing(server, &sshd, &slug).await;
 }
 
 #[tokio::test]
 async fn a_claude_that_writes_only_to_stderr_counts_as_silent_and_is_ended() {
-    let (_sshd, mut settings) = vm().await;
+    let (sshd, mut settings) = vm().await;
     settings.claude_silence = Duration::from_secs(4);
     let server = Server::start(&settings).await;
     let slug = server.idea("Muttering").await;
@@ -44,6 +46,8 @@ async fn a_claude_that_writes_only_to_stderr_counts_as_silent_and_is_ended() {
         frame["type"] == "claude:error" && frame["error"].as_str().unwrap().contains("printed nothing")
     };
     assert!(frames.iter().any(told), "{frames:#?}");
+    assert_said_by_the_log(&sshd, &slug, &frames);
     chat(&mut socket, &slug, "and then").await;
     assert_eq!(text(&socket.until("claude:result").await), "you said: and then");
+    assert_leaves_nothing(server, &sshd, &slug).await;
 }

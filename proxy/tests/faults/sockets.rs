@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::frames::{chat, text, ticks};
 use crate::serving::{PATIENCE, Server, Socket};
-use crate::{processes_on, vm};
+use crate::{assert_leaves_nothing, assert_said_by_the_log, processes_on, vm};
 
 #[tokio::test]
 async fn a_storm_of_reloads_disturbs_nobody_and_leaves_nothing() {
@@ -37,6 +37,8 @@ async fn a_storm_of_reloads_disturbs_nobody_and_leaves_nothing() {
     let calm = tokio::time::timeout(PATIENCE, calm).await;
     let (stats, after) = (server.app.runs.stats(), processes_on(&sshd).len());
     assert!(calm.is_ok(), "of those that are gone stays: {stats:?}, {after} processes on the VM that were {before}");
+    assert_said_by_the_log(&sshd, &slug, &frames);
+    assert_leaves_nothing(server, &sshd, &slug).await;
 }
 
 #[tokio::test]
@@ -64,6 +66,7 @@ async fn a_message_of_ten_megabytes_that_is_sent_again_and_again_arrives_whole_a
     let turns: Vec<Value> = turns.map(|line| serde_json::from_slice(line).unwrap()).collect();
     assert_eq!(turns.len(), 1);
     assert!(turns[0]["text"] == message, "another text than what was sent");
+    assert_leaves_nothing(server, &sshd, &slug).await;
 }
 
 /// What comes until the message is taken, into the first run, and answered.

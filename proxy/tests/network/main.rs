@@ -5,6 +5,8 @@
 #[allow(dead_code, unreachable_pub, reason = "a part of contract/main.rs")]
 #[path = "../contract/frames.rs"]
 mod frames;
+#[path = "../stage/said.rs"]
+mod said;
 #[allow(dead_code, unreachable_pub, clippy::expect_used, reason = "as in contract/main.rs, of which this is a part")]
 #[path = "../contract/serving.rs"]
 mod serving;
@@ -75,8 +77,10 @@ impl Site {
         Site { vm, server, slug, settings, _files: files }
     }
 
-    /// What one viewer saw is what is in the log on the VM, as a fresh replica reads it from its beginning.
+    /// What one viewer saw is what is in the log on the VM, as it is there and as a fresh replica reads it from its beginning.
     async fn assert_nothing_lost_or_doubled(&self, seen: &[Value], turns: usize) {
+        let log = std::fs::read(self.vm.home().join(format!("ideas/{}/runs/1/log.jsonl", self.slug))).unwrap();
+        said::assert_said_by_the_log(&log, 1, seen.iter().cloned());
         let frames = |all: &[Value]| all.iter().filter(|frame| frame["seq"].is_string()).cloned().collect::<Vec<_>>();
         let fresh = Server::start(&self.settings).await;
         let mut socket = fresh.watching(&self.slug).await;
@@ -92,6 +96,30 @@ impl Site {
         assert_eq!(others(&seen), others(&all));
         let offsets: Vec<(u64, u64)> = seen.iter().map(place).collect();
         assert!(offsets.is_sorted_by(|a, b| a < b), "{offsets:?}");
+    }
+
+    /// Ends the run, and the server: nothing is left of them on the VM.
+    async fn assert_leaves_nothing(self) {
+        let Site { vm, server, slug, .. } = self;
+        let (status, body) = server.json(reqwest::Method::DELETE, &format!("/api/ideas/{slug}"), None).await;
+        assert_eq!(status, 200, "{body}");
+        drop(server);
+        let left = async || {
+            let mut look = vm.command("sh").unwrap();
+            // Not the one that looks.
+            look.args(["-c", "grep -lsz '^SSH_CONNECTION=\\|^CATALYST_RUN=' /proc/[0-9]*/environ"]);
+            String::from_utf8(look.output().await.unwrap().stdout).unwrap()
+        };
+        let deadline = tokio::time::Instant::now() + serving::PATIENCE;
+        loop {
+            let left = left().await;
+            if left.is_empty() {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "left on the VM: {left}");
+            // There may be none at the moment.
+            let _ended = vm.kill_sessions().await;
+        }
     }
 
     /// One answer in this weather.
@@ -137,6 +165,7 @@ impl Site {
 async fn packets_lost_by_chance_cost_no_event() {
     let site = Site::new().await;
     site.through(Weather::Losing(10), "ticks 150 0.02", &ticks(150)).await;
+    site.assert_leaves_nothing().await;
 }
 
 #[tokio::test]
@@ -144,18 +173,21 @@ async fn a_narrow_line_that_holds_packets_up_costs_no_event() {
     let site = Site::new().await;
     let flood: String = (0..1500).map(|n| format!("{n} ")).collect();
     site.through(Weather::Slow(400), "flood 1500", &flood).await;
+    site.assert_leaves_nothing().await;
 }
 
 #[tokio::test]
 async fn a_cable_that_is_out_in_mid_answer_is_told_and_the_answer_goes_on_without_a_gap() {
     let site = Site::new().await;
     site.interrupted(None).await;
+    site.assert_leaves_nothing().await;
 }
 
 #[tokio::test]
 async fn a_way_that_swallows_everything_is_told_and_the_answer_goes_on_without_a_gap() {
     let site = Site::new().await;
     site.interrupted(Some(Weather::Silent)).await;
+    site.assert_leaves_nothing().await;
 }
 
 #[tokio::test]
@@ -163,6 +195,7 @@ async fn a_way_that_leads_in_one_direction_only_is_told_and_the_answer_goes_on_w
     for weather in [Weather::Mute, Weather::Deaf] {
         let site = Site::new().await;
         site.interrupted(Some(weather)).await;
+        site.assert_leaves_nothing().await;
     }
 }
 
@@ -190,4 +223,5 @@ async fn a_vm_that_loses_its_power_in_mid_answer_is_told_and_takes_the_next_mess
     let next = socket.until("claude:result").await;
     assert_eq!(text(&next), "you said: still there");
     assert_eq!(next.last().unwrap()["run"], 2);
+    site.assert_leaves_nothing().await;
 }
