@@ -37,8 +37,8 @@ pub(super) fn of_exit(line: &ExitLine) -> (String, Option<String>) {
              there."
                 .to_owned()
         }
-        "full" => "The VM's disk is full, so this was ended: neither your message nor the answer could be kept. Free some \
-                   space there, then send the message again."
+        "full" => "The VM's disk is full, so this was ended: what is not shown here could not be kept. Free some space \
+                   there, then send the message again."
             .to_owned(),
         "rebooted" => {
             "The VM was restarted while Claude was working. Send the message again to go on from there.".to_owned()

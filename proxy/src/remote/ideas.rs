@@ -1,8 +1,8 @@
 //! The ideas: folders on the VM, `<base>/<slug>/{meta.json,idea.md,project/}`.
 //!
 //! A path is only ever made of the base, a [`Slug`] and names of ours, or of a checked [`ProjectPath`]. A folder without
-//! a readable `meta.json` is left alone and reported. Files are replaced by rename, so a reader sees the old or the new
-//! one, and only if they still are what they were read as, so no writer undoes another's. The list is fetched anew for
+//! a readable `meta.json` is left alone and reported. An idea gets its folder's name when all of it is there. Files are replaced by
+//! rename, so a reader sees the old or the new one, and only if they still are what they were read as, so no writer undoes another's. The list is fetched anew for
 //! every reader, but one fetch serves all who asked before it began.
 
 mod edit;
@@ -49,6 +49,10 @@ done
 if [ ! -d "$at" ]; then echo "$at is not a folder"
 elif [ ! -w "$at" ] || [ ! -x "$at" ]; then echo "$(id -un 2>/dev/null) may not write in $at"
 fi"#;
+
+/// Removes `$1`, of which nothing came, and those like it below `$2` that were left by whoever could not.
+const CLEAR: &str = r#"rm -rf -- "$1"
+find "$2" -maxdepth 1 -type d -name '.new-*' -mmin +60 -exec rm -rf {} +"#;
 
 /// The ideas on one VM.
 pub struct Ideas {
@@ -151,30 +155,74 @@ impl Ideas {
     /// A new idea in a folder of its own.
     ///
     /// # Errors
-    /// When the VM cannot be asked or refuses to write.
+    /// When the VM cannot be asked or refuses to write. Nothing of it is left then, or only what no reader takes for an idea.
     pub async fn create(&self, title: &str, content: &str) -> Result<Idea, IdeasError> {
         let base = self.remote.base().await?;
         self.make_base(&base).await?;
-        let slug = self.claim_folder(&base, title).await?;
-        let idea = Idea::new(&slug, title);
-        let (folder, meta) = (format!("{base}/{slug}"), idea.to_meta());
-        // meta.json comes last and by rename: until then the folder is no idea to any reader.
-        self.files
-            .with("write the idea", async |sftp| {
-                files::write(&sftp, &format!("{folder}/idea.md"), content.as_bytes()).await?;
-                let _existing = sftp.create_dir(format!("{folder}/project")).await;
-                let (new, place) = (format!("{folder}/meta.json.new"), format!("{folder}/meta.json"));
-                files::write(&sftp, &new, &meta).await?;
-                match sftp.rename(&new, &place).await {
-                    // After a broken session the rename may have been carried out already.
-                    Err(_) if sftp.try_exists(&place).await? => Ok(()),
-                    other => Ok(other?),
+        let made = format!("{base}/.new-{}", uuid::Uuid::new_v4());
+        match self.create_in(&base, &made, title, content).await {
+            Ok((idea, slug)) => {
+                self.slugs().insert(idea.id.clone(), slug);
+                Ok(idea)
+            }
+            Err(error) => {
+                let error = self.explained(error).await;
+                let remote = Arc::clone(&self.remote);
+                // Nobody waits for that: the VM may be away.
+                tokio::spawn(async move {
+                    let cleared = remote.sh(Lane::Bulk, CLEAR, &[&made, &base], b"").await;
+                    tracing::debug!(?cleared, "what was made of a new idea is cleared away");
+                });
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes all of the idea in the hidden folder `made`, which then gets its name: it is there at once or not at all, and uses up no
+    /// name until then.
+    async fn create_in(&self, base: &str, made: &str, title: &str, content: &str) -> Result<(Idea, Slug), IdeasError> {
+        let gone = || IdeasError::refused("write the idea", "its folder has gone");
+        let written = self.files.with("write the idea", async |sftp| {
+            match sftp.create_dir(made).await {
+                // An attempt whose session broke may have made it.
+                Err(_) if sftp.try_exists(made).await? => {}
+                other => other?,
+            }
+            files::write(&sftp, &format!("{made}/idea.md"), content.as_bytes()).await?;
+            let _existing = sftp.create_dir(format!("{made}/project")).await;
+            Ok(())
+        });
+        written.await?.ok_or_else(gone)?;
+        let mut idea = None;
+        for attempt in 0..NAMES_TRIED {
+            let slug = Slug::of_title(title, attempt);
+            let idea = idea.get_or_insert_with(|| Idea::new(&slug, title));
+            slug.as_str().clone_into(&mut idea.slug);
+            let (place, meta) = (format!("{base}/{slug}"), idea.to_meta());
+            let named = self.files.with("write the idea", async |sftp| {
+                if sftp.symlink_metadata(&place).await.is_ok() {
+                    // Somebody else's, unless an attempt whose session broke was carried out.
+                    return Ok(!sftp.try_exists(made).await?);
                 }
-            })
-            .await?
-            .ok_or_else(|| IdeasError::refused("write the idea", "its folder has gone"))?;
-        self.slugs().insert(idea.id.clone(), slug);
-        Ok(idea)
+                files::write(&sftp, &format!("{made}/meta.json"), &meta).await?;
+                match sftp.rename(made, &place).await {
+                    // Taken meanwhile: two who create the same title at once get two folders.
+                    Err(_) if sftp.symlink_metadata(&place).await.is_ok() => Ok(!sftp.try_exists(made).await?),
+                    other => Ok(other.map(|()| true)?),
+                }
+            });
+            if named.await?.ok_or_else(gone)? {
+                return Ok((idea.clone(), slug));
+            }
+        }
+        Err(IdeasError::refused("create the idea's folder", "too many ideas have this title; choose another"))
+    }
+
+    /// The VM's refusal, with what is wrong with the folder if that is why: over SFTP it says only that it failed.
+    async fn explained(&self, error: IdeasError) -> IdeasError {
+        let IdeasError::Refused { what, cause } = error else { return error };
+        let cause = self.folder_problem().await.ok().flatten().unwrap_or(cause);
+        IdeasError::Refused { what, cause }
     }
 
     /// What keeps ideas from being written, with the remedy; `None` when nothing does. Nothing is written to find out.
@@ -252,26 +300,6 @@ impl Ideas {
         }
         let cause = String::from_utf8_lossy(&done.stderr).trim().chars().take(200).collect::<String>();
         Err(IdeasError::refused(&format!("create the ideas folder {base} (IDEAS_BASE_PATH)"), &cause))
-    }
-
-    /// Making the folder is what claims the name: two who create the same title at once get two folders.
-    async fn claim_folder(&self, base: &str, title: &str) -> Result<Slug, IdeasError> {
-        for attempt in 0..NAMES_TRIED {
-            let slug = Slug::of_title(title, attempt);
-            let path = format!("{base}/{slug}");
-            let claimed =
-                self.files.with("create the idea's folder", async |sftp| match sftp.create_dir(&path).await {
-                    Ok(()) => Ok(true),
-                    Err(_) if sftp.try_exists(&path).await? => Ok(false),
-                    Err(error) => Err(Attempt::from(error)),
-                });
-            match claimed.await? {
-                Some(true) => return Ok(slug),
-                Some(false) => {}
-                None => return Err(IdeasError::refused("create the idea's folder", "the ideas folder has gone")),
-            }
-        }
-        Err(IdeasError::refused("create the idea's folder", "too many ideas have this title; choose another"))
     }
 
     fn slugs(&self) -> std::sync::MutexGuard<'_, HashMap<String, Slug>> {

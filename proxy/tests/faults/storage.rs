@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::frames::{chat, text};
-use crate::serving::Server;
-use crate::{error, vm};
+use crate::serving::{PATIENCE, Server};
+use crate::{assert_leaves_nothing, assert_said_by_the_log, error, vm};
 
 /// A mount of the test's, undone when dropped.
 struct Mounted(PathBuf);
@@ -49,13 +49,16 @@ async fn a_home_that_is_read_only_is_told_everywhere_and_works_again_when_it_is_
     assert!(error(&told).contains("may not write") && error(&told).contains("read-only"), "{}", error(&told));
     let idea = json!({"title": "Another", "content": "x"});
     let (status, body) = server.json(reqwest::Method::POST, "/api/ideas", Some(idea)).await;
-    assert!(status >= 500 && !body["error"].as_str().unwrap().is_empty(), "{status} {body}");
-    println!("{status} {body}");
+    let told = body["error"].as_str().unwrap();
+    assert!(status >= 500 && told.contains("may not write") && told.contains("IDEAS_BASE_PATH"), "{status} {body}");
     // What is there can be read all the same.
     assert_eq!(server.get(&format!("/api/ideas/{slug}")).await.0, 200);
     drop(home);
     chat(&mut socket, &slug, "hello again").await;
-    assert_eq!(text(&socket.until("claude:result").await), "you said: hello again");
+    let frames = socket.until("claude:result").await;
+    assert_eq!(text(&frames), "you said: hello again");
+    assert_said_by_the_log(&sshd, &slug, &frames);
+    assert_leaves_nothing(server, &sshd, &slug).await;
 }
 
 #[tokio::test]
@@ -70,15 +73,41 @@ async fn a_disk_that_fills_up_in_mid_answer_ends_the_answer_with_its_words_and_l
     chat(&mut socket, &slug, "fill 100000").await;
     let frames = socket.until("run:exit").await;
     let told: Vec<&Value> = frames.iter().filter(|frame| frame["type"] == "claude:error").collect();
-    println!("{told:#?} {}", frames.last().unwrap());
     let given = text(&frames);
     let whole: String = (0..100_000).map(|n| format!("{n} ")).collect();
     assert!(!given.is_empty() && whole.starts_with(&given), "{given}");
     assert_eq!(told.len(), 1, "{told:#?}");
+    let words = told[0]["error"].as_str().unwrap();
+    assert!(words.contains("disk is full") && words.contains("send the message again"), "{words}");
+    assert_eq!(frames.last().unwrap()["reason"], "full", "{frames:#?}");
+    assert_said_by_the_log(&sshd, &slug, &frames);
     chat(&mut socket, &slug, "no room").await;
     let refused = socket.until("claude:error").await;
     assert!(error(&refused).contains("disk is full"), "{}", error(&refused));
     drop(disk);
     chat(&mut socket, &slug, "room again").await;
     assert_eq!(text(&socket.until("claude:result").await), "you said: room again");
+    assert_leaves_nothing(server, &sshd, &slug).await;
+}
+
+#[tokio::test]
+async fn an_idea_for_which_there_is_no_room_uses_up_no_name_and_leaves_nothing() {
+    let (sshd, settings) = vm().await;
+    let server = Server::start(&settings).await;
+    let ideas = sshd.home().join("catalyst/ideas");
+    std::fs::create_dir_all(&ideas).unwrap();
+    let _disk = Mounted::new(&ideas, &["-t", "tmpfs", "-o", "size=256k", "none"]);
+    let idea = |length: usize| json!({"title": "Much text", "content": "x".repeat(length)});
+    let (status, body) = server.json(reqwest::Method::POST, "/api/ideas", Some(idea(400_000))).await;
+    assert!(status >= 500 && body["error"].as_str().unwrap().contains("disk full"), "{status} {body}");
+    let left = || std::fs::read_dir(&ideas).unwrap().count();
+    let cleared = async {
+        while left() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, cleared).await.expect("something of it stays");
+    let (status, body) = server.json(reqwest::Method::POST, "/api/ideas", Some(idea(1000))).await;
+    assert_eq!((status, &body["data"]["slug"]), (201, &json!("much-text")), "{body}");
+    assert_eq!(left(), 1);
 }

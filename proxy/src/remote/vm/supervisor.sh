@@ -43,8 +43,19 @@ supervise() {
   reason=ended
   # Empty where a full disk took no more of it.
   { read -r reason <reason && [ -n "$reason" ]; } 2>/dev/null || reason=ended
+  # Claude fails where it can print no more.
+  [ "$reason" != ended ] || [ "$code" -eq 0 ] || has_room || reason=full
   claim_verdict . && write_exit . "$logs" "$code" "$reason"
   exit 0
+}
+
+# Whether something can be written beside the log, of which some is kept for its last line.
+has_room() {
+  [ -d "$logs" ] || return 0
+  dd if=/dev/zero of="$logs/.room" bs=4096 count=1 2>/dev/null && [ "$(wc -c <"$logs/.room" | tr -d ' ')" = 4096 ]
+  room=$?
+  rm -f "$logs/.room"
+  return $room
 }
 
 set_limits() {
