@@ -7,7 +7,7 @@ mod rotate_secrets;
 mod steps;
 mod tell;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use kube::ResourceExt;
 
@@ -27,7 +27,7 @@ use crate::{
     publish::{PublishError, Publisher},
     reason::{Reason, Severity},
     secrets::GenerateError,
-    status::{Facts, Verdict, status},
+    status::{Facts, Verdict, ended, status},
     triggers::SecretUses,
     validate::validate,
     validated::{Defaults, Finding},
@@ -135,9 +135,16 @@ impl From<Vec<Finding>> for Stop {
     }
 }
 
+/// That the API server does not take a Secret is a finding with its remedy, as it is of any other object.
 impl From<ReconcileError> for Stop {
     fn from(error: ReconcileError) -> Self {
-        Self::Failed(error)
+        let refused = match &error {
+            ReconcileError::Generate(GenerateError::Apply(ApplyError::Api { kind, name, source })) => {
+                refusal(kind, name, &BTreeMap::new(), source)
+            }
+            _ => None,
+        };
+        refused.map_or(Self::Failed(error), |finding| Self::Findings(vec![finding]))
     }
 }
 
@@ -268,7 +275,7 @@ fn failure(error: &ReconcileError) -> Verdict {
     if let Some(first) = words.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    Verdict::new(Reason::ApplyFailed, format!("{words}. It is tried again."))
+    Verdict::new(Reason::ApplyFailed, format!("{} It is tried again.", ended(&words)))
 }
 
 fn reason_of(status: Option<&CatalystInstanceStatus>) -> Option<&str> {
@@ -314,5 +321,31 @@ mod tests {
         assert_eq!((error.class(), is_blip(&error, 1)), ("timeout", false));
         let told = "The pass took longer than 120 s. It is tried again.";
         assert_eq!(failure(&error), Verdict::new(Reason::ApplyFailed, told));
+    }
+
+    /// What the API server answers to the attempt to make a Secret.
+    fn not_made(code: u16, words: &str) -> ReconcileError {
+        let answer = kube::Error::Api(kube::core::Status::failure(words, "X").with_code(code).boxed());
+        GenerateError::Apply(ApplyError::new("Secret", "x-secrets", answer)).into()
+    }
+
+    #[test]
+    fn the_api_servers_words_are_told_as_one_sentence() {
+        let told =
+            "Secret x-secrets could not be written: Too many requests, please try again later. It is tried again.";
+        let error = not_made(429, "Too many requests, please try again later.");
+        assert_eq!(failure(&error), Verdict::new(Reason::ApplyFailed, told));
+    }
+
+    #[test]
+    fn a_secret_that_a_quota_refuses_asks_for_a_person_and_one_that_may_be_taken_later_is_tried_again() {
+        let Stop::Findings(found) =
+            Stop::from(not_made(403, "secrets \"x-secrets\" is forbidden: exceeded quota: none"))
+        else {
+            panic!("tried again for ever");
+        };
+        assert_eq!((found.len(), found[0].reason), (1, Reason::ApplyRefused));
+        assert!(found[0].message.starts_with("Secret x-secrets was refused: "), "{found:?}");
+        assert!(matches!(Stop::from(not_made(500, "later")), Stop::Failed(_)));
     }
 }

@@ -65,7 +65,7 @@ fn sentence(finding: &Finding) -> String {
 }
 
 /// A sentence with its full stop.
-fn ended(sentence: &str) -> String {
+pub(crate) fn ended(sentence: &str) -> String {
     let sentence = sentence.trim_end();
     if sentence.ends_with(['.', '!', '?']) { sentence.to_owned() } else { format!("{sentence}.") }
 }

@@ -124,7 +124,7 @@ pub(super) fn advice(instance: &ValidatedInstance, fetched: &Fetched) -> Vec<Fin
     let folder = fetched.ideas_path.as_ref().map(|words| Finding {
         reason: Reason::IdeasPathUnwritable,
         field: Some("ssh.ideasBasePath".to_owned()),
-        message: format!("ssh.ideasBasePath cannot be used: {}", ended(words)),
+        message: format!("ssh.ideasBasePath: {}", ended(words)),
     });
     instance.advice.iter().cloned().chain(folder).collect()
 }

@@ -90,17 +90,27 @@ impl World {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// An operator at work in these namespaces, or all.
+    /// An operator at work in these namespaces, or all; an administrator.
     pub fn operator(&self, namespaces: &[&str], addresses: AddressPolicy) -> (CancellationToken, JoinHandle<()>) {
+        self.operator_as(self.client.clone(), namespaces, addresses)
+    }
+
+    /// The same, that may do what the account of this client may.
+    pub fn operator_as(
+        &self,
+        client: kube::Client,
+        namespaces: &[&str],
+        addresses: AddressPolicy,
+    ) -> (CancellationToken, JoinHandle<()>) {
         let stop = CancellationToken::new();
         let settings = Settings {
             namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(),
-            concurrency: 2,
+            concurrency: 4,
             identity: "test".into(),
             defaults: Defaults { proxy_image: "proxy:test".into() },
-            prober: ProberSettings { concurrent: 2, deadline: Duration::from_secs(5), addresses },
+            prober: ProberSettings { concurrent: 8, deadline: Duration::from_secs(5), addresses },
         };
-        let run = controller::run(self.client.clone(), settings, Arc::default(), Readiness::default(), stop.clone());
+        let run = controller::run(client, settings, Arc::default(), Readiness::default(), stop.clone());
         (stop, tokio::spawn(run))
     }
 

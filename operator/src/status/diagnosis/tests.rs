@@ -149,6 +149,14 @@ fn where_only_the_pod_cannot_reach_the_vm_the_policy_is_named() {
 }
 
 #[test]
+fn a_session_that_is_refused_is_told_though_the_operator_can_sign_in() {
+    let pod = PodView { ssh_says: Some(SshReason::ChannelRefused), ..running() };
+    let verdict = unready(pod, seen(Ok(())));
+    assert_eq!(verdict.reason, Reason::SSHChannelRefused);
+    assert!(verdict.message.contains("Raise MaxSessions"), "{verdict:?}");
+}
+
+#[test]
 fn both_vantages_failing_is_the_vms_matter_and_a_way_out_is_named() {
     let pod = PodView { ssh_says: Some(SshReason::HostUnreachable), ..running() };
     let verdict = unready(pod, seen(Err(SshReason::HostUnreachable)));

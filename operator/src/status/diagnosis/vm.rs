@@ -133,7 +133,8 @@ pub(super) fn said_by_pod(
         );
         return Some(Verdict::new(Reason::PodCannotReachHost, message));
     }
-    if reached.is_some() {
+    // The operator's own look opens no session, so it says nothing against one that is refused.
+    if reached.is_some() && said != SshReason::ChannelRefused {
         // The pod's word may be from before: the VM may have come back a moment ago, or its host key been recorded.
         let message = format!(
             "The operator reaches {} port {}; the pod {}, which could not ({reason}), has not tried again yet{}.",
