@@ -163,12 +163,13 @@ fn a_request_too_long_to_show_can_still_be_answered() {
         "x".repeat(2 << 20)
     );
     let events = decode(line.as_bytes());
-    let [Event::Permission { request_id, name, .. }, Event::Large { kind, start: 0, length }] = events.as_slice()
+    let [Event::Permission { request_id, name, .. }, Event::Large { kind, start: 0, length, head }] = events.as_slice()
     else {
         panic!("{events:?}");
     };
     assert_eq!((request_id.as_str(), name.as_str(), kind.as_str()), ("r-1", "Write", "control_request"));
     assert_eq!(*length, line.len() as u64);
+    assert_eq!(*head, line[..1024]);
 }
 
 #[test]

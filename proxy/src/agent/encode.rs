@@ -112,10 +112,11 @@ fn body(event: &Event, out: &mut Members) {
             out.text("reason", reason);
         }
         Event::Other { line } => out.json("event", line),
-        Event::Large { kind, start, length } => {
+        Event::Large { kind, start, length, head } => {
             out.text("kind", kind);
             out.raw("start", start.to_string().as_bytes());
             out.raw("length", length.to_string().as_bytes());
+            out.text("head", head);
         }
     }
 }

@@ -139,6 +139,8 @@ pub enum Event {
         start: u64,
         /// Its length in bytes, newline included.
         length: u64,
+        /// How it begins: 1 KiB at most.
+        head: String,
     },
 }
 

@@ -365,8 +365,10 @@ async fn a_line_too_long_for_an_event_is_named_by_its_place_and_fetched_from_the
     let sshd = vm().await;
     let server = Server::start(&settings(&sshd)).await;
     let slug = server.idea("Long lines").await;
-    let line =
-        format!("{{\"type\":\"user\",\"message\":{{\"role\":\"user\",\"content\":\"{}\"}}}}\n", "lang".repeat(500_000));
+    let line = format!(
+        "{{\"type\":\"user\",\"message\":{{\"role\":\"user\",\"content\":\"{}\"}}}}\n",
+        "l\u{e4}ng".repeat(500_000)
+    );
     let end = "{\"type\":\"result\",\"subtype\":\"success\",\"result\":\"done\"}\n{\"type\":\"catalyst_exit\",\"code\":0,\"reason\":\"ended\",\"stderr\":\"\"}\n";
     let runs = sshd.home().join(format!("catalyst/ideas/{slug}/runs/1"));
     std::fs::create_dir_all(&runs).unwrap();
@@ -378,6 +380,8 @@ async fn a_line_too_long_for_an_event_is_named_by_its_place_and_fetched_from_the
     let frames = socket.until("run:exit").await;
     let large = frames.iter().find(|frame| frame["type"] == "claude:large").unwrap();
     assert_eq!((&large["kind"], large["length"].as_u64()), (&json!("user"), Some(line.len() as u64)));
+    let head = large["head"].as_str().unwrap();
+    assert!((1020..=1024).contains(&head.len()) && line.starts_with(head), "{head}");
     let place = format!("start={}&length={}", large["start"], large["length"]);
     let path = format!("/api/ideas/{slug}/runs/1/log");
     let get = async |asked: &str| server.call(reqwest::Method::GET, &format!("{path}{asked}")).send().await.unwrap();

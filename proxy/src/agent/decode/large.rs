@@ -11,6 +11,9 @@ use crate::agent::lines::Line;
 use crate::agent::outcome;
 use crate::agent::wire::TurnLine;
 
+/// What viewers are told of such a line's beginning, in bytes at most.
+const HEAD_TOLD: usize = 1024;
+
 /// A line that is too long to be kept still counts for what it is.
 pub(super) fn line(state: &mut State, line: &Line<'_>, out: &mut Out<'_>) {
     let head = String::from_utf8_lossy(line.bytes);
@@ -56,7 +59,8 @@ pub(super) fn line(state: &mut State, line: &Line<'_>, out: &mut Out<'_>) {
         _ => {}
     }
     let kind = kind.chars().take(64).collect();
-    out.push(Event::Large { kind, start: line.start, length: line.end - line.start });
+    let told = head.get(..head.floor_char_boundary(HEAD_TOLD)).unwrap_or_default().to_owned();
+    out.push(Event::Large { kind, start: line.start, length: line.end - line.start, head: told });
 }
 
 /// What a line's beginning has of its text.
