@@ -30,7 +30,7 @@ pub fn check(bytes: &[u8]) {
     assert_eq!(shown["text"], message.as_str());
 
     // Two lines go to the VM whatever the message is: Claude's and the log's.
-    let turn = input::turn("m-1", Mode::Chat, input::Permissions::default(), message);
+    let turn = input::turn("m-1", &input::Prompt::new(Mode::Chat, message));
     let lines: Vec<&str> = turn.split_terminator('\n').collect();
     let [claude, log] = lines.as_slice() else { panic!("a turn of {} lines", lines.len()) };
     let claude: Value = serde_json::from_str(claude).unwrap();

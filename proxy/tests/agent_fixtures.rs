@@ -1,7 +1,8 @@
 //! What the real CLI printed (tests/fixtures, recorded), decoded.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use catalyst_proxy::agent::{Decoder, Event, Lines, Mode, Seq, State, input, members};
+use catalyst_proxy::agent::input::{self, Prompt};
+use catalyst_proxy::agent::{Decoder, Event, LINE_LIMIT, Lines, Mode, Seq, State, members};
 use proptest::prelude::*;
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -228,7 +229,7 @@ proptest! {
 
 #[test]
 fn a_turn_says_what_it_is_for_and_those_of_older_logs_do_not() {
-    let lines = input::turn("m1", Mode::Build, input::Permissions::default(), "make it");
+    let lines = input::turn("m1", &Prompt { by: Some("Zoë"), ..Prompt::new(Mode::Build, "make it") });
     let (_, written) = lines.split_once('\n').unwrap();
     let older = "{\"type\":\"catalyst_turn\",\"id\":\"m0\",\"text\":\"older\"}\n";
     let newer = "{\"type\":\"catalyst_turn\",\"id\":\"m2\",\"mode\":\"plan\",\"text\":\"newer\"}\n";
@@ -240,10 +241,26 @@ fn a_turn_says_what_it_is_for_and_those_of_older_logs_do_not() {
         .collect();
     assert_eq!(modes, [None, Some(Mode::Build), None]);
     let bodies = encoded(&events);
-    assert!(!bodies[0].contains("mode"), "{}", bodies[0]);
+    for nothing in ["mode", "\"by\""] {
+        assert!(!bodies[0].contains(nothing) && !bodies[2].contains(nothing), "{bodies:#?}");
+    }
     assert!(
-        bodies[1].ends_with(r#""text":"make it","messageId":"m1","mode":"build","buildMode":"acceptEdits""#),
+        bodies[1].ends_with(r#""text":"make it","messageId":"m1","mode":"build","buildMode":"acceptEdits","by":"Zoë""#),
         "{}",
         bodies[1]
     );
+}
+
+#[test]
+fn a_message_too_long_to_be_shown_whole_still_says_whose_it_is() {
+    let name = r#"Zoë "by" \ O'Neil"#;
+    let said = r#""by":"somebody else" "#.repeat(LINE_LIMIT / 10);
+    for by in [None, Some(name)] {
+        let lines = input::turn("m1", &Prompt { by, ..Prompt::new(Mode::Chat, &said) });
+        let (_, written) = lines.split_once('\n').unwrap();
+        let events = decode_pieces(Decoder::new(State::default()), 0, &[written.as_bytes()]).0;
+        let Event::User { by: told, text, .. } = &events[0].1 else { panic!("{events:?}") };
+        assert_eq!(told.as_deref(), by);
+        assert!(text.starts_with("\"by\":\"somebody else\""), "{text}");
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalyst_proxy::agent::{Event, input};
-use catalyst_proxy::run::{Mode, Permissions, RunError, Runs, Subscription};
+use catalyst_proxy::run::{Mode, Prompt, RunError, Runs, Subscription};
 use stage::{Stage, bodies, eventually, is_exit, text, until, until_results};
 
 const SHELLS: [&str; 3] = ["dash", "bash", "busybox"];

@@ -1,5 +1,6 @@
 // The mock's Claude. What it does depends on words of the message: "tools", "permission", "question", "plan", "several",
-// "fail", "long", "crash". PACE_MS is the pause between two words.
+// "fail", "long", "crash". PACE_MS is the pause between two words,
+// SIGNED_IN_AS the name of who says what, as a trusted proxy would give it.
 import { randomUUID } from "node:crypto";
 
 const PACE_MS = Number(process.env.PACE_MS ?? 25);
@@ -101,7 +102,7 @@ export async function turn(entry, mode, text, messageId, buildMode) {
   const started = Date.now();
   emit(entry, { type: "claude:system", sessionId: entry.idea.id, model: "claude-sonnet-4-5" });
   await sleep(PACE_MS * 4);
-  emit(entry, { type: "claude:user", text, messageId, mode });
+  emit(entry, { type: "claude:user", text, messageId, mode, ...(process.env.SIGNED_IN_AS && { by: process.env.SIGNED_IN_AS }) });
   const record = { run: entry.run, live: true, mode: mode === "chat" ? "chat" : buildMode, startedAt: started, endedAt: null, turns: 0, costUsd: null, durationMs: null, inputTokens: null, outputTokens: null, code: null, reason: null, bytes: 0 };
   entry.runs.unshift(record);
   const failed = (error) => {

@@ -25,7 +25,15 @@ export interface Answer {
 /** What the log says: replayed identically to every viewer. */
 export type LogEvent =
   | { readonly type: "claude:system"; readonly sessionId: string; readonly model: string }
-  | { readonly type: "claude:user"; readonly text: string; readonly messageId?: string; readonly mode?: Mode; readonly buildMode?: BuildMode }
+  | {
+      readonly type: "claude:user";
+      readonly text: string;
+      readonly messageId?: string;
+      readonly mode?: Mode;
+      readonly buildMode?: BuildMode;
+      /** Who said it, where people are known by name. */
+      readonly by?: string;
+    }
   | { readonly type: "claude:text"; readonly text: string }
   | { readonly type: "claude:thinking"; readonly text: string }
   | { readonly type: "claude:tool_use"; readonly toolUseId: string; readonly name: string; readonly input: unknown }
@@ -207,7 +215,14 @@ function decodeEvent(frame: Fields): LogEvent | undefined {
     case "claude:system":
       return { type: "claude:system", sessionId: string(frame["sessionId"]) ?? "", model: string(frame["model"]) ?? "" };
     case "claude:user":
-      return { type: "claude:user", text, ...maybe("messageId", string(frame["messageId"])), ...maybe("mode", mode(frame["mode"])), ...maybe("buildMode", buildMode(frame["buildMode"])) };
+      return {
+        type: "claude:user",
+        text,
+        ...maybe("messageId", string(frame["messageId"])),
+        ...maybe("mode", mode(frame["mode"])),
+        ...maybe("buildMode", buildMode(frame["buildMode"])),
+        ...maybe("by", string(frame["by"]) || undefined),
+      };
     case "claude:text":
       return { type: "claude:text", text };
     case "claude:thinking":

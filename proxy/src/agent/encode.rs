@@ -76,7 +76,7 @@ fn body(event: &Event, out: &mut Members) {
             }
         }
         Event::Error { error } => out.text("error", error),
-        Event::User { text, message_id, mode, permissions } => {
+        Event::User { text, message_id, mode, permissions, by } => {
             out.text("text", text);
             if let Some(id) = message_id {
                 out.text("messageId", id);
@@ -86,6 +86,9 @@ fn body(event: &Event, out: &mut Members) {
             }
             if let Some(permissions) = permissions {
                 out.text("buildMode", permissions.as_str());
+            }
+            if let Some(by) = by {
+                out.text("by", by);
             }
         }
         Event::Permission { request_id, tool_use_id, name, input, always } => {

@@ -98,6 +98,8 @@ pub enum Event {
         mode: Option<Mode>,
         /// How much it may do without asking, if it is a build.
         permissions: Option<Permissions>,
+        /// Who said it, where people are known by name.
+        by: Option<String>,
     },
     /// Claude asks to use a tool.
     Permission {

@@ -7,8 +7,29 @@ use super::Mode;
 /// Commands of the CLI that a message may call; any other message that begins with a slash is handed over as text.
 const SLASH_COMMANDS: &[&str] = &["compact", "context", "cost", "usage", "init", "review", "security-review"];
 
-/// The lines of one message: Claude's, and the log's, which tells every viewer what was asked. Each with its newline.
-pub fn turn(id: &str, mode: Mode, permissions: Permissions, text: &str) -> String {
+/// A message as a person sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prompt<'a> {
+    /// What it lets the agent do.
+    pub mode: Mode,
+    /// How much of that without asking; counts in a build only.
+    pub permissions: Permissions,
+    /// The message.
+    pub text: &'a str,
+    /// Who says it, where people are known by name.
+    pub by: Option<&'a str>,
+}
+
+impl<'a> Prompt<'a> {
+    /// With the usual permissions, and of nobody in particular.
+    pub fn new(mode: Mode, text: &'a str) -> Prompt<'a> {
+        Prompt { mode, permissions: Permissions::default(), text, by: None }
+    }
+}
+
+/// The lines of one message: Claude's, and the log's, which tells every viewer what was asked and by whom. Each with its newline.
+pub fn turn(id: &str, prompt: &Prompt<'_>) -> String {
+    let Prompt { mode, permissions, text, by } = *prompt;
     // The CLI looks for a slash in the first column only.
     let literal = if text.starts_with('/') && !is_allowed_command(text) { format!(" {text}") } else { text.to_owned() };
     let claude = json!({
@@ -18,13 +39,14 @@ pub fn turn(id: &str, mode: Mode, permissions: Permissions, text: &str) -> Strin
         "session_id": "",
         "uuid": id,
     });
-    // In this order, with the type first: the scripts on the VM look at the beginning of lines.
+    // In this order, with the type first: the scripts on the VM look at the beginning of lines, and of a long one only that is kept.
     let (id, text) = (json!(id), json!(text));
+    let by = by.map(|name| format!(",\"by\":{}", json!(name))).unwrap_or_default();
     let mode = match mode {
         Mode::Chat => "\"chat\"".to_owned(),
         Mode::Build => format!("\"build\",\"permissions\":\"{}\"", permissions.as_str()),
     };
-    format!("{claude}\n{{\"type\":\"catalyst_turn\",\"id\":{id},\"mode\":{mode},\"text\":{text}}}\n")
+    format!("{claude}\n{{\"type\":\"catalyst_turn\",\"id\":{id},\"mode\":{mode}{by},\"text\":{text}}}\n")
 }
 
 /// Asks Claude to end the turn.
@@ -122,7 +144,7 @@ mod tests {
     use super::*;
 
     fn handed_over(text: &str) -> (String, String) {
-        let lines = turn("m1", Mode::Chat, Permissions::default(), text);
+        let lines = turn("m1", &Prompt::new(Mode::Chat, text));
         let (claude, log) = lines.trim_end_matches('\n').split_once('\n').unwrap();
         let claude: Value = serde_json::from_str(claude).unwrap();
         let log: Value = serde_json::from_str(log).unwrap();
@@ -144,11 +166,22 @@ mod tests {
 
     #[test]
     fn a_turn_is_two_lines_whatever_the_text() {
-        assert_eq!(turn("m1", Mode::Build, Permissions::Ask, "a\nb\r\u{2028}\"c").lines().count(), 2);
-        let log = turn("m1", Mode::Build, Permissions::Ask, "x");
+        let prompt = |text| Prompt { permissions: Permissions::Ask, ..Prompt::new(Mode::Build, text) };
+        assert_eq!(turn("m1", &prompt("a\nb\r\u{2028}\"c")).lines().count(), 2);
+        let log = turn("m1", &prompt("x"));
         assert!(
             log.ends_with("\n{\"type\":\"catalyst_turn\",\"id\":\"m1\",\"mode\":\"build\",\"permissions\":\"ask\",\"text\":\"x\"}\n"),
             "{log}"
         );
+    }
+
+    #[test]
+    fn who_says_it_stands_before_what_is_said_and_claude_is_not_told() {
+        let said = "word ".repeat(1000);
+        let lines = turn("m1", &Prompt { by: Some("Zoë \"Z\" \\ O'Neil"), ..Prompt::new(Mode::Chat, &said) });
+        let (claude, log) = lines.split_once('\n').unwrap();
+        assert!(!claude.contains("Zoë"), "{claude}");
+        let named = r#"{"type":"catalyst_turn","id":"m1","mode":"chat","by":"Zoë \"Z\" \\ O'Neil","text":"word "#;
+        assert!(log.starts_with(named), "{log}");
     }
 }

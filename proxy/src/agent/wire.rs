@@ -143,6 +143,8 @@ pub(super) struct TurnLine {
     #[serde(default, deserialize_with = "known_permissions")]
     pub(super) permissions: Option<Permissions>,
     #[serde(default)]
+    pub(super) by: Option<String>,
+    #[serde(default)]
     pub(super) text: String,
 }
 

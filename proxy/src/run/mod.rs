@@ -34,7 +34,7 @@ use hub::Hub;
 use index::{Hubs, Index};
 use vm::{Stopped, Vm};
 
-pub use crate::agent::input::Permissions;
+pub use crate::agent::input::{Permissions, Prompt};
 pub use crate::agent::{Answer, Mode, Seq};
 use crate::remote::Remote;
 
@@ -184,21 +184,20 @@ impl Runs {
         text: &str,
         message_id: Option<&str>,
     ) -> Result<Accepted, RunError> {
-        self.send_with(idea, mode, Permissions::default(), text, message_id).await
+        self.send_prompt(idea, Prompt::new(mode, text), message_id).await
     }
 
-    /// As [`Runs::send`]; a build does so much without asking.
+    /// As [`Runs::send`], with all that can be said of a message.
     ///
     /// # Errors
     /// As [`Runs::send`].
-    pub async fn send_with(
+    pub async fn send_prompt(
         self: &Arc<Self>,
         idea: &IdeaRef,
-        mode: Mode,
-        permissions: Permissions,
-        text: &str,
+        prompt: Prompt<'_>,
         message_id: Option<&str>,
     ) -> Result<Accepted, RunError> {
+        let text = prompt.text;
         if text.trim().is_empty() {
             return Err(RunError::BadMessage("The message is empty.".to_owned()));
         }
@@ -213,7 +212,7 @@ impl Runs {
         let generated = uuid::Uuid::new_v4().to_string();
         let message_id = message_id.unwrap_or(&generated);
         vm::identifier(message_id, "The message's id")?;
-        let run = self.vm.send(idea, (mode, permissions), message_id, text, &self.settings).await?;
+        let run = self.vm.send(idea, message_id, &prompt, &self.settings).await?;
         // Followed though nobody looks: the turn's end is to be noticed.
         self.open_hub(idea, false).know(run);
         Ok(Accepted { run })

@@ -15,7 +15,7 @@ use std::time::Duration;
 use catalyst_ssh::{Finished, Lane, Reason};
 
 use super::{IdeaRef, Mode, RunError, RunSettings};
-use crate::agent::input::{self, Permissions};
+use crate::agent::input::{self, Permissions, Prompt};
 use crate::remote::ideas::Slug;
 use crate::remote::{Remote, RemoteError, Stream};
 
@@ -118,25 +118,24 @@ impl Vm {
     pub(super) async fn send(
         &self,
         idea: &IdeaRef,
-        (mode, permissions): (Mode, Permissions),
         message_id: &str,
-        text: &str,
+        prompt: &Prompt<'_>,
         settings: &RunSettings,
     ) -> Result<u64, RunError> {
         let folder = self.folder(idea).await?;
-        let lines = input::turn(message_id, mode, permissions, text);
+        let lines = input::turn(message_id, prompt);
         let length = lines.len().to_string();
         let limits = [settings.silence, settings.idle, settings.approval].map(seconds).join(" ");
         let limits = format!("{limits} {}", settings.turn.map_or_else(|| "0".to_owned(), seconds));
         let session = idea.session_id.as_deref().filter(|id| identifier(id, "").is_ok()).unwrap_or("-");
-        let mode_word = run_mode(mode, permissions);
+        let mode_word = run_mode(prompt.mode, prompt.permissions);
         let short = Message { idea: &idea.id, folder: &folder, id: message_id, mode: &mode_word, lines: &lines };
         if let Some(run) = self.courier.carry(short).await {
             return Ok(run);
         }
         let mut args = vec!["send", &idea.id, &folder, message_id, &mode_word, &length, session, &limits];
         args.push(&settings.claude_command);
-        args.extend_from_slice(&input::arguments(mode, permissions));
+        args.extend_from_slice(&input::arguments(prompt.mode, prompt.permissions));
         let output = self.call(&args, lines.as_bytes()).await?;
         let text = String::from_utf8_lossy(&output);
         let run = text.lines().find_map(|line| line.strip_prefix("accepted ")?.parse().ok());

@@ -75,8 +75,13 @@ fn named(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Option<Session> {
     let (Some(name), None) = (names.next(), names.next()) else {
         return None; // two names are one too many to believe either
     };
-    let name = name.to_str().ok().map(str::trim).filter(|name| !name.is_empty() && name.len() <= LONGEST_NAME)?;
+    let name = std::str::from_utf8(name.as_bytes()).ok().map(str::trim).filter(|name| is_a_name(name))?;
     Some(Session::of_user(name, cookie::now()))
+}
+
+/// A name goes into logs and to everybody's page: it is one line of bounded length.
+fn is_a_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control)
 }
 
 /// The session in a request's cookie, if it has one that holds.

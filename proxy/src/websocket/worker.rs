@@ -17,7 +17,7 @@ use crate::auth::cookie::Session;
 use crate::observer::reference;
 use crate::protocol::{self, About, Command, Frames, Notice, Prefix};
 use crate::remote::ideas::IdeasError;
-use crate::run::{IdeaRef, Mode, Permissions, Position, RunError, Runs};
+use crate::run::{IdeaRef, Mode, Position, Prompt, RunError, Runs};
 use crate::websocket::viewer::FromTurn;
 
 /// Frames are put together up to about this many bytes.
@@ -103,7 +103,7 @@ impl Work {
             return;
         }
         let (about, said) = (command.about(), command.said());
-        let outcome = self.try_to_carry_out(command).await;
+        let outcome = self.try_to_carry_out(command, by.user.as_deref()).await;
         if let (Some(said), Some(request)) = (said, &about.request_id) {
             audit::answer(by, &self.idea_id, request, said, outcome_word(&outcome));
         }
@@ -112,7 +112,7 @@ impl Work {
         }
     }
 
-    async fn try_to_carry_out(&mut self, command: Command) -> Result<(), Failed> {
+    async fn try_to_carry_out(&mut self, command: Command, by: Option<&str>) -> Result<(), Failed> {
         let idea = match self.app.ideas.get(&self.idea_id).await {
             Ok(idea) => reference(&idea),
             Err(IdeasError::NotFound) => return Err(Failed::Idea(format!("Idea not found: {}", self.idea_id))),
@@ -120,10 +120,11 @@ impl Work {
         };
         match command {
             Command::Chat { message, message_id } => {
-                self.send(&idea, Mode::Chat, Permissions::default(), message, message_id).await
+                self.send(&idea, Prompt { by, ..Prompt::new(Mode::Chat, &message) }, message_id).await
             }
             Command::Build { instructions, message_id, permissions } => {
-                self.send(&idea, Mode::Build, permissions, instructions, message_id).await
+                let prompt = Prompt { permissions, by, ..Prompt::new(Mode::Build, &instructions) };
+                self.send(&idea, prompt, message_id).await
             }
             Command::Cancel => self.app.runs.stop(&idea).await,
             Command::Subscribe { after } => {
@@ -168,16 +169,10 @@ impl Work {
         Ok(())
     }
 
-    async fn send(
-        &mut self,
-        idea: &IdeaRef,
-        mode: Mode,
-        permissions: Permissions,
-        text: String,
-        message_id: Option<String>,
-    ) -> Result<(), RunError> {
+    async fn send(&mut self, idea: &IdeaRef, prompt: Prompt<'_>, message_id: Option<String>) -> Result<(), RunError> {
+        let mode = prompt.mode;
         let id = message_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        let accepted = self.app.runs.send_with(idea, mode, permissions, &text, Some(&id)).await?;
+        let accepted = self.app.runs.send_prompt(idea, prompt, Some(&id)).await?;
         self.app.observer.turn_accepted(idea, mode);
         tracing::info!(idea = idea.slug, run = accepted.run, mode = ?mode, "message taken");
         if let Some(message_id) = &message_id {

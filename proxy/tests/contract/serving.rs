@@ -177,10 +177,15 @@ impl Server {
 
     /// The status with which the upgrade is refused.
     pub async fn try_socket(&self, cookie: &str, origin: Option<&str>) -> Result<Socket, u16> {
+        let origin = origin.map(|origin| ("origin", origin));
+        self.try_socket_with(&[&[("cookie", cookie)], origin.as_slice()].concat()).await
+    }
+
+    /// The same with these headers.
+    pub async fn try_socket_with(&self, headers: &[(&'static str, &str)]) -> Result<Socket, u16> {
         let mut request = format!("ws://{}/ws", self.address).into_client_request().unwrap();
-        request.headers_mut().insert("cookie", cookie.parse().unwrap());
-        if let Some(origin) = origin {
-            request.headers_mut().insert("origin", origin.parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
         }
         match tokio_tungstenite::connect_async(request).await {
             Ok((stream, _)) => Ok(Socket(stream)),

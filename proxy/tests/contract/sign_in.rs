@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use catalyst_proxy::auth::limiter::BURST;
+use catalyst_proxy::settings::Settings;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::serving::{ORIGIN, PATIENCE, SECRET, Server, read, settings, vm};
+use crate::serving::{ORIGIN, PATIENCE, SECRET, Server, Socket, read, settings, vm};
 
 #[tokio::test]
 async fn the_cookie_is_the_one_that_the_existing_client_expects() {
@@ -198,8 +199,12 @@ async fn a_person_whom_a_trusted_proxy_names_is_in_and_nobody_else_can_name_hims
         assert!(!response.headers().contains_key("set-cookie"), "such a session lives at the proxy");
         read(response).await.1["data"].clone()
     };
-    assert_eq!(asked(&behind, &["ada"]).await, json!({"authenticated": true, "user": "ada"}));
-    for names in [&[][..], &["ada", "root"], &[""]] {
+    let longest = "ö".repeat(100);
+    for name in ["ada", "Zoë O'Neil <zoë@example.com>", &longest] {
+        assert_eq!(asked(&behind, &[name]).await, json!({"authenticated": true, "user": name}));
+    }
+    let longer = "a".repeat(201);
+    for names in [&[][..], &["ada", "root"], &[""], &["a\tb"], &["\u{85}"], &[&longer]] {
         assert_eq!(asked(&behind, names).await, json!({"authenticated": false}), "{names:?}");
     }
     assert_eq!(asked(&direct, &["ada"]).await, json!({"authenticated": false}));
@@ -211,4 +216,40 @@ async fn a_person_whom_a_trusted_proxy_names_is_in_and_nobody_else_can_name_hims
     let mut request = request.build().unwrap();
     request.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
     assert_eq!(reqwest::Client::new().execute(request).await.unwrap().status(), 403);
+}
+
+#[tokio::test]
+async fn who_said_a_message_is_kept_with_it_and_told_to_everybody_who_reads_it() {
+    let sshd = vm().await;
+    let mut settings = settings(&sshd);
+    let shared = Server::start(&settings).await;
+    settings.web.identity_header = Some("remote-user".parse().unwrap());
+    settings.web.trusted_proxies = vec!["127.0.0.1".parse::<std::net::IpAddr>().unwrap().into()];
+    let behind = Server::start_signed_out(&settings).await;
+    let slug = shared.idea("Who says so").await;
+    let name = "Zoe \"Z\" O'Neil; $(id) \\";
+    let mut named = behind.try_socket_with(&[("remote-user", name), ("origin", ORIGIN)]).await.unwrap();
+    let mut nameless = shared.socket().await;
+    let who = async |socket: &mut Socket| {
+        let turn = socket.until("claude:result").await;
+        let said = turn.iter().find(|frame| frame["type"] == "claude:user").expect("nobody said anything").clone();
+        (said["text"].as_str().unwrap().to_owned(), said.get("by").cloned())
+    };
+    // The first starts a run, the next is brought to it, and a long one takes another way.
+    let long = "long ".repeat(2000);
+    for text in ["one", "two", &long] {
+        let chat = json!({"type": "chat", "ideaId": slug, "message": text, "by": "somebody else"});
+        named.send(chat).await;
+        assert_eq!(who(&mut named).await, (text.to_owned(), Some(json!(name))));
+    }
+    nameless.send(json!({"type": "build", "ideaId": slug, "instructions": "three"})).await;
+    assert_eq!(who(&mut nameless).await, ("three".to_owned(), None));
+    // A later reader, of a server that knows nobody's name.
+    let fresh = Server::start(&Settings { web: shared.app.web.clone(), ..settings }).await;
+    let mut later = fresh.socket().await;
+    later.send(json!({"type": "subscribe", "ideaId": slug, "run": 1})).await;
+    for text in ["one", "two", &long] {
+        assert_eq!(who(&mut later).await, (text.to_owned(), Some(json!(name))));
+    }
+    assert_eq!(who(&mut later).await, ("three".to_owned(), None));
 }

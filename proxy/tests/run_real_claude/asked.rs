@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use catalyst_proxy::agent::{Decision, Event};
-use catalyst_proxy::run::{Answer, Frame, Mode, Permissions, Position, RunError, Runs, Subscription};
+use catalyst_proxy::run::{Answer, Frame, Mode, Permissions, Position, Prompt, RunError, Runs, Subscription};
 
 use crate::real;
 use crate::stage::{Stage, bodies, eventually, text, until, until_results};
@@ -30,7 +30,8 @@ async fn unasked(viewer: &mut Subscription) -> Vec<Arc<Frame>> {
 }
 
 async fn build(runs: &Arc<Runs>, stage: &Stage, permissions: Permissions, text: &str) -> u64 {
-    runs.send_with(&stage.idea, Mode::Build, permissions, text, None).await.unwrap().run
+    let prompt = Prompt { permissions, ..Prompt::new(Mode::Build, text) };
+    runs.send_prompt(&stage.idea, prompt, None).await.unwrap().run
 }
 
 fn project(stage: &Stage, file: &str) -> std::path::PathBuf {

@@ -1,7 +1,7 @@
 //! What a claude may do wrong, and that the user is told and nothing is left behind.
 
 use catalyst_proxy::agent::Event;
-use catalyst_proxy::run::{Mode, Permissions, Position};
+use catalyst_proxy::run::{Mode, Permissions, Position, Prompt};
 
 use crate::stage::{Stage, assert_in_order, bodies, eventually, is_exit, text, until, until_results};
 
@@ -65,7 +65,8 @@ async fn what_the_cli_refuses_to_root_is_told_with_the_way_out() {
     let stage = Stage::with_shell("dash", &[("CLAUDE_FAILS", words)]).await;
     let runs = stage.replica();
     let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-    runs.send_with(&stage.idea, Mode::Build, Permissions::All, "hello", None).await.unwrap();
+    let hello = Prompt { permissions: Permissions::All, ..Prompt::new(Mode::Build, "hello") };
+    runs.send_prompt(&stage.idea, hello, None).await.unwrap();
     let frames = until(&mut viewer, is_exit).await;
     let told = |error: &str| error.contains("Choose another way to build");
     assert!(

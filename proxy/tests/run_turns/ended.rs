@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catalyst_proxy::agent::Event;
-use catalyst_proxy::run::{Answer, Mode, Permissions, Position};
+use catalyst_proxy::run::{Answer, Mode, Permissions, Position, Prompt};
 
 use crate::stage::{Stage, assert_in_order, bodies, is_exit, text, until, until_results};
 
@@ -99,7 +99,8 @@ async fn runs_are_listed_with_what_they_cost_and_old_ones_are_removed_on_request
         runs.send(&stage.idea, Mode::Chat, "one", None).await.unwrap();
         runs.send(&stage.idea, Mode::Chat, r#"two \"quoted\""#, None).await.unwrap();
         until(&mut viewer, is_exit).await;
-        runs.send_with(&stage.idea, Mode::Build, Permissions::Ask, "three", None).await.unwrap();
+        let three = Prompt { permissions: Permissions::Ask, ..Prompt::new(Mode::Build, "three") };
+        runs.send_prompt(&stage.idea, three, None).await.unwrap();
         until(&mut viewer, is_exit).await;
         stage.settings.idle = Duration::from_secs(900);
         let runs = stage.replica();

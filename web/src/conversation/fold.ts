@@ -129,7 +129,7 @@ export class Fold {
     if (own) this.pending = this.pending.filter((each) => each !== own);
     const mode = event.mode ?? own?.mode;
     const buildMode = event.buildMode ?? (mode === "build" ? own?.buildMode : undefined);
-    this.entries.push({ kind: "user", key, text: event.text, ...(mode && { mode }), ...(buildMode && { buildMode }) });
+    this.entries.push({ kind: "user", key, text: event.text, ...(mode && { mode }), ...(buildMode && { buildMode }), ...(event.by && { by: event.by }) });
   }
 
   private grow(kind: "text" | "thinking", text: string, key: string): void {

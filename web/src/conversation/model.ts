@@ -47,7 +47,15 @@ export interface ResultPart {
 }
 
 export type Entry =
-  | { readonly kind: "user"; readonly key: string; readonly text: string; readonly mode?: Mode; readonly buildMode?: BuildMode }
+  | {
+      readonly kind: "user";
+      readonly key: string;
+      readonly text: string;
+      readonly mode?: Mode;
+      readonly buildMode?: BuildMode;
+      /** Who said it, where people are known by name. */
+      readonly by?: string;
+    }
   | AssistantEntry;
 
 export interface AssistantEntry {

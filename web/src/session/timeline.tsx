@@ -92,8 +92,14 @@ function announce({ turnOpen, entries }: Conversation): string {
 
 type UserEntry = Extract<Entry, { kind: "user" }>;
 
-const UserMessage = memo(({ entry }: { readonly entry: UserEntry }) => (
-  <article class="user" data-testid="message" data-role="user" aria-label="You">
+/** Without a name, all who share the secret are one. */
+export const UserMessage = memo(({ entry }: { readonly entry: UserEntry }) => (
+  <article class="user" data-testid="message" data-role="user" aria-label={entry.by ?? "You"}>
+    {entry.by && (
+      <span class="user-name" title={entry.by} data-testid="said-by">
+        <bdi>{entry.by}</bdi>
+      </span>
+    )}
     {entry.mode === "build" && <BuildMark how={entry.buildMode} />}
     <p class="user-text">{entry.text}</p>
   </article>

@@ -28,6 +28,7 @@ pub(super) fn line(state: &mut State, line: &Line<'_>, out: &mut Out<'_>) {
                 id: member("id"),
                 mode: member("mode").and_then(|word| Mode::named(&word)),
                 permissions: member("permissions").and_then(|word| Permissions::named(&word)),
+                by: name(&head),
                 text: format!("{}…\n\n({} in all)", beginning(&head), size(line.end - line.start)),
             };
             supervisor::taken(state, turn, out);
@@ -61,6 +62,13 @@ pub(super) fn line(state: &mut State, line: &Line<'_>, out: &mut Out<'_>) {
     let kind = kind.chars().take(64).collect();
     let told = head.get(..head.floor_char_boundary(HEAD_TOLD)).unwrap_or_default().to_owned();
     out.push(Event::Large { kind, start: line.start, length: line.end - line.start, head: told });
+}
+
+/// Who said it. Unlike the other members, a name may have escapes.
+fn name(head: &str) -> Option<String> {
+    const NAME: &str = "\"by\":";
+    let rest = head.get(head.find(NAME)? + NAME.len()..)?;
+    serde_json::Deserializer::from_str(rest).into_iter().next()?.ok()
 }
 
 /// What a line's beginning has of its text.

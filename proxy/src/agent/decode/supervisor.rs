@@ -15,8 +15,8 @@ pub(super) fn turn(state: &mut State, bytes: &[u8], out: &mut Out<'_>) {
 pub(super) fn taken(state: &mut State, turn: TurnLine, out: &mut Out<'_>) {
     state.pending = state.pending.saturating_add(1);
     state.turn_open = true;
-    let TurnLine { id, mode, permissions, text } = turn;
-    out.push(Event::User { text, message_id: id, mode, permissions });
+    let TurnLine { id, mode, permissions, by, text } = turn;
+    out.push(Event::User { text, message_id: id, mode, permissions, by });
 }
 
 pub(super) fn exit(state: &mut State, bytes: &[u8], out: &mut Out<'_>) {
