@@ -20,12 +20,13 @@ E2E_LOGS := target/e2e-logs
 # What the tests need beside what the lab needs: program=Debian package.
 TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=busybox-static ssh=openssh-client shellcheck=shellcheck kill=procps openssl=openssl tmux=tmux screen=screen \
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
+HELM    := $(shell sed -n 's/^const HELM: &str = "\(.*\)";/\1/p' lab/src/parts.rs)
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 300
 export CATALYST_VERSION := $(VERSION)
 
 .NOTPARALLEL:
-.PHONY: help demo demo-down test lint fmt generate images release web setup style-tools lint-tools style lab-tools test-tools unit e2e bench soak fuzz
+.PHONY: help demo demo-down test lint fmt generate images chart release web setup style-tools lint-tools style lab-tools test-tools unit e2e bench soak fuzz
 
 help: ## this list
 	grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -115,6 +116,10 @@ images: lab-tools ## both container images, as archives in target/images
 	  buildah push -q docker.io/library/$$image:$(VERSION) docker-archive:$$archive:docker.io/library/$$image:$(VERSION)
 	  echo "$$archive: $$(du -h $$archive | cut -f1)"
 	done
+
+chart: setup ## the operator's Helm chart as an archive in target, to be installed from there or pushed to an OCI registry
+	mkdir -p target
+	CGO_ENABLED=0 go run -trimpath helm.sh/helm/v3/cmd/helm@v$(HELM) package charts/catalyst-operator --destination target
 
 release: setup web ## static release binaries in target/release
 	$(STATIC) cargo build --locked --release --target $(TARGET) $(addprefix --bin ,$(BINS))
