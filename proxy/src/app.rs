@@ -87,7 +87,11 @@ impl AppState {
             ..RunSettings::default()
         };
         let runs = Runs::new(remote.clone(), run_settings, observer.clone());
-        let terminal_settings = TerminalSettings { mode: settings.terminal, ..TerminalSettings::default() };
+        let terminal_settings = TerminalSettings {
+            mode: settings.terminal,
+            recording: settings.terminal_recording,
+            ..TerminalSettings::default()
+        };
         let terminals = Terminals::new(remote.clone(), terminal_settings);
         tokio::spawn(terminals.clone().keep_sweeping(draining.clone()));
         if settings.web.allowed_origins.is_empty() {

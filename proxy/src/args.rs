@@ -137,6 +137,10 @@ pub struct RawSettings {
     /// this server alone; off: none.
     #[arg(long, env = "TERMINAL", default_value = "auto", global = true)]
     pub terminal: String,
+    /// Records what every terminal prints, never what is typed, as asciicast v2 on the VM: files in the folder recordings beside the
+    /// idea's project, of so many MiB at most. Those of an idea have ten times as much together; the oldest go. 0: nothing is recorded.
+    #[arg(long, env = "TERMINAL_RECORDING", default_value = "0", global = true)]
+    pub terminal_recording: String,
     /// Form of the log: json or text.
     #[arg(long, env = "LOG_FORMAT", default_value = "json", global = true)]
     pub log_format: String,
@@ -177,6 +181,12 @@ impl RawSettings {
                 TerminalMode::Off
             }
         };
+        let recording = problems.parse::<u64>(
+            "TERMINAL_RECORDING",
+            &self.terminal_recording,
+            "0",
+            "the MiB that the recording of a terminal may have, or 0 for none",
+        );
         if !matches!(self.log_format.as_str(), "json" | "text" | "") {
             problems.add(format!("LOG_FORMAT is {:?}; set it to json or text.", self.log_format));
         }
@@ -195,6 +205,9 @@ impl RawSettings {
                     claude_turn: (turn > 0).then(|| Duration::from_millis(turn)),
                     approval: Duration::from_millis(approval.max(1000)),
                     terminal,
+                    terminal_recording: recording
+                        .filter(|mebibytes| *mebibytes > 0)
+                        .map(|mebibytes| mebibytes.saturating_mul(1024 * 1024)),
                 })
             }
             _ => Err(SettingsError(problems.0)),

@@ -56,6 +56,8 @@ pub struct Settings {
     pub approval: Duration,
     /// Whether there are terminals.
     pub terminal: TerminalMode,
+    /// If they are recorded, bytes of one recording at most.
+    pub terminal_recording: Option<u64>,
 }
 
 /// Whether there are terminals, and what keeps them while nobody looks.

@@ -134,7 +134,7 @@ describe("a drop", () => {
     expect(socket().control).toEqual([{ type: "open", cols: 80, rows: 24, session: "s", after: 1234 }]);
     opened({ offset: 1234 });
     expect(screen.log).toEqual(["write 234"]);
-    expect(state()).toEqual({ kind: "open", keeper: "tmux", newShell: false });
+    expect(state()).toEqual({ kind: "open", keeper: "tmux", newShell: false, recorded: false });
   });
 
   it("draws the screen anew when the output between was lost, or it is another session", () => {

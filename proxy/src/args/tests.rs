@@ -71,6 +71,14 @@ fn terminals_are_there_unless_they_are_turned_off() {
 }
 
 #[test]
+fn terminals_are_recorded_only_if_that_is_asked_for() {
+    let most = |text: &str| raw(&[("terminal-recording", text)]).check().map(|settings| settings.terminal_recording);
+    assert_eq!(raw(&[]).check().unwrap().terminal_recording, None);
+    assert_eq!((most("").unwrap(), most("0").unwrap(), most("5").unwrap()), (None, None, Some(5 << 20)));
+    assert!(most("on").unwrap_err().0[0].starts_with("TERMINAL_RECORDING"));
+}
+
+#[test]
 fn a_header_that_names_people_needs_a_proxy_that_may() {
     let error = raw(&[("identity-header", "X-Forwarded-User")]).check().unwrap_err();
     assert!(error.0.len() == 1 && error.0[0].contains("TRUSTED_PROXIES"), "{error}");
@@ -114,6 +122,7 @@ fn help_names_every_variable() {
         "CLAUDE_COMMAND",
         "LOG_FORMAT",
         "TERMINAL",
+        "TERMINAL_RECORDING",
     ] {
         assert!(help.contains(&format!("[env: {name}")), "{name} is not in the help");
     }

@@ -4,8 +4,10 @@
 //! has at most one viewer. A terminal's connection is never shared: a viewer that reads slowly holds up nobody else.
 //! Identifiers that reach the VM are of a strict alphabet; what is typed goes to the terminal and nowhere else.
 
+mod cast;
 mod error;
 pub mod protocol;
+mod recorder;
 mod replies;
 mod ring;
 mod session;
@@ -52,12 +54,14 @@ pub struct TerminalSettings {
     pub grace: Duration,
     /// How long one stays that nobody types into and that prints nothing.
     pub idle: Duration,
+    /// If they are recorded, bytes of one recording at most.
+    pub recording: Option<u64>,
 }
 
 impl Default for TerminalSettings {
     fn default() -> Self {
         let hour = Duration::from_secs(3600);
-        TerminalSettings { mode: TerminalMode::Auto, grace: hour / 2, idle: hour * 24 }
+        TerminalSettings { mode: TerminalMode::Auto, grace: hour / 2, idle: hour * 24, recording: None }
     }
 }
 
@@ -195,9 +199,11 @@ impl Terminals {
             &self.remote,
             &Wanted {
                 slug: &idea.slug,
+                number: number.0,
                 name: &name,
                 kept: self.settings.mode == TerminalMode::Auto,
                 size,
+                recording: self.settings.recording,
             },
         )
         .await?;

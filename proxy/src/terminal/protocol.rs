@@ -112,6 +112,8 @@ pub struct Opened {
     pub replay: u64,
     /// Bytes that may be on the way without credit.
     pub window: u64,
+    /// Whether what it prints is recorded.
+    pub recorded: bool,
 }
 
 /// Why a terminal is over.

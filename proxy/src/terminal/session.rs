@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::protocol::{Exit, ExitReason, Keeper, Opened};
+use super::recorder::Recorder;
 use super::ring::Ring;
 use super::shell::Shell;
 use super::viewer::{Event, Newcomer, OUTPUT_WINDOW, Viewer};
@@ -84,6 +85,7 @@ pub(super) struct Session {
     patience: Patience,
     looks: Arc<Looks>,
     ring: Ring,
+    recorder: Option<Recorder>,
     viewer: Option<Viewer>,
     keys: BytesMut,
     sizes: Vec<Size>,
@@ -101,7 +103,7 @@ type Asked = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 impl Session {
     pub(super) fn new(shell: Shell, number: u8, name: String, patience: Patience, looks: Arc<Looks>) -> Session {
-        let Shell { connection, reader, writer, keeper, resumed, output } = shell;
+        let Shell { connection, reader, writer, keeper, resumed, output, mut recorder } = shell;
         let (to_type, typed) = mpsc::channel(1);
         let (tell, taken) = mpsc::channel(16);
         let typist = AbortOnDropHandle::new(tokio::spawn(type_in(writer, typed, tell)));
@@ -114,9 +116,13 @@ impl Session {
             offset: 0,
             replay: 0,
             window: OUTPUT_WINDOW,
+            recorded: recorder.is_some(),
         };
         let mut ring = Ring::default();
         ring.push(&output, None);
+        if let Some(recorder) = &mut recorder {
+            recorder.output(&output);
+        }
         let now = Instant::now();
         Session {
             connection,
@@ -126,6 +132,7 @@ impl Session {
             patience,
             looks,
             ring,
+            recorder,
             viewer: None,
             keys: BytesMut::new(),
             sizes: Vec::new(),
@@ -193,7 +200,7 @@ impl Session {
                 () = gone(events) => self.leave(),
             }
         }
-        self.say_goodbye().await;
+        self.say_goodbye(commands).await;
     }
 
     /// Over is over when the viewer, if there is one, has seen everything.
@@ -214,7 +221,7 @@ impl Session {
                 let Some(viewer) = self.viewer.as_mut().filter(|viewer| viewer.id == id) else { return };
                 match act {
                     Act::Credit(bytes) => viewer.credit(bytes),
-                    Act::Resize(size) => self.sizes = vec![size],
+                    Act::Resize(size) => self.take_size(vec![size]),
                     Act::Input(input) => match viewer.typed(input) {
                         Some(input) => {
                             self.keys.extend_from_slice(&input);
@@ -241,10 +248,19 @@ impl Session {
         self.opened.resumed = true;
         // A program that fills the screen draws it anew when the size changes: what was lost is then whole again.
         let nudge = Size { rows: size.rows.saturating_sub(1).max(1), ..size };
-        self.sizes = if viewer.has_lost() { vec![nudge, size] } else { vec![size] };
+        let sizes = if viewer.has_lost() { vec![nudge, size] } else { vec![size] };
+        self.take_size(sizes);
         self.viewer = Some(viewer);
         self.looks.viewers.store(1, Ordering::Relaxed);
         self.be_active();
+    }
+
+    /// Gives the terminal these sizes, one after another.
+    fn take_size(&mut self, sizes: Vec<Size>) {
+        if let (Some(recorder), Some(size)) = (&mut self.recorder, sizes.last()) {
+            recorder.resize(*size);
+        }
+        self.sizes = sizes;
     }
 
     fn leave(&mut self) {
@@ -261,6 +277,9 @@ impl Session {
         match output {
             Some(Output::Stdout(bytes) | Output::Stderr(bytes)) => {
                 self.ring.push(&bytes, self.viewer.as_ref().map(Viewer::position));
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.output(&bytes);
+                }
                 self.be_active();
             }
             Some(Output::Exit(DETACHED)) if self.keeper != Keeper::Plain => {
@@ -311,8 +330,8 @@ impl Session {
         }
     }
 
-    async fn say_goodbye(self) {
-        let Session { viewer, ending, connection, reader, .. } = self;
+    async fn say_goodbye(self, commands: mpsc::Receiver<Command>) {
+        let Session { viewer, ending, connection, reader, recorder, .. } = self;
         if let (Some(viewer), Some(ending)) = (viewer, ending) {
             let event = match ending {
                 Ending::Exit(exit) => Event::Exit(exit),
@@ -321,7 +340,12 @@ impl Session {
             // A viewer that takes nothing has no place for it; the end of its events tells as much.
             let _slow = tokio::time::timeout(LOOK_EVERY, viewer.events.send(event)).await;
         }
+        // Whoever opens the terminal from now on gets another.
+        drop(commands);
         drop(reader);
+        if let Some(recorder) = recorder {
+            recorder.finish().await;
+        }
         connection.close().await;
     }
 }

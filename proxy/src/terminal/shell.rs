@@ -7,6 +7,7 @@ use catalyst_ssh::{Connection, Output, Size, TerminalReader, TerminalWriter};
 
 use super::error::TerminalError;
 use super::protocol::Keeper;
+use super::recorder::{Recorder, Subject};
 use crate::remote::{Remote, quote};
 
 const START: &str = include_str!("start.sh");
@@ -25,12 +26,16 @@ const NOISE_LIMIT: usize = 64 * 1024;
 pub(super) struct Wanted<'a> {
     /// The idea's folder name.
     pub(super) slug: &'a str,
+    /// The terminal's number in the idea.
+    pub(super) number: u8,
     /// The terminal's name on the VM, of letters, digits, `-` and `_`.
     pub(super) name: &'a str,
     /// Whether tmux or screen may keep it.
     pub(super) kept: bool,
     /// The emulator's size.
     pub(super) size: Size,
+    /// If it is to be recorded, the bytes of that at most.
+    pub(super) recording: Option<u64>,
 }
 
 /// A terminal that runs.
@@ -43,13 +48,23 @@ pub(super) struct Shell {
     pub(super) resumed: bool,
     /// The first output.
     pub(super) output: Bytes,
+    /// What records it.
+    pub(super) recorder: Option<Recorder>,
 }
 
 /// Starts or finds a terminal, on an SSH connection of its own.
 pub(super) async fn start(remote: &Remote, wanted: &Wanted<'_>) -> Result<Shell, TerminalError> {
     let starting = async {
-        let folder = format!("{}/{}/project", remote.base().await?, wanted.slug);
+        let idea = format!("{}/{}", remote.base().await?, wanted.slug);
+        let folder = format!("{idea}/project");
         let connection = remote.pool().connect_for_terminal().await?;
+        let recorder = match wanted.recording {
+            Some(most) => {
+                let subject = Subject { folder: &idea, number: wanted.number, term: TERM, size: wanted.size, most };
+                Recorder::start(&connection, &subject).await
+            }
+            None => None,
+        };
         let (mut reader, writer) = connection.terminal(TERM, wanted.size, &command(&folder, wanted)).await?;
         let (said, output) = first_words(&mut reader).await?;
         let (keeper, resumed) = match said.as_str() {
@@ -61,15 +76,20 @@ pub(super) async fn start(remote: &Remote, wanted: &Wanted<'_>) -> Result<Shell,
             "error folder" => return Err(TerminalError::NoFolder(folder)),
             _ => return Err(TerminalError::NoShell),
         };
-        Ok(Shell { connection, reader, writer, keeper, resumed, output })
+        Ok(Shell { connection, reader, writer, keeper, resumed, output, recorder })
     };
     tokio::time::timeout(START_WITHIN, starting).await.map_err(|_| TerminalError::TimedOut(START_WITHIN))?
 }
 
 fn command(folder: &str, wanted: &Wanted<'_>) -> String {
     let keeper = if wanted.kept { "auto" } else { "plain" };
+    script(START, "catalyst-terminal", &[folder, wanted.name, keeper, TMUX_CONF, SCREENRC])
+}
+
+/// The command line that runs a script of ours under a name, with these words as its `$1…`.
+pub(super) fn script(script: &str, name: &str, args: &[&str]) -> String {
     let mut line = String::from("exec sh -c");
-    for word in [START, "catalyst-terminal", folder, wanted.name, keeper, TMUX_CONF, SCREENRC] {
+    for word in [script, name].iter().chain(args) {
         line.push(' ');
         line.push_str(&quote(word));
     }

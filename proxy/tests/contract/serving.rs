@@ -75,6 +75,7 @@ pub fn settings(sshd: &TestSshd) -> Settings {
         claude_turn: None,
         approval: Duration::from_secs(3600),
         terminal: TerminalMode::Auto,
+        terminal_recording: None,
     }
 }
 

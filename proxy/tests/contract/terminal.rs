@@ -1,6 +1,7 @@
 //! Terminals over their WebSocket, on a real sshd, a real pseudo-terminal, real bash, tmux and screen.
 
 mod client;
+mod recordings;
 mod unused;
 
 use std::path::PathBuf;
@@ -346,7 +347,7 @@ async fn a_plain_terminal_that_nobody_looks_at_ends_after_its_grace_and_an_idle_
     let size = Size { columns: 80, rows: 24 };
     let (short, long) = (Duration::from_millis(100), Duration::from_secs(3600));
     let [lonely, idle] = [(short, long), (long, short)].map(|(grace, idle)| {
-        Terminals::new(app.remote.clone(), TerminalSettings { mode: TerminalMode::Plain, grace, idle })
+        Terminals::new(app.remote.clone(), TerminalSettings { mode: TerminalMode::Plain, grace, idle, recording: None })
     });
     drop(lonely.open(&idea, "1".parse().unwrap(), size, None).await.unwrap());
     assert_eq!(lonely.list(&idea).await.unwrap().len(), 1);

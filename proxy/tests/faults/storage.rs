@@ -1,8 +1,13 @@
 //! A VM whose disk takes nothing: full in the middle of an answer, or read-only.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
+use catalyst_proxy::settings::{Settings, TerminalMode};
+use catalyst_proxy::terminal::{Attachment, Event};
+use catalyst_ssh::Size;
 use serde_json::{Value, json};
 
 use crate::frames::{chat, text};
@@ -110,4 +115,80 @@ async fn an_idea_for_which_there_is_no_room_uses_up_no_name_and_leaves_nothing()
     let (status, body) = server.json(reqwest::Method::POST, "/api/ideas", Some(idea(1000))).await;
     assert_eq!((status, &body["data"]["slug"]), (201, &json!("much-text")), "{body}");
     assert_eq!(left(), 1);
+}
+
+/// What the server logs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn begin() -> Log {
+        let log = Log::default();
+        let written = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        log
+    }
+
+    /// Waits for a line with all of these.
+    async fn until(&self, words: &[&str]) {
+        let said = async {
+            loop {
+                let text = String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned();
+                if let Some(line) = text.lines().find(|line| words.iter().all(|word| line.contains(word))) {
+                    return println!("{line}");
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, said).await.unwrap_or_else(|_| panic!("the log has no line with {words:?}"));
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn print(terminal: &mut Attachment, keys: &'static str, word: &str) {
+    terminal.input(keys.into()).await;
+    let mut printed = Vec::new();
+    let printing = async {
+        while !String::from_utf8_lossy(&printed).contains(word) {
+            match terminal.events.recv().await.expect("it ended") {
+                Event::Output(bytes) => {
+                    printed.extend_from_slice(&bytes);
+                    terminal.credit(bytes.len() as u64).await;
+                }
+                Event::Opened(_) | Event::Credit(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, printing).await.expect("it is not printed");
+}
+
+#[tokio::test]
+async fn a_recording_that_fills_the_disk_ends_which_the_log_says_and_its_terminal_goes_on() {
+    let log = Log::begin();
+    let (sshd, settings) = vm().await;
+    let (terminal, terminal_recording) = (TerminalMode::Plain, Some(10 << 20));
+    let server = Server::start(&Settings { terminal, terminal_recording, ..settings }).await;
+    let slug = server.idea("Recorded").await;
+    let recordings = sshd.home().join(format!("catalyst/ideas/{slug}/recordings"));
+    std::fs::create_dir(&recordings).unwrap();
+    let _disk = Mounted::new(&recordings, &["-t", "tmpfs", "-o", "size=256k", "none"]);
+    let idea = server.app.ideas.get(&slug).await.unwrap();
+    let size = Size { columns: 80, rows: 24 };
+    let mut terminal = server.app.terminals.open(&idea, "1".parse().unwrap(), size, None).await.unwrap();
+    print(&mut terminal, "seq 100000; echo THE-''END\r", "THE-END").await;
+    let home = recordings.display().to_string();
+    log.until(&["the recording of a terminal ended before the terminal", "No space left on device", &home]).await;
+    print(&mut terminal, "echo still-''here\r", "still-here").await;
 }

@@ -70,6 +70,7 @@ impl Site {
             claude_turn: None,
             approval: Duration::from_secs(3600),
             terminal: TerminalMode::Off,
+            terminal_recording: None,
         };
         let server = Server::start(&settings).await;
         server.until_health(200).await;

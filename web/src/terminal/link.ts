@@ -30,7 +30,7 @@ export interface Screen {
 
 export type LinkState =
   | { readonly kind: "connecting" }
-  | { readonly kind: "open"; readonly keeper: string; readonly newShell: boolean }
+  | { readonly kind: "open"; readonly keeper: string; readonly newShell: boolean; readonly recorded: boolean }
   | { readonly kind: "waiting"; readonly error?: string }
   | { readonly kind: "failed"; readonly error: string }
   | { readonly kind: "over"; readonly reason: string; readonly code?: number; readonly signal?: string };
@@ -168,14 +168,14 @@ export class TerminalLink {
     }
   }
 
-  private opened({ session, lost, offset, replay, resumed, keeper }: Opened): void {
+  private opened({ session, lost, offset, replay, resumed, keeper, recorded }: Opened): void {
     this.cancelTimer();
     this.failures = 0;
     const before = this.place;
     if (before && !(before.session === session && !lost)) this.screen.reset();
     this.place = { session, received: offset };
     this.replayLeft = replay;
-    this.become({ kind: "open", keeper, newShell: before !== undefined && !resumed });
+    this.become({ kind: "open", keeper, newShell: before !== undefined && !resumed, recorded });
     this.resized();
   }
 

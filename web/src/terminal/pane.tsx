@@ -113,7 +113,7 @@ export function TerminalPane({ slug, number, shown, connected, preferences, onTi
         {target && <p class="terminal-target">{target}</p>}
       </div>
       <p class="terminal-note" role="status">
-        {note ?? (state.kind === "open" && state.newShell ? "The shell of before is gone; this is a new one." : state.kind === "open" && state.keeper === "plain" ? "Kept for 30 minutes without a viewer. Install tmux on the dev-VM to keep terminals for longer." : "")}
+        {note ?? (state.kind === "open" ? remark(state) : "")}
       </p>
       <div class="keys" role="group" aria-label="Keys">
         <button type="button" onClick={() => press("escape")}>
@@ -146,6 +146,13 @@ export function TerminalPane({ slug, number, shown, connected, preferences, onTi
       </div>
     </section>
   );
+}
+
+/** What is to be known of a terminal that is open. Of a recording before all else: it concerns whoever looks. */
+export function remark({ keeper, newShell, recorded }: Extract<LinkState, { kind: "open" }>): string {
+  if (recorded) return newShell ? "The shell of before is gone; this is a new one. What it prints is recorded on the dev-VM." : "What this terminal prints is recorded on the dev-VM.";
+  if (newShell) return "The shell of before is gone; this is a new one.";
+  return keeper === "plain" ? "Kept for 30 minutes without a viewer. Install tmux on the dev-VM to keep terminals for longer." : "";
 }
 
 interface StateOverlayProps {

@@ -16,6 +16,8 @@ export interface Opened {
   readonly offset: number;
   /** So many of the bytes that follow were printed before. */
   readonly replay: number;
+  /** What it prints is recorded on the VM. */
+  readonly recorded: boolean;
 }
 
 export type FromServer =
@@ -42,7 +44,16 @@ export function decodeControl(text: string): FromServer | undefined {
     case "opened": {
       const session = text_("session");
       if (session === undefined) return undefined;
-      return { type: "opened", keeper: text_("keeper") ?? "plain", session, resumed: fields["resumed"] === true, lost: fields["lost"] === true, offset: count("offset") ?? 0, replay: count("replay") ?? 0 };
+      return {
+        type: "opened",
+        keeper: text_("keeper") ?? "plain",
+        session,
+        resumed: fields["resumed"] === true,
+        lost: fields["lost"] === true,
+        offset: count("offset") ?? 0,
+        replay: count("replay") ?? 0,
+        recorded: fields["recorded"] === true,
+      };
     }
     case "credit":
       return { type: "credit", bytes: count("bytes") ?? 0 };
