@@ -35,7 +35,7 @@ pub(crate) enum Fault {
     ReaderStopped,
 }
 
-const KINDS: [Fault; 8] = [
+pub(crate) const KINDS: &[Fault] = &[
     Fault::SessionsKilled,
     Fault::SshdRestarted,
     Fault::SshdFrozen,
@@ -55,6 +55,9 @@ pub(crate) enum Act {
 
 pub(crate) struct Faults {
     random: StdRng,
+    kinds: &'static [Fault],
+    /// Nothing more happens when each has happened so often.
+    enough: Option<u32>,
     /// Those that come next, the last one first; filled with one of each kind when it is empty.
     next: Vec<Fault>,
     not_before: Instant,
@@ -65,9 +68,18 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn new(seed: u64, sshd: &Arc<Mutex<TestSshd>>, replicas: &Arc<Replicas>) -> Faults {
+    /// Of these kinds, each so often or for as long as it is asked.
+    pub(crate) fn new(
+        seed: u64,
+        kinds: &'static [Fault],
+        enough: Option<u32>,
+        sshd: &Arc<Mutex<TestSshd>>,
+        replicas: &Arc<Replicas>,
+    ) -> Faults {
         Faults {
             random: StdRng::seed_from_u64(seed),
+            kinds,
+            enough,
             next: Vec::new(),
             not_before: Instant::now(),
             happened: BTreeMap::new(),
@@ -79,11 +91,14 @@ impl Faults {
 
     /// Lets happen what is due while the viewer is at replica `at`, but nothing before the last one is over.
     pub(crate) fn due(&mut self, at: usize) -> Option<Act> {
+        if self.enough.is_some_and(|enough| self.each_happened(enough)) {
+            return None;
+        }
         if self.running.as_ref().is_some_and(|running| !running.is_finished()) || Instant::now() < self.not_before {
             return None;
         }
         if self.next.is_empty() {
-            self.next.extend(KINDS);
+            self.next.extend(self.kinds);
             self.next.shuffle(&mut self.random);
         }
         let fault = self.next.pop()?;
@@ -128,6 +143,11 @@ impl Faults {
             }
         }
         None
+    }
+
+    /// Whether each kind has happened so often.
+    pub(crate) fn each_happened(&self, times: u32) -> bool {
+        self.kinds.iter().all(|kind| self.happened.get(kind).is_some_and(|happened| *happened >= times))
     }
 
     /// Waits for what is under way.
