@@ -47,7 +47,7 @@ struct Args {
     /// Changes that are timed.
     #[arg(long, default_value_t = 300)]
     changes: usize,
-    /// Instances with pods, on nodes that kwok plays. 10,000 take three quarters of an hour.
+    /// Instances with pods, on nodes that kwok plays.
     #[arg(long, default_value_t = 1_000)]
     fleet: usize,
     /// Only these groups.

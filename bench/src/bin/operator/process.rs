@@ -2,8 +2,8 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -56,13 +56,25 @@ fn section_names(elf: &[u8]) -> Option<&[u8]> {
 pub(crate) struct Operator {
     child: Child,
     admin: SocketAddr,
+    log: PathBuf,
 }
 
 impl Operator {
     /// Starts it and awaits that it is ready.
     pub(crate) async fn start(binary: &Path, stage: &Stage, identity: &str) -> anyhow::Result<Operator> {
+        Operator::start_with(&[], binary, stage, identity).await
+    }
+
+    /// The same, with further settings from the environment.
+    pub(crate) async fn start_with(
+        settings: &[(&str, &str)],
+        binary: &Path,
+        stage: &Stage,
+        identity: &str,
+    ) -> anyhow::Result<Operator> {
         let admin = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let log = std::fs::File::create(stage.folder().join(format!("{identity}.log")))?;
+        let path = stage.folder().join(format!("{identity}.log"));
+        let log = std::fs::File::create(&path)?;
         let child = Command::new(binary)
             .env_clear()
             .envs(std::env::var("LOG").map(|filter| ("LOG", filter)))
@@ -71,15 +83,32 @@ impl Operator {
             .env("POD_NAMESPACE", "default")
             .env("ADMIN_ADDRESS", admin.to_string())
             .env("CONCURRENCY", crate::plain::CONCURRENCY.to_string())
+            .envs(settings.iter().copied())
             .stdout(log.try_clone()?)
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()
             .with_context(|| format!("start {}", binary.display()))?;
-        let operator = Operator { child, admin };
+        let operator = Operator { child, admin, log: path };
         until("the operator is ready", DEADLINE, || async { Ok(operator.ask("readyz").await.ok().map(|_| ())) })
             .await?;
         Ok(operator)
+    }
+
+    /// What is awaited, unless the process ends before, which it should not: then the error has its last words.
+    pub(crate) async fn while_it_runs<T>(
+        &mut self,
+        awaited: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        tokio::select! {
+            done = awaited => done,
+            ended = ended(&mut self.child) => {
+                let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+                let mut last: Vec<&str> = log.lines().rev().take(5).collect();
+                last.reverse();
+                bail!("the operator ended ({}):\n{}", ended?, last.join("\n"))
+            }
+        }
     }
 
     /// CPU time so far, in seconds.
@@ -193,6 +222,15 @@ impl Operator {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
+    }
+}
+
+async fn ended(child: &mut Child) -> anyhow::Result<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
