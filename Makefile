@@ -20,10 +20,8 @@ E2E_LOGS := target/e2e-logs
 # What the tests need beside what the lab needs: program=Debian package.
 TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=busybox-static ssh=openssh-client shellcheck=shellcheck kill=procps openssl=openssl tmux=tmux screen=screen \
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
-HELM    := $(shell sed -n 's/^const HELM: &str = "\(.*\)";/\1/p' lab/src/parts.rs)
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 300
-FLEET ?= 1000
 export CATALYST_VERSION := $(VERSION)
 
 .NOTPARALLEL:
@@ -60,10 +58,10 @@ e2e: images test-tools ## the cluster and browser tests, on a lab of their own t
 	export CATALYST_LAB_BINARY=$(CURDIR)/$(LAB) # a test of one package builds no program of another
 	$(TEST) --features catalyst-e2e/cluster --test cluster -- --test-threads=3
 
-bench: release ## measure the proxy against OpenSSH, the operator against a plain client, kubectl and Helm, and with FLEET instances that run (1,000); prints tables
+bench: release ## measure the proxy against OpenSSH, and the operator against a plain client (real sshd, real API server); prints tables
 	$(STATIC) cargo build --locked --release --target $(TARGET) --bin bench-agent --bin bench-operator --bin bench-proxy
 	target/$(TARGET)/release/bench-proxy
-	target/$(TARGET)/release/bench-operator --fleet $(FLEET)
+	target/$(TARGET)/release/bench-operator
 
 soak: ## very many events while sshd, proxies and connections break at random, for SOAK_SECONDS (300); prints what was seen, and memory
 	export SOAK_SECONDS=$(SOAK_SECONDS)
@@ -118,9 +116,11 @@ images: lab-tools ## both container images, as archives in target/images
 	  echo "$$archive: $$(du -h $$archive | cut -f1)"
 	done
 
-chart: setup ## the operator's Helm chart as an archive in target, to be installed from there or pushed to an OCI registry
+# What `helm package` makes: the folder in an archive.
+chart: ## the operator's Helm chart as an archive in target, to be installed from there or pushed to an OCI registry
 	mkdir -p target
-	CGO_ENABLED=0 go run -trimpath helm.sh/helm/v3/cmd/helm@v$(HELM) package charts/catalyst-operator --destination target
+	tar -czf target/catalyst-operator-$(VERSION).tgz --owner=0 --group=0 --numeric-owner -C charts catalyst-operator
+	echo "target/catalyst-operator-$(VERSION).tgz"
 
 release: setup web ## static release binaries in target/release
 	$(STATIC) cargo build --locked --release --target $(TARGET) $(addprefix --bin ,$(BINS))
