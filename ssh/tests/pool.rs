@@ -128,14 +128,14 @@ async fn a_command_that_finds_no_channel_in_time_is_told() {
     let limits = PoolLimits {
         channels_per_connection: 1,
         interactive_connections: 1,
-        wait: Duration::from_millis(500),
+        wait: Duration::from_secs(2),
         ..PoolLimits::default()
     };
     let pool = Pool::new(sshd.source(), limits);
     let mut holder = pool.exec(Lane::Interactive, "cat").await.unwrap();
     let failure = pool.exec(Lane::Interactive, "true").await.unwrap_err();
     assert_eq!(failure.reason, Reason::TimedOut, "{failure}");
-    assert!(failure.to_string().contains("No session to the VM became free within 0 s: too many"), "{failure}");
+    assert!(failure.to_string().contains("No session to the VM became free within 2 s: too many"), "{failure}");
     holder.close_stdin().await.unwrap();
     assert_eq!(holder.next().await, Some(Output::Exit(0)));
     drop(holder);
