@@ -153,3 +153,38 @@ async fn a_lost_vm_is_explained_by_status_and_by_the_page_until_it_is_back() -> 
     mended?;
     instance.delete().await
 }
+
+#[tokio::test]
+async fn a_page_on_which_claude_works_tells_that_the_vm_is_cut_off_and_goes_on_when_it_is_back() -> Result<()> {
+    let turn = alone().await;
+    let stage = turn.stage;
+    let instance = Instance::ready(stage, "working", json!({})).await?;
+    let browser = Browser::start().await?;
+    browser.sign_in(&instance.url(), &instance.secret().await?).await?;
+    browser.new_idea("Cut off", "The VM goes while Claude works.").await?;
+    browser.say("SLOW 40").await?;
+    browser.ticks_reach(3).await?;
+    let fault = Fault::NetworkCut;
+    fault.strike(instance.vm()).await?;
+    let outcome = async {
+        let told = ["The dev-VM is away.", "The server takes no requests."];
+        let ((), took) = eventually("the page says so", Duration::from_secs(40), || async {
+            let page = browser.text().await?;
+            let told = told.iter().any(|words| page.contains(words));
+            ensure!(told, "{page}\nthrough the ingress: {:?}", instance.http_get("/api/health").await);
+            anyhow::Ok(())
+        })
+        .await?;
+        println!("told by the page after {:.1} s", took.as_secs_f64());
+        ensure!(!browser.text().await?.contains("\nConnected\n"), "{}", browser.text().await?);
+        anyhow::Ok(())
+    }
+    .await;
+    let mended = fault.undo(instance.vm()).await;
+    outcome?;
+    mended?;
+    browser.results_reach(1).await?;
+    ensure!(browser.ticks().await? == (0..40).collect::<Vec<_>>(), "{:?}", browser.ticks().await?);
+    browser.close().await?;
+    instance.delete().await
+}
