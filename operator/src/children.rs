@@ -1,7 +1,8 @@
 //! What the watches and our own writes last showed of our objects, as far as apply decides on it, so that a pass need not read it.
 //!
 //! Invariant: what is held of an object is not older than what any watch of ours has shown of it, nor than the answer to a write of
-//! ours. Where that would be in doubt nothing is held, and what is not held has to be read: so is what never carries our mark.
+//! ours. Where that would be in doubt nothing is held, and what is not held has to be read (so is what never carries our mark), unless it is
+//! not wanted: then only what is ours would matter.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -46,6 +47,10 @@ struct Watch {
     objects: Option<Objects>,
     /// What it has told so far of what there is, while it begins anew.
     listing: Objects,
+    /// Written by us, and not shown yet.
+    unshown: HashSet<(String, String)>,
+    /// What is not held may be there all the same, until it has told anew what there is.
+    doubtful: bool,
 }
 
 /// What apply decides on.
@@ -87,7 +92,9 @@ impl Children {
                         listed.remove(&at);
                     }
                 }
+                watch.unshown.retain(|at| !listed.contains_key(at));
                 watch.objects = Some(listed);
+                watch.doubtful = false;
             }
             watcher::Event::Apply(object) => watch.note(object.meta(), Held::of(object.meta(), fields)),
             watcher::Event::Delete(object) => watch.note(object.meta(), None),
@@ -104,12 +111,17 @@ impl Children {
         let mut shown = self.shown();
         let Shown { watches, fields } = &mut *shown;
         for scope in [Some(namespace.clone()), None] {
-            let objects = watches.get_mut(&(kind, scope)).and_then(|watch| watch.objects.as_mut());
-            if let Some(objects) = objects
-                && objects.get(&at).is_some_and(|held| held.version < version)
-            {
-                objects.remove(&at);
-                objects.extend(Held::of(answer, fields));
+            let Some(watch) = watches.get_mut(&(kind, scope)) else { continue };
+            let Some(objects) = &mut watch.objects else { continue };
+            match objects.get(&at) {
+                None => {
+                    watch.unshown.insert(at.clone());
+                }
+                Some(held) if held.version < version => {
+                    objects.remove(&at);
+                    objects.extend(Held::of(answer, fields));
+                }
+                Some(_) => {}
             }
         }
     }
@@ -123,11 +135,26 @@ impl Children {
         in_scope(Some(namespace.to_owned())).or_else(|| in_scope(None))?.meta(namespace, name)
     }
 
+    /// Whether there is no such object of ours: each watch has told what there is, and whatever we wrote has been shown. There may be
+    /// one of somebody else's.
+    #[must_use]
+    pub fn lacks(&self, kind: &'static str, namespace: &str, name: &str) -> bool {
+        let shown = self.shown();
+        let at = (namespace.to_owned(), name.to_owned());
+        let watch = |scope| shown.watches.get(&(kind, scope));
+        watch(Some(namespace.to_owned())).or_else(|| watch(None)).is_some_and(|watch| {
+            let told = watch.objects.as_ref().filter(|_| !watch.doubtful);
+            told.is_some_and(|objects| !objects.contains_key(&at)) && !watch.unshown.contains(&at)
+        })
+    }
+
     /// Versions of this kind may be given out a second time: nothing is held until a watch tells it.
     pub fn doubt(&self, kind: &str) {
         let mut shown = self.shown();
-        let doubted = shown.watches.iter_mut().filter(|((of, _), _)| *of == kind);
-        doubted.filter_map(|(_, watch)| watch.objects.as_mut()).for_each(Objects::clear);
+        for (_, watch) in shown.watches.iter_mut().filter(|((of, _), _)| *of == kind) {
+            watch.objects.iter_mut().for_each(Objects::clear);
+            watch.doubtful = true;
+        }
     }
 
     /// Whoever panics in here leaves at worst one object too few.
@@ -140,6 +167,7 @@ impl Watch {
     /// Puts what was told of an object in the place of what is held of it; in doubt, nothing.
     fn note(&mut self, meta: &ObjectMeta, told: Option<((String, String), Held)>) {
         let at = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        self.unshown.remove(&at);
         let Some(objects) = &mut self.objects else { return };
         let before = objects.remove(&at);
         if let Some((at, held)) = told
@@ -315,6 +343,27 @@ mod tests {
         assert_eq!(held(&children, "a"), None);
         tell(&children, watcher::Event::Apply(object("a", 3, true)));
         assert_eq!(held(&children, "a"), Some(3));
+    }
+
+    #[test]
+    fn what_every_watch_lacks_is_not_there_unless_we_wrote_it_a_moment_ago() {
+        let children = Children::default();
+        let lacks = |name| children.lacks("Service", "n", name);
+        assert!(!lacks("a"), "no watch has told");
+        tell(&children, watcher::Event::Init);
+        assert!(!lacks("a"), "the list is not whole");
+        tell(&children, watcher::Event::InitApply(object("b", 5, true)));
+        tell(&children, watcher::Event::InitDone);
+        assert!(lacks("a") && !lacks("b"));
+        children.wrote("Service", &object("a", 7, true).metadata);
+        assert!(!lacks("a"), "it was made, and is not shown yet");
+        tell(&children, watcher::Event::Apply(object("a", 7, true)));
+        tell(&children, watcher::Event::Delete(object("a", 9, true)));
+        assert!(lacks("a"), "it came and went");
+        children.doubt("Service");
+        assert!(!lacks("a") && !lacks("b"), "in doubt it is looked for");
+        list(&children, []);
+        assert!(lacks("a") && lacks("b"));
     }
 
     #[test]

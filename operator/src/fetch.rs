@@ -172,7 +172,7 @@ impl Fetcher {
             self.ssh_key(namespace, &references.ssh_key, owner),
             self.get::<Deployment>(namespace, name.as_str()),
             self.metadata::<Service>(namespace, name.as_str()),
-            self.metadata::<Ingress>(namespace, name.as_str()),
+            self.metadata_if::<Ingress>(references.ingress_host.is_some(), namespace, name.as_str()),
             self.metadata::<ConfigMap>(namespace, &config),
             self.metadata::<ConfigMap>(namespace, &known_hosts),
             self.metadata::<NetworkPolicy>(namespace, &policy),
@@ -197,7 +197,7 @@ impl Fetcher {
         }
         let (route, budget, gateway_api) = futures::try_join!(
             self.route(namespace, name.as_str(), instance.spec.gateway.is_some()),
-            self.metadata::<PodDisruptionBudget>(namespace, name.as_str()),
+            self.metadata_if::<PodDisruptionBudget>(references.is_redundant, namespace, name.as_str()),
             self.gateway_api(instance.spec.gateway.is_some()),
         )?;
         fetched.gateway_api = gateway_api;
@@ -407,6 +407,19 @@ impl Fetcher {
         // Of a kind that the cluster does not know there is nothing either, which is said in another way.
         let found = self.not_older(K::KIND, &format!("{} {name}", K::KIND), read).await?;
         Ok(found.map(|partial| partial.metadata))
+    }
+
+    /// The same of what may not be wanted: then one of somebody else's is of no concern, and one of ours is told by its watch.
+    async fn metadata_if<K: Kinded>(
+        &self,
+        wanted: bool,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<ObjectMeta>, FetchError> {
+        if !wanted && self.known.as_ref().is_some_and(|known| known.children.lacks(K::KIND, namespace, name)) {
+            return Ok(None);
+        }
+        self.metadata::<K>(namespace, name).await
     }
 
     /// Reads what is not older than what is known of the kind, or else the latest; `None`: there is no such thing.

@@ -112,6 +112,8 @@ pub struct References {
     pub ingress_class: Option<String>,
     /// The Secret with the certificate of that host, if one is wanted.
     pub tls_secret: Option<String>,
+    /// Whether there may be several pods, and with them a PodDisruptionBudget.
+    pub is_redundant: bool,
 }
 
 impl References {
@@ -129,6 +131,7 @@ impl References {
             key_is_given: instance.spec.ssh.existing_key_secret.is_some(),
             ssh_key: instance.spec.ssh.existing_key_secret.clone().unwrap_or_else(|| format!("{name}-ssh-key")),
             ingress_host: ingress.and_then(|ingress| ingress.host.clone()),
+            is_redundant: instance.spec.replicas > 1,
             ingress_class: claiming.map(|ingress| ingress_class(ingress).to_owned()),
             tls_secret: claiming.and_then(|ingress| {
                 let tls = ingress.tls.as_ref()?;

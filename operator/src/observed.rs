@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use catalyst_ssh::Reason as SshReason;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::jiff::Timestamp;
 
 /// Everything that one pass knows of the cluster and of the VM.
 #[derive(Clone, Debug, Default)]
@@ -156,6 +157,8 @@ pub enum RouteView {
 /// What the Deployment says of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeploymentView {
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
     /// `metadata.generation`.
     pub generation: i64,
     /// `status.observedGeneration`.

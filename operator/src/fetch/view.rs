@@ -75,6 +75,7 @@ pub(super) fn deployment(deployment: &Deployment) -> DeploymentView {
             .map(|condition| condition.message.clone().unwrap_or_default())
     };
     DeploymentView {
+        created: deployment.metadata.creation_timestamp.as_ref().map(|time| time.0),
         generation: deployment.metadata.generation.unwrap_or_default(),
         observed_generation: status.observed_generation.unwrap_or_default(),
         wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),

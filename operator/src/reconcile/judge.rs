@@ -13,7 +13,7 @@ use crate::{
     crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
     fetch::Fetcher,
     names::Target,
-    observed::Fetched,
+    observed::{DeploymentView, Fetched},
     prober::{Answer, Look},
     reason::{Reason, Severity},
     status::{Circumstances, FIRST_PODS, Facts, Verdict, diagnose, faulty_parts, may_have_news, parts},
@@ -80,7 +80,8 @@ impl Steps {
             again = Some(again.unwrap_or(LISTEN).min(LISTEN));
         }
         let unchanged = now.applied.changes.is_empty() && same_generation_and_not_ready(instance);
-        let only_made = instance.status.is_none() && !now.applied.changes.is_empty() && is_on_its_way(&verdict);
+        let made = !now.applied.changes.is_empty() || fetched.deployment.as_ref().is_some_and(is_new);
+        let only_made = instance.status.is_none() && made && is_on_its_way(&verdict);
         if only_made {
             again = Some(again.unwrap_or(FIRST_WORD).min(FIRST_WORD));
         }
@@ -186,6 +187,13 @@ fn unwatched(reason: Reason) -> bool {
 /// another pass.
 fn is_on_its_way(verdict: &Verdict) -> bool {
     matches!(verdict.reason, Reason::Progressing | Reason::RolloutInProgress)
+}
+
+/// Whether it was made so short a time ago that its controller may not have looked at it yet. A clock that differs from the API
+/// server's makes the wait shorter and never longer.
+fn is_new(deployment: &DeploymentView) -> bool {
+    let age = deployment.created.map(|created| Timestamp::now().duration_since(created));
+    age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age < FIRST_WORD)
 }
 
 fn same_generation_and_not_ready(instance: &CatalystInstance) -> bool {
