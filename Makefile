@@ -20,12 +20,14 @@ E2E_LOGS := target/e2e-logs
 # What the tests need beside what the lab needs: program=Debian package.
 TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=busybox-static ssh=openssh-client shellcheck=shellcheck kill=procps openssl=openssl tmux=tmux screen=screen \
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
+# What wetty and sshx, which the terminal is measured against, are built with.
+BENCH_TOOLS := protoc=protobuf-compiler make=make g++=g++ python3=python3 ssh=openssh-client
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 300
 export CATALYST_VERSION := $(VERSION)
 
 .NOTPARALLEL:
-.PHONY: help demo demo-down test lint fmt generate images chart release web setup style-tools lint-tools style lab-tools test-tools unit e2e bench soak fuzz
+.PHONY: help demo demo-down test lint fmt generate images chart release web setup style-tools lint-tools style lab-tools bench-tools test-tools unit e2e bench soak fuzz
 
 help: ## this list
 	grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -58,8 +60,9 @@ e2e: images test-tools ## the cluster and browser tests, on a lab of their own t
 	export CATALYST_LAB_BINARY=$(CURDIR)/$(LAB) # a test of one package builds no program of another
 	$(TEST) --features catalyst-e2e/cluster --test cluster -- --test-threads=3
 
-bench: release ## measure the proxy against OpenSSH, and the operator against a plain client (real sshd, real API server); prints tables
+bench: bench-tools ## measure the proxy against OpenSSH, wetty and sshx, and the operator against a plain client (real sshd, real API server); prints tables
 	$(STATIC) cargo build --locked --release --target $(TARGET) --bin bench-agent --bin bench-operator --bin bench-proxy
+	target/$(TARGET)/release/bench-proxy --install
 	target/$(TARGET)/release/bench-proxy
 	target/$(TARGET)/release/bench-operator
 
@@ -104,6 +107,9 @@ lab-tools: release # install from Debian's packages what the lab lacks
 
 test-tools: release # and what the tests lack
 	$(LAB) preflight --install $(foreach tool,$(TEST_TOOLS),--also $(tool))
+
+bench-tools: release # and what the benchmarks lack
+	$(LAB) preflight --install $(foreach tool,$(BENCH_TOOLS),--also $(tool))
 
 images: lab-tools ## both container images, as archives in target/images
 	mkdir -p target/images

@@ -14,6 +14,10 @@ const PERIOD: u32 = 100_000;
 /// 512Mi.
 const MEMORY: u64 = 512 << 20;
 
+/// Called with a program, how many groups there are, the groups, and the program's arguments.
+const ENTER: &str = r#"groups=$1; shift
+while [ "$groups" -gt 0 ]; do echo $$ >"$1/cgroup.procs" || exit 1; shift; groups=$((groups - 1)); done; exec "$0" "$@""#;
+
 /// The groups; removed with this, when nothing is in them any more.
 #[derive(Debug)]
 pub(crate) struct Limits(Vec<PathBuf>);
@@ -45,11 +49,11 @@ impl Limits {
         Ok(())
     }
 
-    /// A command that runs `program` in the groups from its first instruction on, with the pid that it begins with.
+    /// A command that runs `program` in the groups from its first instruction on, with the pid that it begins with. It takes
+    /// arguments.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", r#"for group in "$@"; do echo $$ >"$group/cgroup.procs" || exit 1; done; exec "$0""#]);
-        command.arg(program).args(&self.0);
+        command.args(["-c", ENTER]).arg(program).arg(self.0.len().to_string()).args(&self.0);
         command
     }
 }
