@@ -24,6 +24,7 @@ TEST_TOOLS := chromium=chromium chromedriver=chromium-driver dash=dash busybox=b
 BENCH_TOOLS := protoc=protobuf-compiler make=make g++=g++ python3=python3 ssh=openssh-client
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 300
+FLEET ?= 1000
 export CATALYST_VERSION := $(VERSION)
 
 .NOTPARALLEL:
@@ -60,11 +61,11 @@ e2e: images test-tools ## the cluster and browser tests, on a lab of their own t
 	export CATALYST_LAB_BINARY=$(CURDIR)/$(LAB) # a test of one package builds no program of another
 	$(TEST) --features catalyst-e2e/cluster --test cluster -- --test-threads=3
 
-bench: bench-tools ## measure the proxy against OpenSSH, wetty and sshx, and the operator against a plain client (real sshd, real API server); prints tables
+bench: bench-tools ## measure the proxy against OpenSSH, wetty and sshx, the operator against a plain client, kubectl and Helm, and with FLEET instances that run (1,000); prints tables
 	$(STATIC) cargo build --locked --release --target $(TARGET) --bin bench-agent --bin bench-operator --bin bench-proxy
 	target/$(TARGET)/release/bench-proxy --install
 	target/$(TARGET)/release/bench-proxy
-	target/$(TARGET)/release/bench-operator
+	target/$(TARGET)/release/bench-operator --fleet $(FLEET)
 
 soak: ## very many events while sshd, proxies and connections break at random, for SOAK_SECONDS (300); prints what was seen, and memory
 	export SOAK_SECONDS=$(SOAK_SECONDS)

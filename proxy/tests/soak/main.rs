@@ -91,7 +91,8 @@ async fn soak(kinds: &'static [Fault], enough: Option<u32>, lasts: Duration) {
 
     let log = std::fs::read(home.join(format!("ideas/{slug}/runs/1/log.jsonl"))).unwrap();
     let (said, text) = said_by(&log, &slug);
-    assert!(text == (0..events).fold(String::new(), |text, at| text + &format!("{at} ")), "the log lacks events");
+    let all = (0..events).fold(String::new(), |text, at| text + &format!("{at} "));
+    assert!(text == all, "the log lacks events: {}", difference(&text, &all));
     assert!(viewer.said == said, "{}", difference(&viewer.said, &said));
     let taken =
         log.split(|byte| *byte == b'\n').filter(|line| line.starts_with(br#"{"type":"catalyst_turn","id":"turn-"#));
