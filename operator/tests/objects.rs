@@ -8,6 +8,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod gitops;
 mod world;
 
 use catalyst_operator::{build::HTTPRoute, crd::CatalystInstance};
