@@ -11,7 +11,7 @@
 mod gitops;
 mod world;
 
-use catalyst_operator::{build::HTTPRoute, crd::CatalystInstance};
+use catalyst_operator::{build::HTTPRoute, crd::CatalystInstance, live::Kinded};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v1::Scale,
@@ -20,7 +20,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Resource, ResourceExt,
+    ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
@@ -37,18 +37,12 @@ fn spec() -> Value {
 
 /// Every object of the instance `x`, as `Kind/name` → resource version.
 async fn versions(world: &World) -> Vec<(String, String)> {
-    async fn of<K>(world: &World, name: &str) -> (String, String)
-    where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
+    async fn of<K: Kinded>(world: &World, name: &str) -> (String, String) {
         let object: K = world.exists(name).await;
         let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
         let owner = object.owner_references().first().expect("an owner");
         assert_eq!((owner.uid.as_str(), owner.controller), (instance.uid().unwrap().as_str(), Some(true)), "{name}");
-        (format!("{}/{name}", K::kind(&())), object.resource_version().unwrap())
+        (format!("{}/{name}", K::KIND), object.resource_version().unwrap())
     }
     vec![
         of::<Service>(world, "x").await,

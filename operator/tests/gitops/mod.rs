@@ -1,14 +1,14 @@
 //! Flux and Argo CD as the API server sees them: the same manifest by server-side apply, over and over, with their marks on it. What they
 //! compare with what is there is that apply without effect.
 
-use catalyst_operator::crd::CatalystInstance;
+use catalyst_operator::{crd::CatalystInstance, live::Kinded};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service},
     networking::v1::{Ingress, NetworkPolicy},
 };
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, ResourceExt,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -58,13 +58,7 @@ impl Tool {
 }
 
 /// Labels and annotations of an object.
-async fn marks<K>(world: &World, name: &str) -> Vec<String>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned,
-{
+async fn marks<K: Kinded>(world: &World, name: &str) -> Vec<String> {
     let object: K = world.exists(name).await;
     object.labels().keys().chain(object.annotations().keys()).cloned().collect()
 }
