@@ -189,8 +189,8 @@ fn is_on_its_way(verdict: &Verdict) -> bool {
     matches!(verdict.reason, Reason::Progressing | Reason::RolloutInProgress)
 }
 
-/// Whether it was made so short a time ago that its controller may not have looked at it yet. A clock that differs from the API
-/// server's makes the wait shorter and never longer.
+/// Whether it was made so short a time ago that its controller may not have looked at it yet. By a clock ahead of the API server's that
+/// ends sooner; by one behind it, it is not new at first, and then for as much longer as the clock is behind.
 fn is_new(deployment: &DeploymentView) -> bool {
     let age = deployment.created.map(|created| Timestamp::now().duration_since(created));
     age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age < FIRST_WORD)
