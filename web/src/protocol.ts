@@ -63,7 +63,11 @@ export type LogEvent =
   | { readonly type: "claude:large"; readonly start: number; readonly length: number }
   /** A remark of the server for the person. */
   | { readonly type: "claude:note"; readonly text: string }
-  | { readonly type: "run:exit"; readonly code?: number; readonly reason?: string };
+  | { readonly type: "run:exit"; readonly code?: number; readonly reason?: ExitReason };
+
+/** Why a run ended, as the server counts it: the log lies where the agent writes, so any other word is "other". */
+export const exitReasons = ["ended", "idle", "switched", "revoked", "stopped", "silent", "overtime", "full", "lost", "rebooted", "missing", "other"] as const;
+export type ExitReason = (typeof exitReasons)[number];
 
 export interface LogFrame {
   readonly position: Position;
@@ -99,7 +103,7 @@ export interface Run {
   readonly inputTokens?: number;
   readonly outputTokens?: number;
   readonly code?: number;
-  readonly reason?: string;
+  readonly reason?: ExitReason;
   /** Of its log. */
   readonly bytes?: number;
 }
@@ -199,7 +203,7 @@ function decodeRun(fields: Fields): Run | undefined {
     const value = number(fields[name]);
     return value === undefined ? [] : [[name, value] as const];
   });
-  return { run, live: fields["live"] === true, ...maybe("mode", mode), ...maybe("reason", string(fields["reason"])), ...Object.fromEntries(known) };
+  return { run, live: fields["live"] === true, ...maybe("mode", mode), ...maybe("reason", exitReason(fields["reason"])), ...Object.fromEntries(known) };
 }
 
 function logFrame(frame: Fields): LogFrame | undefined {
@@ -255,7 +259,7 @@ function decodeEvent(frame: Fields): LogEvent | undefined {
       return note === undefined ? undefined : { type: "claude:note", text: note };
     }
     case "run:exit":
-      return { type: "run:exit", ...maybe("code", number(frame["code"])), ...maybe("reason", string(frame["reason"])) };
+      return { type: "run:exit", ...maybe("code", number(frame["code"])), ...maybe("reason", exitReason(frame["reason"])) };
     default:
       return undefined;
   }
@@ -296,6 +300,11 @@ export function buildMode(value: unknown): BuildMode | undefined {
 
 function decision(value: unknown): Decision | undefined {
   return value === "allow" || value === "always" || value === "deny" ? value : undefined;
+}
+
+function exitReason(value: unknown): ExitReason | undefined {
+  const word = string(value);
+  return word === undefined ? undefined : (exitReasons.find((known) => known === word) ?? "other");
 }
 
 /** `{[key]: value}`, or nothing when the value is undefined: absent fields stay absent. */

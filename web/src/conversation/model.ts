@@ -1,6 +1,6 @@
 // What the screen shows of an idea's conversation. Values never change: what is new is a new object.
 
-import type { Answer, BuildMode, LogFrame, Mode, Position } from "../protocol";
+import type { Answer, BuildMode, ExitReason, LogFrame, Mode, Position } from "../protocol";
 
 export type PermissionState = "open" | "allowed" | "denied" | "withdrawn";
 
@@ -25,7 +25,7 @@ export type Part =
   | ResultPart
   | { readonly kind: "large"; readonly key: string; readonly run: number; readonly start: number; readonly length: number }
   | { readonly kind: "note"; readonly key: string; readonly text: string }
-  | { readonly kind: "exit"; readonly key: string; readonly code?: number; readonly reason: string };
+  | { readonly kind: "exit"; readonly key: string; readonly code?: number; readonly reason: ExitReason };
 
 export interface ToolPart {
   readonly kind: "tool";

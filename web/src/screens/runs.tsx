@@ -5,7 +5,7 @@ import { logUrl } from "../api";
 import { ConfirmDialog } from "../dialog";
 import { ago, cost, duration, size } from "../format";
 import type { IdeaSession } from "../idea-session";
-import type { Run } from "../protocol";
+import type { ExitReason, Run } from "../protocol";
 import { ideaPath, Link } from "../router";
 import { type Span, spanOf, spanPath } from "../span";
 import { useStore } from "../store";
@@ -85,13 +85,19 @@ export function RunsView({ session, connected, turnOpen }: RunsProps) {
 const modes: Readonly<Record<NonNullable<Run["mode"]>, string>> = { chat: "Chat", plan: "Build, plan first", ask: "Build, asking", acceptEdits: "Build", all: "Build, asking nothing" };
 
 /** How a run ended, where that is worth a word. */
-const endings: Readonly<Record<string, string>> = {
+const endings: Readonly<Record<ExitReason, string | undefined>> = {
+  ended: undefined,
+  idle: undefined,
+  switched: undefined,
+  revoked: undefined,
   stopped: "stopped",
   silent: "ended: silent",
   overtime: "ended: too long",
+  full: "disk full",
   lost: "killed",
   rebooted: "VM restarted",
   missing: "not started",
+  other: undefined,
 };
 
 export function RunTable({ slug, runs, whole }: { readonly slug: string; readonly runs: readonly Run[]; readonly whole: boolean }) {

@@ -7,7 +7,7 @@ import { Icon, type IconName } from "../icons";
 import type { IdeaSession } from "../idea-session";
 import { Markdown } from "../markdown";
 import { memo } from "../memo";
-import type { Answer as Given } from "../protocol";
+import type { ExitReason, Answer as Given } from "../protocol";
 import { ToolCall } from "./tool-call";
 import { Working } from "./working";
 
@@ -100,7 +100,7 @@ const AnswerPart = memo(({ part, growing, live, connected, session, given }: Ans
         <p class="exit" data-testid="run-exit" data-reason={part.reason}>
           <Icon name="alert" />
           <span>
-            {exits[part.reason] ?? "Claude ended unexpectedly."}
+            {exits[part.reason]}
             {part.code ? ` (exit code ${part.code})` : ""} Your next message starts it again and goes on from here.
           </span>
         </p>
@@ -109,17 +109,19 @@ const AnswerPart = memo(({ part, growing, live, connected, session, given }: Ans
 });
 
 /** Why a run ended that should not have. */
-const exits: Readonly<Record<string, string>> = {
+const exits: Readonly<Record<ExitReason, string>> = {
   ended: "Claude ended before the answer was complete.",
   silent: "Claude gave no sign of life for too long and was ended.",
   lost: "Claude's process was killed on the dev-VM.",
   rebooted: "The dev-VM was restarted in the middle of this run.",
   stopped: "It was stopped.",
   overtime: "It took longer than a run may and was ended.",
+  full: "The dev-VM's disk is full, so it was ended. Make room there.",
   switched: "It was ended to begin anew with other permissions.",
   revoked: "It was ended because a permission was taken back.",
   idle: "It was ended because nothing had happened for a while.",
   missing: "Claude could not be started on the dev-VM. Is it installed for the SSH user?",
+  other: "Claude ended unexpectedly.",
 };
 
 const outcomes: Readonly<Record<ResultPart["outcome"], { readonly name: string; readonly icon: IconName }>> = {
