@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Affinity, TopologySpreadConstraint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use crate::crd::{EgressProtocol, PullPolicy, ServiceType, TolerationSpec};
+use crate::crd::{EgressProtocol, EntryRefSpec, PullPolicy, ServiceType, TolerationSpec};
 use crate::names::InstanceName;
 use crate::reason::Reason;
 
@@ -418,5 +418,16 @@ pub struct Pod {
     /// Whether the root file system is read-only.
     pub read_only_root: bool,
     /// More environment, in the order given.
-    pub extra_env: Vec<(String, String)>,
+    pub extra_env: Vec<(String, EnvValue)>,
+}
+
+/// What a variable of the user's is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EnvValue {
+    /// This text.
+    Text(String),
+    /// An entry of a Secret.
+    Secret(EntryRefSpec),
+    /// An entry of a ConfigMap.
+    ConfigMap(EntryRefSpec),
 }

@@ -19,10 +19,10 @@ use super::{known_hosts, labels, metadata, non_empty, selector};
 use crate::container::{
     CATALYST_SECRET, COOKIE_SECRET, COOKIE_SECRET_PREVIOUS, HTTP_PORT, KNOWN_HOSTS_FOLDER, METRICS_PORT,
 };
-use crate::crd::TolerationSpec;
+use crate::crd::{EntryRefSpec, TolerationSpec};
 use crate::hex::hex;
 use crate::names::CONTAINER;
-use crate::validated::{AppSecretState, Probe, Resources, ValidatedInstance};
+use crate::validated::{AppSecretState, EnvValue, Probe, Resources, ValidatedInstance};
 
 /// Annotation of the pod template: checksum of the ConfigMap whose entries are environment.
 pub const CONFIG_CHECKSUM: &str = "catalyst.dev/config-checksum";
@@ -179,7 +179,7 @@ fn environment(instance: &ValidatedInstance, config: &ConfigMap) -> Vec<EnvVar> 
     if let Some(header) = &instance.identity_header {
         variables.push(variable("IDENTITY_HEADER", header));
     }
-    variables.extend(instance.pod.extra_env.iter().map(|(name, value)| variable(name, value)));
+    variables.extend(instance.pod.extra_env.iter().map(|(name, value)| given_variable(name, value)));
     variables
 }
 
@@ -239,30 +239,36 @@ fn variable(name: &str, value: impl Into<String>) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.into()).filter(|value| !value.is_empty()), value_from: None }
 }
 
-fn secret_variable(name: &str, secret: &str, optional: Option<bool>) -> EnvVar {
-    EnvVar {
-        name: name.to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector { name: secret.to_owned(), key: name.to_owned(), optional }),
-            ..EnvVarSource::default()
-        }),
+fn given_variable(name: &str, value: &EnvValue) -> EnvVar {
+    match value {
+        EnvValue::Text(value) => variable(name, value),
+        EnvValue::Secret(entry) => from_secret(name, entry.clone()),
+        EnvValue::ConfigMap(entry) => from_config_map(name, entry.clone()),
     }
 }
 
+fn secret_variable(name: &str, secret: &str, optional: Option<bool>) -> EnvVar {
+    from_secret(name, EntryRefSpec { name: secret.to_owned(), key: name.to_owned(), optional })
+}
+
 fn config_variable(name: &str, config_map: &str) -> EnvVar {
-    EnvVar {
-        name: name.to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            config_map_key_ref: Some(ConfigMapKeySelector {
-                name: config_map.to_owned(),
-                key: name.to_owned(),
-                optional: None,
-            }),
-            ..EnvVarSource::default()
-        }),
-    }
+    from_config_map(name, EntryRefSpec { name: config_map.to_owned(), key: name.to_owned(), optional: None })
+}
+
+fn from_secret(variable: &str, entry: EntryRefSpec) -> EnvVar {
+    let EntryRefSpec { name, key, optional } = entry;
+    let secret_key_ref = Some(SecretKeySelector { name, key, optional });
+    from_source(variable, EnvVarSource { secret_key_ref, ..EnvVarSource::default() })
+}
+
+fn from_config_map(variable: &str, entry: EntryRefSpec) -> EnvVar {
+    let EntryRefSpec { name, key, optional } = entry;
+    let config_map_key_ref = Some(ConfigMapKeySelector { name, key, optional });
+    from_source(variable, EnvVarSource { config_map_key_ref, ..EnvVarSource::default() })
+}
+
+fn from_source(variable: &str, source: EnvVarSource) -> EnvVar {
+    EnvVar { name: variable.to_owned(), value: None, value_from: Some(source) }
 }
 
 fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {

@@ -2,13 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::crd::ServiceType;
+use crate::crd::{EntryRefSpec, ServiceType};
 use crate::validated::{
-    AppSecretState, AppSecretUse, Gateway, Host, HostKeys, Image, Ingress as WantedIngress, IngressTls, Jump, KeyState,
-    KeyUse, Parent, Pod, Policy, Probe, PublicUrl, Resources, Service as WantedService, Ssh,
+    AppSecretState, AppSecretUse, EnvValue, Gateway, Host, HostKeys, Image, Ingress as WantedIngress, IngressTls, Jump,
+    KeyState, KeyUse, Parent, Pod, Policy, Probe, PublicUrl, Resources, Service as WantedService, Ssh,
 };
 
 fn probe() -> Probe {
@@ -87,7 +87,7 @@ fn instance(name: &str) -> ValidatedInstance {
             run_as_group: Some(65532),
             fs_group: Some(65532),
             read_only_root: true,
-            extra_env: vec![("EMPTY".to_owned(), String::new())],
+            extra_env: vec![("EMPTY".to_owned(), EnvValue::Text(String::new()))],
         },
         advice: vec![],
     }
@@ -282,6 +282,26 @@ fn every_variable_of_ours_is_named_one_by_one() {
     for variable in container.env.unwrap() {
         assert!(crate::container::is_managed_variable(&variable.name), "extraEnv could set {} too", variable.name);
     }
+}
+
+#[test]
+fn a_variable_of_the_users_is_a_text_or_an_entry_of_a_secret_or_a_config_map() {
+    let entry = |optional| EntryRefSpec { name: "mine".to_owned(), key: "a.b".to_owned(), optional };
+    let mut instance = instance("catalyst");
+    let given = [
+        ("TEXT", EnvValue::Text("t".to_owned())),
+        ("SECRET", EnvValue::Secret(entry(None))),
+        ("CONFIG", EnvValue::ConfigMap(entry(Some(true)))),
+    ];
+    instance.pod.extra_env = given.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let deployment = serde_json::to_value(build(&instance).deployment).unwrap();
+    let variables = deployment.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap();
+    let built = [
+        json!({"name": "TEXT", "value": "t"}),
+        json!({"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "a.b"}}}),
+        json!({"name": "CONFIG", "valueFrom": {"configMapKeyRef": {"name": "mine", "key": "a.b", "optional": true}}}),
+    ];
+    assert_eq!(variables[variables.len() - 3..], built);
 }
 
 #[test]

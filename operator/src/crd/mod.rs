@@ -27,7 +27,9 @@ pub use reference::reference_markdown;
 pub use scalars::{PortValue, QuantityValue};
 pub use spec::{CatalystInstance, CatalystInstanceSpec, ImageSpec, JumpSpec, PullPolicy, SecretsSpec, SshSpec};
 pub use status::{CatalystInstanceStatus, HostKeyRecord, RolloutRecord};
-pub use workload::{EnvVarSpec, HttpGetSpec, ProbeSpec, ResourcesSpec, SecurityContextSpec, TolerationSpec};
+pub use workload::{
+    EntryRefSpec, EnvSourceSpec, EnvVarSpec, HttpGetSpec, ProbeSpec, ResourcesSpec, SecurityContextSpec, TolerationSpec,
+};
 
 /// The API group of every kind of ours.
 pub const GROUP: &str = "catalyst.dev";

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules::is_subdomain;
 use super::scalars::{PortValue, QuantityValue};
 
 /// Requests and limits of the container.
@@ -125,6 +126,7 @@ pub struct TolerationSpec {
 /// One variable of the server's environment.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.value) != has(self.valueFrom)").message("a variable of extraEnv needs value or valueFrom, and not both"))]
 pub struct EnvVarSpec {
     /// Its name.
     #[schemars(length(min = 1, max = 256))]
@@ -132,7 +134,45 @@ pub struct EnvVarSpec {
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("extraEnv[].name must be of letters, digits and _, and not begin with a digit"))]
     pub name: String,
 
-    /// Its value. Never a secret: anyone who may read the instance reads it.
+    /// Its value. Never a secret, which is what `valueFrom` is for: anyone who may read the instance reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32768))]
-    pub value: String,
+    pub value: Option<String>,
+
+    /// Where its value is. It is read when a pod starts, so after a change there restart the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<EnvSourceSpec>,
+}
+
+/// Where the value of a variable is, in the instance's namespace.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secretKeyRef) != has(self.configMapKeyRef)").message("a valueFrom of extraEnv needs secretKeyRef or configMapKeyRef, and not both"))]
+pub struct EnvSourceSpec {
+    /// An entry of a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<EntryRefSpec>,
+
+    /// An entry of a ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_key_ref: Option<EntryRefSpec>,
+}
+
+/// An entry of a Secret or a ConfigMap.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryRefSpec {
+    /// Name of the Secret or ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(is_subdomain("self")).message("what valueFrom of extraEnv names must be the name of a Secret or ConfigMap"))]
+    pub name: String,
+
+    /// The entry in it.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')").message("the key that valueFrom of extraEnv names must be that of an entry: letters, digits, -, _ and ."))]
+    pub key: String,
+
+    /// Whether it may be missing; the variable is then not set. Unset: false, and pods wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
 }

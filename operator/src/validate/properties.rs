@@ -171,12 +171,16 @@ fn any_spec() -> impl Strategy<Value = Value> {
         |(own, name, generation)| json!({"useExisting": own, "existingSecret": name, "generation": generation}),
     );
     let amounts = || maybe(map());
-    let pods = (maybe(text()), maybe(map()), maybe(map()), amounts(), amounts(), (text(), text()), number(), number())
+    let reference = || maybe((text(), text()).prop_map(|(name, key)| json!({"name": name, "key": key})));
+    let source = (reference(), reference())
+        .prop_map(|(secret, config_map)| json!({"secretKeyRef": secret, "configMapKeyRef": config_map}));
+    let variable = (text(), maybe(text()), maybe(source));
+    let pods = (maybe(text()), maybe(map()), maybe(map()), amounts(), amounts(), variable, number(), number())
         .prop_map(|(url, labels, annotations, requests, limits, variable, user, seconds)| {
             json!({
                 "publicUrl": url, "podLabels": labels, "podAnnotations": annotations,
                 "resources": {"requests": requests, "limits": limits},
-                "extraEnv": [{"name": variable.0, "value": variable.1}],
+                "extraEnv": [{"name": variable.0, "value": variable.1, "valueFrom": variable.2}],
                 "securityContext": {"runAsUser": user},
                 "livenessProbe": {"periodSeconds": seconds},
                 "service": {"port": seconds},

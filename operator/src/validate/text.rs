@@ -162,6 +162,12 @@ pub(super) fn is_variable(text: &str) -> bool {
     text.bytes().next().is_some_and(first) && text.bytes().all(|byte| first(byte) || byte.is_ascii_digit())
 }
 
+/// The key of an entry of a Secret or a ConfigMap.
+pub(super) fn is_entry(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !text.is_empty() && text != "." && !text.starts_with("..") && text.bytes().all(fits)
+}
+
 /// The key of a label or annotation: `[prefix/]name`.
 pub(super) fn is_qualified_name(text: &str) -> bool {
     let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));

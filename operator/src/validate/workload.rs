@@ -7,9 +7,9 @@ use super::findings::Findings;
 use super::quantity::Quantity;
 use super::{placement, text};
 use crate::container::{HTTP_PORT, is_managed_variable};
-use crate::crd::{CatalystInstanceSpec, EnvVarSpec, PortValue, ProbeSpec, QuantityValue, ResourcesSpec};
+use crate::crd::{CatalystInstanceSpec, EntryRefSpec, EnvVarSpec, PortValue, ProbeSpec, QuantityValue, ResourcesSpec};
 use crate::names::{INSTANCE_LABEL, InstanceName};
-use crate::validated::{Pod, Probe, Resources};
+use crate::validated::{EnvValue, Pod, Probe, Resources};
 
 /// Numeric user and group of the container: those of our image.
 const DEFAULT_USER: i64 = 65532;
@@ -208,9 +208,9 @@ fn labels_of_nodes(
     }
 }
 
-fn extra_env(given: &[EnvVarSpec], findings: &mut Findings) -> Option<Vec<(String, String)>> {
-    let mut variables: Vec<(String, String)> = Vec::with_capacity(given.len());
-    for EnvVarSpec { name, value } in given {
+fn extra_env(given: &[EnvVarSpec], findings: &mut Findings) -> Option<Vec<(String, EnvValue)>> {
+    let mut variables: Vec<(String, EnvValue)> = Vec::with_capacity(given.len());
+    for variable @ EnvVarSpec { name, .. } in given {
         if !text::is_variable(name) {
             return findings.invalid("extraEnv", format_args!("has the name {name:?}, which is no variable's name"));
         }
@@ -221,7 +221,35 @@ fn extra_env(given: &[EnvVarSpec], findings: &mut Findings) -> Option<Vec<(Strin
         if variables.iter().any(|(other, _)| other == name) {
             return findings.invalid("extraEnv", format_args!("has {name} twice"));
         }
-        variables.push((name.clone(), value.clone()));
+        variables.push((name.clone(), env_value(variable, findings)?));
     }
     Some(variables)
+}
+
+fn env_value(variable: &EnvVarSpec, findings: &mut Findings) -> Option<EnvValue> {
+    let EnvVarSpec { name, value, value_from } = variable;
+    let source = match (value, value_from) {
+        (Some(value), None) => return Some(EnvValue::Text(value.clone())),
+        (None, Some(source)) => source,
+        _ => {
+            return findings
+                .invalid("extraEnv", format_args!("must give {name} by value or by valueFrom, and not by both"));
+        }
+    };
+    let (entry, value): (_, fn(EntryRefSpec) -> EnvValue) = match (&source.secret_key_ref, &source.config_map_key_ref) {
+        (Some(entry), None) => (entry, EnvValue::Secret),
+        (None, Some(entry)) => (entry, EnvValue::ConfigMap),
+        _ => {
+            let problem = format_args!("must take {name} from secretKeyRef or from configMapKeyRef, and not from both");
+            return findings.invalid("extraEnv", problem);
+        }
+    };
+    if !text::is_dns_subdomain(&entry.name) || !text::is_entry(&entry.key) {
+        let EntryRefSpec { name: object, key, .. } = entry;
+        return findings.invalid(
+            "extraEnv",
+            format_args!("takes {name} from {object:?}, {key:?}, which is no entry of any object"),
+        );
+    }
+    Some(value(entry.clone()))
 }

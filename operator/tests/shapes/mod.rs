@@ -131,7 +131,15 @@ pub fn valid(random: &mut StdRng, number: usize) -> Value {
                     json!({"readOnlyRootFilesystem": false}),
                 ],
             ),
-            ("extraEnv", &[json!([]), json!([{"name": "TZ", "value": "UTC"}, {"name": "empty", "value": ""}])]),
+            (
+                "extraEnv",
+                &[
+                    json!([]),
+                    json!([{"name": "TZ", "value": "UTC"}, {"name": "empty", "value": ""}]),
+                    json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "a.b"}}},
+                        {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "mine", "key": "B", "optional": true}}}]),
+                ],
+            ),
         ],
     );
     spec.insert("ssh".into(), Value::Object(ssh));

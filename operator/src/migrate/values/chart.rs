@@ -37,12 +37,17 @@ impl Mapping {
                 self.note(&format!("{path}.{name}"), "the operator sets this variable from other fields.", remedy);
                 continue;
             }
-            match entry.get("value").and_then(text) {
-                Some(value) => kept.push(json!({"name": name, "value": value})),
-                None => self.note(
+            let source = entry.get("valueFrom").and_then(Value::as_object).filter(|source| {
+                source.len() == 1
+                    && source.keys().all(|key| ["secretKeyRef", "configMapKeyRef"].contains(&key.as_str()))
+            });
+            match (entry.get("value").and_then(text), source) {
+                (Some(value), _) => kept.push(json!({"name": name, "value": value})),
+                (None, Some(source)) => kept.push(json!({"name": name, "valueFrom": source})),
+                (None, None) => self.note(
                     &format!("{path}.{name}"),
-                    "the instance takes plain values only, none from Secrets or fields of the pod.",
-                    "Set the value in spec.extraEnv if it is no secret.",
+                    "the instance takes plain values and entries of Secrets and ConfigMaps, no fields of the pod.",
+                    "Set the value in spec.extraEnv.",
                 ),
             }
         }

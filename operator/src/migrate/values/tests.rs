@@ -76,7 +76,8 @@ fn unknown_keys_and_wrong_values_are_listed_and_the_rest_still_stands() {
     let text = format!(
         "{SEED}\npersistence: {{size: 1Gi}}\nautoscaling: {{enabled: true, maxReplicas: 5}}\nreplicaCount: many\n\
          nodeSelector: {{disk: ssd}}\naffinityy: {{x: 1}}\nserviceAccount: {{create: true}}\nextraEnv:\n- {{name: CLAUDE_TIMEOUT_MS, value: 5}}\n\
-         - {{name: SSH_HOST, value: x}}\n- {{name: T, valueFrom: {{secretKeyRef: {{name: s, key: k}}}}}}\n"
+         - {{name: SSH_HOST, value: x}}\n- {{name: T, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}\n\
+         - {{name: S, valueFrom: {{secretKeyRef: {{name: s, key: k}}}}}}\n"
     );
     let migrated = migrated(&text);
     let notes = notes(&migrated);
@@ -85,7 +86,8 @@ fn unknown_keys_and_wrong_values_are_listed_and_the_rest_still_stands() {
     }
     // The variable that the operator sets itself is named, and the others stay.
     assert!(notes.contains(&"extraEnv.SSH_HOST"), "{notes:?}");
-    assert_eq!(spec(&migrated)["extraEnv"], json!([{"name": "CLAUDE_TIMEOUT_MS", "value": "5"}]));
+    let from_secret = json!({"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}});
+    assert_eq!(spec(&migrated)["extraEnv"], json!([{"name": "CLAUDE_TIMEOUT_MS", "value": "5"}, from_secret]));
     assert_eq!(spec(&migrated)["nodeSelector"], json!({"disk": "ssd"}));
     assert!(migrated.notes.iter().all(|note| !note.reason.is_empty() && !note.remedy.is_empty()), "{notes:?}");
 }
