@@ -152,7 +152,8 @@ impl Steps {
                     let line = lines[0].as_deref().unwrap_or_default();
                     self.applier.hasten_ssh_key(&valid.name, namespace, line).await;
                     self.prober.forget(&rotation_of(&uid));
-                    self.announcer.tell(instance, Reason::SSHKeyRotated, Reason::SSHKeyRotated.remedy()).await;
+                    let note = format!("The new SSH key is in use. {}", Reason::SSHKeyRotated.remedy());
+                    self.announcer.tell(instance, Reason::SSHKeyRotated, &note).await;
                     return Ok(None);
                 }
                 Step::Cancel => {

@@ -62,15 +62,15 @@ pub(super) fn on_tls(tls: &IngressTls, found: Option<bool>, namespace: &str, fin
             field,
             format!(
                 "Secret {secret}, which ingress.tls.secretName names, does not exist, so browsers will not trust the app. Create \
-                 it: kubectl create secret tls {secret} -n {namespace} --cert=FILE --key=FILE"
+                 it: `kubectl create secret tls {secret} -n {namespace} --cert=FILE --key=FILE`."
             ),
         ),
         Some((_, issuer)) => findings.advise(
             Reason::CertificatePending,
             field,
             format!(
-                "cert-manager has not made Secret {secret} by issuer {issuer} yet. What it waits for: kubectl describe \
-                 certificate,certificaterequest -n {namespace}"
+                "cert-manager has not made Secret {secret} by issuer {issuer} yet. What it waits for: `kubectl describe \
+                 certificate,certificaterequest -n {namespace}`."
             ),
         ),
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use catalyst_operator::build::HTTPRoute;
 use k8s_openapi::{
+    ByteString,
     api::{
         admissionregistration::v1::{
             ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
@@ -23,7 +24,10 @@ use kube::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::world::{World, plane, until};
+use crate::{
+    tls,
+    world::{World, plane, until},
+};
 
 /// The account of an operator that runs in this namespace.
 pub(crate) fn account(namespace: &str) -> String {
@@ -127,16 +131,34 @@ pub(crate) async fn refuse_ingress(world: &World, policy: &str, instance: &str, 
     await_refusal(world, instance).await;
 }
 
-/// The webhook of an ingress-nginx that was uninstalled is asked about the Ingress of an instance.
+/// The webhook of an ingress-nginx says this of the Ingress of an instance, as it does.
+pub(crate) async fn refuse_by_webhook(world: &World, instance: &str, words: &'static str) {
+    let server = tls::serve("application/json", move |_, body| {
+        let review: Value = serde_json::from_slice(body).unwrap_or_default();
+        let status = json!({"code": 400, "message": words});
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "response": {"uid": review["request"]["uid"], "allowed": false, "status": status}})
+        .to_string()
+    });
+    let url = format!("https://127.0.0.1:{}/networking/v1/ingresses", server.port);
+    let client = json!({"url": url, "caBundle": ByteString(server.certificate.into_bytes())});
+    ask_webhook(world, "ingress-nginx-admission", instance, client).await;
+}
+
+/// One that was uninstalled is to be asked about the Ingress of an instance.
 pub(crate) async fn leave_webhook(world: &World, instance: &str) {
     let service = json!({"namespace": "ingress-nginx", "name": "ingress-nginx-controller-admission",
         "path": "/networking/v1/ingresses"});
+    ask_webhook(world, "old-ingress-nginx-admission", instance, json!({"service": service})).await;
+}
+
+async fn ask_webhook(world: &World, name: &str, instance: &str, client: Value) {
     let mut webhook = json!({"name": "validate.nginx.ingress.kubernetes.io", "admissionReviewVersions": ["v1"],
-        "sideEffects": "None", "clientConfig": {"service": service}, "failurePolicy": "Fail"});
+        "sideEffects": "None", "clientConfig": client, "failurePolicy": "Fail"});
     let matched = ingresses_of(instance);
     webhook["objectSelector"] = matched["objectSelector"].clone();
     webhook["rules"] = matched["resourceRules"].clone();
-    let object = json!({"metadata": {"name": "ingress-nginx-admission"}, "webhooks": [webhook]});
+    let object = json!({"metadata": {"name": name}, "webhooks": [webhook]});
     create::<ValidatingWebhookConfiguration>(Api::all(world.client.clone()), object).await;
     await_refusal(world, instance).await;
 }

@@ -1,26 +1,19 @@
 //! What a kubelet does, as far as status shows it: it runs pods, says how they are, and gives out their logs. The test says what it
 //! says.
 
-use std::{
-    collections::BTreeMap,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    sync::Arc,
-};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
 };
-use rustls::{
-    ServerConfig, ServerConnection,
-    crypto::aws_lc_rs,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
 use serde_json::{Value, json};
 
-use crate::world::{World, until};
+use crate::{
+    tls,
+    world::{World, until},
+};
 
 const NODE: &str = "node-1";
 
@@ -87,53 +80,12 @@ pub(crate) async fn start(client: &kube::Client, logs: BTreeMap<&'static str, St
     nodes.patch_status(NODE, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
 }
 
-/// Serves them until this process ends; on which port.
+/// Serves them; on which port. Asked is `GET /containerLogs/NAMESPACE/POD/CONTAINER?…`.
 fn serve(logs: BTreeMap<&'static str, String>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let made = rcgen::generate_simple_self_signed(vec![NODE.to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    let (config, logs) = (Arc::new(config), Arc::new(logs));
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (config, logs) = (Arc::clone(&config), Arc::clone(&logs));
-            // Whoever goes away in the midst of it asks again.
-            std::thread::spawn(move || stream.and_then(|stream| answer(stream, config, &logs)));
-        }
-    });
-    port
-}
-
-/// One request: `GET /containerLogs/NAMESPACE/POD/CONTAINER?…`.
-fn answer(
-    mut stream: TcpStream,
-    config: Arc<ServerConfig>,
-    logs: &BTreeMap<&'static str, String>,
-) -> std::io::Result<()> {
-    let mut session = ServerConnection::new(config).map_err(std::io::Error::other)?;
-    let mut tls = rustls::Stream::new(&mut session, &mut stream);
-    let (mut request, mut piece) = (Vec::new(), [0; 4096]);
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        match tls.read(&mut piece)? {
-            0 => return Ok(()),
-            read => request.extend_from_slice(&piece[..read]),
-        }
-    }
-    let request = String::from_utf8_lossy(&request).into_owned();
-    let pod = request.split('/').nth(3).unwrap_or_default();
-    let is_of = |name: &str| pod.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
-    let log = logs.iter().find(|(name, _)| is_of(name)).map(|(_, log)| log.as_str()).unwrap_or_default();
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        log.len()
-    );
-    tls.write_all(format!("{head}{log}").as_bytes())?;
-    session.send_close_notify();
-    session.complete_io(&mut stream).map(|_| ())
+    let answer = move |line: &str, _: &[u8]| {
+        let pod = line.split('/').nth(3).unwrap_or_default();
+        let is_of = |name: &str| pod.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
+        logs.iter().find(|(name, _)| is_of(name)).map(|(_, log)| log.clone()).unwrap_or_default()
+    };
+    tls::serve("text/plain", answer).port
 }

@@ -156,7 +156,7 @@ impl Stage {
             kubelet::start(client, logs.into()),
             cluster::ingresses(&ideas),
             cluster::quota(&ideas),
-            cluster::refuse_ingress(&ideas, "ingress-nginx", "snippet", snippets),
+            cluster::refuse_by_webhook(&ideas, "snippet", snippets),
             cluster::refuse_ingress(&ideas, "internal-hosts", "denied", "hosts have to end in .internal.example.com"),
             cluster::leave_webhook(&ideas, "webhook"),
             cluster::predecessor(&ideas, "heir"),

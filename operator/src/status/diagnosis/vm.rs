@@ -156,8 +156,13 @@ pub(super) fn said_by_pod(
         }
         _ => reason.remedy(),
     };
-    let message =
-        format!("The pod {} cannot use {} port {}: {reason}. {remedy}", pod.name, instance.ssh.host, instance.ssh.port);
+    let message = format!(
+        "The pod {} cannot use {} port {}: {reason}. {} {remedy}",
+        pod.name,
+        instance.ssh.host,
+        instance.ssh.port,
+        reason.title()
+    );
     Some(Verdict::new(reason, message))
 }
 
@@ -168,11 +173,12 @@ pub(super) fn forbidden_host(instance: &ValidatedInstance, circumstances: &Circu
         HostKeys::Recorded(lines) => !lines.is_empty(),
     };
     (!known).then(|| {
+        let host = instance.ssh.host.to_string();
+        let leads = if host == address.to_string() { String::new() } else { format!(" leads to {address}, which") };
         let message = format!(
-            "ssh.host {} leads to {address}, which the operator does not connect to (loopback, link-local or within the cluster), \
+            "ssh.host {host}{leads} is an address that the operator does not connect to (loopback, link-local or within the cluster), \
              so it cannot record the host key. Set ssh.host to the address of the VM; where it is right all the same, set \
-             ssh.knownHosts.",
-            instance.ssh.host
+             ssh.knownHosts."
         );
         Verdict::new(Reason::HostForbidden, message)
     })
