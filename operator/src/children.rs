@@ -47,7 +47,7 @@ struct Watch {
     objects: Option<Objects>,
     /// What it has told so far of what there is, while it begins anew.
     listing: Objects,
-    /// Written by us, and not shown yet.
+    /// There by an answer to a write of ours, and not shown yet as it is now.
     unshown: HashSet<(String, String)>,
     /// What is not held may be there all the same, until it has told anew what there is.
     doubtful: bool,
@@ -90,6 +90,7 @@ impl Children {
                     // We wrote it after the list was made, and the watch is going to say so.
                     if listed.get(&at).is_some_and(|now| now.version < before.version) {
                         listed.remove(&at);
+                        watch.unshown.insert(at);
                     }
                 }
                 watch.unshown.retain(|at| !listed.contains_key(at));
@@ -112,7 +113,11 @@ impl Children {
         let Shown { watches, fields } = &mut *shown;
         for scope in [Some(namespace.clone()), None] {
             let Some(watch) = watches.get_mut(&(kind, scope)) else { continue };
-            let Some(objects) = &mut watch.objects else { continue };
+            let Some(objects) = &mut watch.objects else {
+                // Perhaps it is newer than the list that is on its way.
+                watch.unshown.insert(at.clone());
+                continue;
+            };
             match objects.get(&at) {
                 None => {
                     watch.unshown.insert(at.clone());
@@ -170,10 +175,14 @@ impl Watch {
         self.unshown.remove(&at);
         let Some(objects) = &mut self.objects else { return };
         let before = objects.remove(&at);
-        if let Some((at, held)) = told
-            && before.is_none_or(|before| before.version <= held.version)
-        {
-            objects.insert(at, held);
+        match told {
+            Some((_, held)) if before.is_some_and(|before| before.version > held.version) => {
+                self.unshown.insert(at);
+            }
+            Some((at, held)) => {
+                objects.insert(at, held);
+            }
+            None => {}
         }
     }
 }
@@ -364,6 +373,29 @@ mod tests {
         assert!(!lacks("a") && !lacks("b"), "in doubt it is looked for");
         list(&children, []);
         assert!(lacks("a") && lacks("b"));
+    }
+
+    #[test]
+    fn what_we_wrote_is_not_lacking_while_a_watch_or_a_list_lags_behind_it() {
+        let children = Children::default();
+        let lacks = |name| children.lacks("Service", "n", name);
+        tell(&children, watcher::Event::Init);
+        children.wrote("Service", &object("late", 9, true).metadata);
+        tell(&children, watcher::Event::InitApply(object("a", 5, true)));
+        tell(&children, watcher::Event::InitApply(object("b", 6, true)));
+        tell(&children, watcher::Event::InitDone);
+        assert!(!lacks("late"), "it was made after the list");
+        children.wrote("Service", &object("a", 10, true).metadata);
+        tell(&children, watcher::Event::Apply(object("a", 8, true)));
+        assert!(held(&children, "a").is_none() && !lacks("a"), "the watch is behind the write");
+        children.wrote("Service", &object("b", 11, true).metadata);
+        list(&children, [object("late", 9, true), object("b", 6, true)]);
+        assert!(held(&children, "b").is_none() && !lacks("b"), "the list is behind the write");
+        for name in ["a", "b"] {
+            tell(&children, watcher::Event::Apply(object(name, 12, true)));
+            tell(&children, watcher::Event::Delete(object(name, 13, true)));
+            assert!(lacks(name), "{name} is gone");
+        }
     }
 
     #[test]
