@@ -89,9 +89,10 @@ impl Operator {
             .stdin(Stdio::null())
             .spawn()
             .with_context(|| format!("start {}", binary.display()))?;
-        let operator = Operator { child, admin, log: path };
-        until("the operator is ready", DEADLINE, || async { Ok(operator.ask("readyz").await.ok().map(|_| ())) })
-            .await?;
+        let mut operator = Operator { child, admin, log: path };
+        // Nothing listens there at first.
+        let ready = || async { Ok(ask(admin, "readyz").await.ok().map(|_| ())) };
+        operator.while_it_runs(until("the operator is ready", DEADLINE, ready)).await?;
         Ok(operator)
     }
 
@@ -138,13 +139,13 @@ impl Operator {
 
     /// Passes that have ended.
     async fn passes(&self) -> anyhow::Result<u64> {
-        Ok(sum(&self.ask("metrics").await?, PASSES))
+        Ok(sum(&ask(self.admin, "metrics").await?, PASSES))
     }
 
     /// Awaits that as many passes have ended since its start and that none waits.
     pub(crate) async fn reconciled(&self, passes: usize) -> anyhow::Result<()> {
         let enough = || async {
-            let text = self.ask("metrics").await?;
+            let text = ask(self.admin, "metrics").await?;
             let idle = ["queue_depth 0", "reconciles_running 0"];
             let idle = idle.iter().all(|gauge| text.lines().any(|line| line == format!("catalyst_operator_{gauge}")));
             Ok((idle && sum(&text, PASSES) >= passes as u64).then_some(()))
@@ -185,7 +186,7 @@ impl Operator {
         let begun = tokio::time::Instant::now();
         let mut last = None;
         loop {
-            let text = self.ask("metrics").await?;
+            let text = ask(self.admin, "metrics").await?;
             let (passes, writes) = (sum(&text, PASSES), sum(&text, WRITES));
             if last.is_some_and(|(before, written)| writes == written && passes - before <= due) {
                 return Ok(());
@@ -196,11 +197,6 @@ impl Operator {
             last = Some((passes, writes));
             tokio::time::sleep(CALM).await;
         }
-    }
-
-    async fn ask(&self, path: &str) -> anyhow::Result<String> {
-        let answer = reqwest::get(format!("http://{}/{path}", self.admin)).await?.error_for_status()?;
-        Ok(answer.text().await?)
     }
 
     /// Tells it to end.
@@ -223,6 +219,11 @@ impl Operator {
         }
         Ok(())
     }
+}
+
+async fn ask(admin: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let answer = reqwest::get(format!("http://{admin}/{path}")).await?.error_for_status()?;
+    Ok(answer.text().await?)
 }
 
 async fn ended(child: &mut Child) -> anyhow::Result<ExitStatus> {
