@@ -1,5 +1,5 @@
-//! Many instances of every shape at once, against a real API server: all of them converge, and to look at them again
-//! writes nothing. `RANDOM_INSTANCES` has it make more of them, such as 500.
+//! Many instances of every shape at once, against a real API server: all of them converge, to look at them again writes none of their
+//! objects, and to look once more nothing at all. `RANDOM_INSTANCES` has it make more of them, such as 500.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! A Helm release that serves is taken over under load, by the command that a user runs: no request fails, who is signed in
-//! stays so, and what is nobody's business but its owner's is not touched.
+//! A Helm release that serves is taken over under load, by the command that a user runs: no reading request fails (one that breaks with
+//! a kept connection is asked once more), who is signed in stays so, and what is nobody's business but its owner's is not touched.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

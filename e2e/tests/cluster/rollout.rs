@@ -1,5 +1,5 @@
-//! Pods are replaced under load, by a change that works and by two that do not: no request fails, and status says what is
-//! wrong while the old pods serve on.
+//! Pods are replaced under load, by a change that works and by two that do not: no reading request fails (one that breaks with a kept
+//! connection is asked once more), and status says what is wrong while the old pods serve on.
 
 use std::time::Duration;
 
