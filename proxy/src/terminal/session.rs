@@ -25,10 +25,11 @@ use super::viewer::{Event, Newcomer, OUTPUT_WINDOW, Viewer};
 pub(super) const COMMANDS: usize = 64;
 /// Exit status of the script when tmux or screen go on without us.
 const DETACHED: u32 = 75;
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// After this much silence the VM is asked whether it is there, and so long it has to answer.
-const QUIET: Duration = Duration::from_secs(10);
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// After this much silence the VM is asked whether it is there, and so long it has to answer. With [`LOOK_EVERY`] these are less than the
+/// 15 s within which a VM that stands still is told.
+const QUIET: Duration = Duration::from_secs(4);
+const ANSWER_WITHIN: Duration = Duration::from_secs(7);
 
 /// What is asked of a terminal.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ pub(super) struct Looks {
 pub(super) struct Patience {
     /// A plain one without viewer.
     pub(super) grace: Duration,
-    /// One that nobody types into and that prints nothing.
+    /// A plain one that nobody types into and that prints nothing. Of one that the VM keeps, `sweep` decides.
     pub(super) idle: Duration,
 }
 
@@ -325,7 +326,8 @@ impl Session {
 
     fn look_at_the_clock(&mut self) {
         let abandoned = self.viewer.is_none() && self.alone_since.elapsed() > self.patience.grace;
-        if self.ending.is_none() && (abandoned || self.active.elapsed() > self.patience.idle) {
+        let unused = self.keeper == Keeper::Plain && self.active.elapsed() > self.patience.idle;
+        if self.ending.is_none() && (abandoned || unused) {
             self.ending = Some(Ending::Exit(Exit::because(ExitReason::Idle)));
         }
     }

@@ -5,7 +5,7 @@ mod recordings;
 mod unused;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use catalyst_proxy::settings::{Settings, TerminalMode};
@@ -275,6 +275,18 @@ async fn a_connection_that_breaks_is_told_and_may_be_tried_again() {
     let terminal = Terminal::open(&vm.server, &vm.slug, place.clone()).await;
     assert_eq!(terminal.opened["resumed"], false, "a plain shell dies with its connection, and that is said");
     assert_ne!(terminal.opened["session"], place["session"]);
+}
+
+#[tokio::test]
+async fn a_vm_that_freezes_under_an_open_terminal_is_told_within_fifteen_seconds() {
+    let vm = vm(TerminalMode::Plain).await;
+    let mut terminal = vm.quiet().await;
+    vm.sshd.freeze();
+    let began = Instant::now();
+    let error = terminal.until_control("error").await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!((&error["retry"], &error["reason"]), (&json!(true), &json!("ConnectionLost")), "{error}");
+    vm.sshd.thaw();
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
-//! Terminals that tmux and screen keep on the VM and that nobody uses.
+//! Terminals that nobody uses: those that tmux and screen keep on the VM, and beside them plain ones.
 
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use catalyst_proxy::settings::TerminalMode;
-use catalyst_proxy::terminal::{TerminalSettings, Terminals};
+use catalyst_proxy::terminal::protocol::ExitReason;
+use catalyst_proxy::terminal::{Attachment, Event, TerminalSettings, Terminals};
+use catalyst_ssh::Size;
 use serde_json::{Value, json};
 
 use super::client::{Terminal, Vm, eventually, vm_with_tmux};
@@ -43,9 +46,60 @@ async fn attached(vm: &Vm) -> Vec<u64> {
 }
 
 /// What sweeps, with an idle limit of its own.
-fn sweeper(vm: &Vm, idle: Duration) -> std::sync::Arc<Terminals> {
-    let settings = TerminalSettings { mode: TerminalMode::Auto, idle, ..TerminalSettings::default() };
-    Terminals::new(vm.server.app.remote.clone(), settings)
+fn sweeper(vm: &Vm, idle: Duration) -> Arc<Terminals> {
+    terminals(vm, TerminalMode::Auto, idle)
+}
+
+fn terminals(vm: &Vm, mode: TerminalMode, idle: Duration) -> Arc<Terminals> {
+    Terminals::new(vm.server.app.remote.clone(), TerminalSettings { mode, idle, ..TerminalSettings::default() })
+}
+
+/// What is printed until these words are; fails if the terminal ends before.
+async fn printed(attachment: &mut Attachment, words: &str) {
+    let printing = async {
+        let mut output = Vec::new();
+        while !String::from_utf8_lossy(&output).contains(words) {
+            match attachment.events.recv().await {
+                Some(Event::Output(bytes)) => output.extend_from_slice(&bytes),
+                Some(Event::Opened(_) | Event::Credit(_)) => {}
+                other => panic!("{other:?} before {words:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, printing).await.unwrap_or_else(|_| panic!("{words:?} is not printed"));
+}
+
+/// Why it ended.
+async fn ended(attachment: &mut Attachment) -> ExitReason {
+    let ending = async {
+        loop {
+            if let Event::Exit(exit) = attachment.events.recv().await.expect("it ended without a word") {
+                return exit.reason;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, ending).await.expect("it does not end")
+}
+
+#[tokio::test]
+async fn one_that_the_vm_keeps_does_not_end_under_the_eyes_of_whoever_looks_however_idle_it_is() {
+    for tmux in [true, false] {
+        let vm = vm_with_tmux(TerminalMode::Auto, tmux).await;
+        let idea = vm.server.app.ideas.get(&vm.slug).await.unwrap();
+        let size = Size { columns: 80, rows: 24 };
+        let idle = Duration::from_millis(100);
+        let (kept, plain) = (terminals(&vm, TerminalMode::Auto, idle), terminals(&vm, TerminalMode::Plain, idle));
+        let mut watched = kept.open(&idea, "1".parse().unwrap(), size, None).await.unwrap();
+        watched.input("echo it-be''gins\r".into()).await;
+        printed(&mut watched, "it-begins").await;
+        // Their tasks look at the clock as often: by the second one's end the first has done so several times.
+        for number in ["2", "3"] {
+            let mut unused = plain.open(&idea, number.parse().unwrap(), size, None).await.unwrap();
+            assert_eq!(ended(&mut unused).await, ExitReason::Idle);
+        }
+        watched.input("echo it-goes-''on\r".into()).await;
+        printed(&mut watched, "it-goes-on").await;
+    }
 }
 
 #[tokio::test]
