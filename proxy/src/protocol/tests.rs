@@ -69,6 +69,8 @@ fn what_changes_something_on_the_vm_is_audited_and_nothing_else() {
         assert_eq!(command.acts(), command.audited().is_some());
         command.audited()
     };
+    assert_eq!(audited(r#""chat","message":"x""#), Some("chat"));
+    assert_eq!(audited(r#""build","instructions":"x""#), Some("build"));
     assert_eq!(audited(r#""trim","keep":1"#), Some("trim"));
     assert_eq!(audited(r#""revoke","rule":"Read""#), Some("revoke"));
     assert_eq!(audited(r#""cancel""#), Some("stop"));

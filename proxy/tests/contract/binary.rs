@@ -5,7 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 use std::time::Duration;
 
-use catalyst_ssh::testing::TestSshd;
+use catalyst_ssh::generate_ed25519;
+use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
 use futures::future::join_all;
 use futures::{SinkExt, StreamExt};
 use reqwest::Method;
@@ -94,6 +95,46 @@ async fn check_goes_the_whole_way_and_says_where_it_ends() {
 }
 
 #[tokio::test]
+async fn check_tells_a_key_or_host_key_that_is_not_the_right_one() {
+    let sshd = vm().await;
+    let elsewhere = sshd.home().join("elsewhere");
+    let (code, text) = said(leading_to(&sshd).arg("check").env("SSH_KEY_PATH", &elsewhere)).await;
+    assert!(code == Some(1) && text.contains("FAIL key ") && text.contains("elsewhere"), "{text}");
+    assert!(text.contains("FAIL ssh") && text.contains("KeyInvalid"), "{text}");
+
+    let another = generate_ed25519("another").unwrap();
+    std::fs::write(&elsewhere, &another.private_openssh).unwrap();
+    let (code, text) = said(leading_to(&sshd).arg("check").env("SSH_KEY_PATH", &elsewhere)).await;
+    assert!(code == Some(1) && text.contains("ok   key ") && text.contains("FAIL ssh         AuthRejected"), "{text}");
+
+    let port = sshd.endpoint().port;
+    for (known, mark, says) in [
+        (format!("[127.0.0.1]:{port} {}\n", another.public_openssh), "ok   known hosts", "HostKeyChanged"),
+        (String::new(), "warn known hosts", "HostKeyUnknown"),
+    ] {
+        std::fs::write(&elsewhere, known).unwrap();
+        let (code, text) = said(leading_to(&sshd).arg("check").env("SSH_KNOWN_HOSTS", &elsewhere)).await;
+        assert!(code == Some(1) && text.contains(mark) && text.contains(&format!("FAIL ssh         {says}")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn check_names_a_program_that_the_vm_lacks() {
+    let bin = tempfile::tempdir().unwrap();
+    for from in ["/usr/bin", "/bin"] {
+        for program in std::fs::read_dir(from).unwrap().flatten().filter(|program| program.file_name() != "setsid") {
+            // Both may be the same folder.
+            let _there = symlink(program.path(), bin.path().join(program.file_name()));
+        }
+    }
+    let environment = vec![("PATH".to_owned(), bin.path().display().to_string())];
+    let sshd = TestSshd::start(TestSshdOptions { environment, ..TestSshdOptions::default() }).await;
+    let (code, text) = said(leading_to(&sshd).arg("check")).await;
+    let missing = "FAIL programs    missing: setsid. Install util-linux";
+    assert!(code == Some(1) && text.contains(missing), "{text}");
+}
+
+#[tokio::test]
 async fn check_finds_claude_where_runs_find_it_and_does_not_wait_for_one_that_hangs() {
     let sshd = vm().await;
     let bin = sshd.home().join(".local/bin");
@@ -151,6 +192,8 @@ async fn the_log_tells_who_did_what_and_holds_no_secret_and_nothing_that_people_
     let port = free_port();
     let mut command = leading_to(&sshd);
     command.env("LOG_FORMAT", "json").env("LISTEN_ADDRESS", "127.0.0.1").env("PORT", port.to_string());
+    // Whoever wants something of Claude is named in the log, whatever comes of it.
+    command.env("CLAUDE_COMMAND", "no-such-claude");
     let server = command.env("ALLOWED_ORIGINS", ORIGIN).stderr(Stdio::piped()).spawn().unwrap();
     let client = reqwest::Client::new();
     let call = async |method: Method, path: &str, cookie: &str, body: Value| {
@@ -175,6 +218,12 @@ async fn the_log_tells_who_did_what_and_holds_no_secret_and_nothing_that_people_
     socket.headers_mut().insert("cookie", cookie.parse().unwrap());
     socket.headers_mut().insert("origin", ORIGIN.parse().unwrap());
     let (mut socket, _) = tokio_tungstenite::connect_async(socket).await.unwrap();
+    for (kind, words) in [("chat", "message"), ("build", "instructions")] {
+        let message = json!({"type": kind, "ideaId": "plain-title", words: "what-a-person-wrote", "messageId": "m-1"});
+        socket.send(Message::text(message.to_string())).await.unwrap();
+        let told = tokio::time::timeout(PATIENCE, socket.next()).await.expect("no answer").unwrap().unwrap();
+        assert!(told.to_text().unwrap().contains("Claude Code was not found"), "{told}");
+    }
     let answer = json!({"type": "answer", "ideaId": "plain-title", "requestId": "ask-1", "decision": "deny", "message": "what-a-person-wrote"});
     socket.send(Message::text(answer.to_string())).await.unwrap();
     let told = tokio::time::timeout(PATIENCE, socket.next()).await.expect("no answer").unwrap().unwrap();
@@ -209,11 +258,19 @@ async fn the_log_tells_who_did_what_and_holds_no_secret_and_nothing_that_people_
         .iter()
         .map(|line| [&line["act"], &line["outcome"], &line["on"]].map(|v| v.as_str().unwrap_or("-")).join(" "))
         .collect();
-    let expected = ["sign-in failed -", "sign-in succeeded -", "create - plain-title", "change - plain-title"];
-    assert_eq!(acts[..4], expected, "{log}");
-    assert_eq!(acts[4], "answer late plain-title", "an answer is told with how it fared");
-    assert_eq!((&audit[4]["request"], &audit[4]["decision"]), (&json!("ask-1"), &json!("deny")));
-    let (answers, rest) = acts[5..].split_at(MANY);
+    let expected = [
+        "sign-in failed -",
+        "sign-in succeeded -",
+        "create - plain-title",
+        "change - plain-title",
+        "chat - plain-title",
+        "build - plain-title",
+        // An answer is told with how it fared.
+        "answer late plain-title",
+    ];
+    assert_eq!(acts[..7], expected, "{log}");
+    assert_eq!((&audit[6]["request"], &audit[6]["decision"]), (&json!("ask-1"), &json!("deny")));
+    let (answers, rest) = acts[7..].split_at(MANY);
     assert!(answers.iter().all(|act| act.starts_with("answer ")), "{answers:?}");
     assert!(answers.iter().any(|act| act == "answer failed plain-title"), "none was turned away: {answers:?}");
     assert!(rest.len() == 1 && rest[0].starts_with("delete - plain-title."), "{rest:?}");

@@ -77,8 +77,11 @@ async fn metrics_count_what_was_asked() {
     let server = Server::start(&settings(&sshd)).await;
     server.get("/api/ideas/unknown").await;
     let _socket = server.socket().await;
+    let wrong = json!({"secret": "a-wrong-secret-of-length"});
+    assert_eq!(server.json(Method::POST, "/api/login", Some(wrong)).await.0, 401);
     assert_eq!(metric(&server, r#"http_requests_total{method="GET",route="/api/ideas/{id}",status="404"}"#), 1.0);
-    assert_eq!(metric(&server, r#"sign_ins_total{outcome="succeeded"}"#), 1.0);
+    let sign_ins = ["succeeded", "failed"].map(|how| metric(&server, &format!("sign_ins_total{{outcome=\"{how}\"}}")));
+    assert_eq!(sign_ins, [1.0, 1.0]);
     assert_eq!((metric(&server, "ideas_followed"), metric(&server, "ideas_lagging")), (0.0, 0.0));
     assert!(metric(&server, "http_connections") >= 1.0);
     assert!(metric(&server, "websockets") >= 1.0);
