@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::frames::{chat, text, ticks};
 use crate::serving::{PATIENCE, Server};
-use crate::{assert_leaves_nothing, assert_said_by_the_log, error, processes_on, vm_with};
+use crate::{assert_all_leave_nothing, assert_leaves_nothing, assert_said_by_the_log, error, processes_on, vm_with};
 
 #[tokio::test]
 async fn runs_beyond_what_sshd_allows_at_once_all_come_to_their_end() {
@@ -25,8 +25,10 @@ async fn runs_beyond_what_sshd_allows_at_once_all_come_to_their_end() {
         assert_eq!(text(&frames), ticks(20), "{number}");
         assert!(!frames.iter().any(|frame| frame["type"] == "claude:error"), "{number}: {frames:#?}");
         assert_said_by_the_log(&sshd, &slug, &frames);
+        slug
     });
-    futures::future::join_all(runs).await;
+    let slugs = futures::future::join_all(runs).await;
+    assert_all_leave_nothing(server, &sshd, &slugs).await;
 }
 
 #[tokio::test]
@@ -59,13 +61,16 @@ async fn runs_that_are_followed_leave_channels_to_whoever_comes_however_few_sshd
         assert_eq!(text(&frames), "you said: hello");
         assert!(!frames.iter().any(|frame| frame["type"] == "claude:error"), "{max_sessions}: {frames:#?}");
         std::fs::write(&over, "").unwrap();
+        let mut slugs = vec![late];
         for (slug, mut socket, mut frames) in runs {
             frames.extend(socket.until("claude:result").await);
             let given = text(&frames);
             assert_eq!(given, ticks(given.matches("tick").count()), "MaxSessions {max_sessions}");
             assert!(!frames.iter().any(|frame| frame["type"] == "claude:error"), "{max_sessions}: {frames:#?}");
             assert_said_by_the_log(&sshd, &slug, &frames);
+            slugs.push(slug);
         }
+        assert_all_leave_nothing(server, &sshd, &slugs).await;
     }
 }
 

@@ -10,6 +10,7 @@
 #[allow(dead_code, unreachable_pub, reason = "a part of contract/main.rs")]
 #[path = "../contract/frames.rs"]
 mod frames;
+mod held;
 mod keys;
 mod limits;
 mod output;
@@ -57,8 +58,15 @@ fn assert_said_by_the_log(sshd: &TestSshd, slug: &str, frames: &[Value]) {
 
 /// Ends the idea's run, and the server with its connections: nothing is left of them on the VM.
 async fn assert_leaves_nothing(server: Server, sshd: &TestSshd, slug: &str) {
-    let (status, body) = server.json(reqwest::Method::DELETE, &format!("/api/ideas/{slug}"), None).await;
-    assert_eq!(status, 200, "{body}");
+    assert_all_leave_nothing(server, sshd, &[slug.to_owned()]).await;
+}
+
+/// The same of several ideas.
+async fn assert_all_leave_nothing(server: Server, sshd: &TestSshd, slugs: &[String]) {
+    for slug in slugs {
+        let (status, body) = server.json(reqwest::Method::DELETE, &format!("/api/ideas/{slug}"), None).await;
+        assert_eq!(status, 200, "{body}");
+    }
     drop(server);
     let ended = async {
         while !processes_on(sshd).is_empty() {

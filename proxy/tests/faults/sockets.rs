@@ -54,6 +54,8 @@ async fn a_message_of_ten_megabytes_that_is_sent_again_and_again_arrives_whole_a
     let (seen, seen_by_other) = futures::join!(taken_and_answered(&mut socket), taken_and_answered(&mut other));
     assert!(text(&seen).parse::<usize>().unwrap() > message.len(), "{}", text(&seen));
     assert_eq!(text(&seen_by_other), text(&seen));
+    assert_said_by_the_log(&sshd, &slug, &seen);
+    assert_said_by_the_log(&sshd, &slug, &seen_by_other);
     // And again when it is answered.
     socket.send(sent).await;
     let again = socket.until("accepted").await;

@@ -194,4 +194,6 @@ async fn a_killed_tool_is_told_and_the_turn_goes_on() {
     let failed = |frame: &Frame| matches!(frame.event, Event::ToolResult { is_error: true, .. });
     assert!(frames.iter().any(|frame| failed(frame)), "{:#?}", bodies(&frames));
     assert_eq!(text(&frames), "over");
+    drop(viewer);
+    stage.assert_leaves_nothing(runs).await;
 }

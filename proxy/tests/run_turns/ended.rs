@@ -63,6 +63,8 @@ async fn a_silent_process_is_ended_but_not_while_it_waits_for_an_answer() {
     assert!(
         frames.iter().any(|frame| matches!(&frame.event, Event::Error { error } if error.contains("printed nothing")))
     );
+    drop(viewer);
+    stage.assert_leaves_nothing(runs).await;
 }
 
 #[tokio::test]
