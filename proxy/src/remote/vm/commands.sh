@@ -282,9 +282,11 @@ follow_file() {
     poll_file "$1" "$2" "${3-}" 6<&- &
   fi
   follower=$!
+  follower_start=
+  read_stat $follower && follower_start=$stat_start
   (
     cat <&6 >/dev/null
-    kill $follower
+    end_follower
   ) >/dev/null 2>&1 &
   helper=$!
   exec 6<&-
@@ -295,7 +297,7 @@ follow_file() {
     while sleep "${CATALYST_HEARTBEAT:-60}" 2>/dev/null & pause=$!; wait $pause; do
       echo >&2 || break
     done
-    kill $follower
+    end_follower
   ) >/dev/null &
   heart=$!
   # Not before: dash loses a signal to a child that has not yet left its parent's trap behind, and a heart that beats on keeps the
@@ -303,6 +305,11 @@ follow_file() {
   trap 'kill $follower $helper $heart 2>/dev/null' EXIT
   trap 'exit 75' TERM HUP PIPE
   wait $follower
+}
+
+# Ends the follower. Its number alone may be another process's long since: where the shell that waits for it was killed, nobody keeps it.
+end_follower() {
+  read_stat $follower && [ "$stat_start" = "$follower_start" ] && kill $follower
 }
 
 # Reads on from where the last read ended, for a tail without inotify.

@@ -76,12 +76,13 @@ handed() {
   # Before what was handed over: it may be on its way from here to there.
   waits=
   { [ -e "$run/spool/$message" ] || [ -e "$run/brief/$message" ]; } && waits=1
-  for handed in "$idea"/runs/*/done/"$message"; do
-    { [ -e "$handed" ] && [ ! -s "$handed" ]; } || continue
-    handed=${handed%/done/*} handed=${handed##*/}
-    return 0
-  done
-  [ $n -gt 0 ] && [ -n "$waits" ] && ! settle "$run" "$logs" "$tag" || return 1
+  was_taken && return 0
+  [ $n -gt 0 ] && [ -n "$waits" ] || return 1
+  if settle "$run" "$logs" "$tag"; then
+    # The feeder may have taken it in the run's last moment.
+    was_taken
+    return
+  fi
   if [ ! -e "$run/spool/$message" ] && ! read_brief "$run/brief/$message"; then
     # Its courier died before it had told of it.
     rm -f "$run/brief/$message"
@@ -90,6 +91,16 @@ handed() {
   # Perhaps the feeder was not told.
   [ ! -p "$run/ctl" ] || tell "$message" closed || return 1
   handed=$n
+}
+
+# Whether a feeder took the message. Sets handed to its run.
+was_taken() {
+  for handed in "$idea"/runs/*/done/"$message"; do
+    { [ -e "$handed" ] && [ ! -s "$handed" ]; } || continue
+    handed=${handed%/done/*} handed=${handed##*/}
+    return 0
+  done
+  return 1
 }
 
 # Nothing is left of the message, so that it can be sent again. Moved away first: who waits for the claim sees it whole

@@ -59,9 +59,10 @@ read_stat() {
   stat_start=$1
 }
 
+# Sets boot; fails if the kernel does not say it.
 boot_id() {
   boot=
-  { read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
+  { read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null && [ -n "$boot" ]
 }
 
 # Sets said and turn to the log's and Claude's line in file $1; fails if it is not whole.
@@ -71,21 +72,24 @@ read_brief() {
 
 # Writes who we are ($1: our pid) to file $2, at once or not at all.
 identify() {
-  boot_id
-  read_stat "$1" || return 1
+  boot_id && read_stat "$1" || return 1
   printf '%s %s %s\n' "$boot" "$1" "$stat_start" >"$2.new.$1" && mv -f "$2.new.$1" "$2"
 }
 
-# Whether the process that file $1 names runs. Sets keeper_pid, and why=rebooted|lost if it does not.
+# Whether the process that file $1 names runs. Sets keeper_pid, and why=rebooted|lost if it does not. One of which the kernel cannot tell at
+# the moment counts as running: whoever is taken for dead is killed.
 alive() {
   keeper_boot='' keeper_pid='' keeper_start='' why=lost
   { read -r keeper_boot keeper_pid keeper_start <"$1"; } 2>/dev/null || return 1
-  boot_id
+  boot_id || return 0
   if [ "$keeper_boot" != "$boot" ]; then
     why=rebooted
     return 1
   fi
-  read_stat "$keeper_pid" || return 1
+  if ! read_stat "$keeper_pid"; then
+    [ -d "/proc/$keeper_pid" ]
+    return
+  fi
   case $stat_state in Z | X) return 1 ;; esac
   [ "$stat_start" = "$keeper_start" ]
 }

@@ -1,174 +1,14 @@
-//! A message that was accepted is delivered once, whoever dies meanwhile, or it is said that it was not.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-mod stage;
+//! Short messages into runs that are there: the shell on the VM that stays brings them, and may die at any moment.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use catalyst_proxy::agent::{Event, input};
-use catalyst_proxy::run::{Mode, Prompt, RunError, Runs, Subscription};
-use stage::{Stage, bodies, eventually, is_exit, text, until, until_results};
+use catalyst_proxy::run::{Mode, Prompt, Runs, Subscription};
 
-const SHELLS: [&str; 3] = ["dash", "bash", "busybox"];
-
-/// A chat's turn that runs until it is stopped, and a message for a build that waits for its end.
-async fn waiting_build(stage: &Stage) -> Arc<Runs> {
-    let runs = stage.replica();
-    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-    runs.send(&stage.idea, Mode::Chat, "quiet", None).await.unwrap();
-    until(&mut viewer, |frame| matches!(frame.event, Event::System { .. })).await;
-    assert_eq!(runs.send(&stage.idea, Mode::Build, "build it", Some("m-b")).await.unwrap().run, 2);
-    runs
-}
-
-/// The latest carrier of a message.
-fn carrier(stage: &Stage) -> i32 {
-    let folder = stage.message("m-b");
-    let named = |path: &Path| std::fs::read_to_string(path).ok();
-    let last = (1..50).rev().find_map(|turn| named(&folder.join(format!("carrier.{turn}"))));
-    let words = last.or_else(|| named(&folder.join("carrier"))).unwrap();
-    words.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-fn lives(pid: i32) -> bool {
-    // A zombie has no command line.
-    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
-}
-
-async fn kill_carrier(stage: &Stage) {
-    let pid = carrier(stage);
-    assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
-    eventually("the carrier is gone", || !lives(pid)).await;
-}
-
-/// Ends the chat's turn; the build is answered then, and was delivered once.
-async fn build_is_delivered_once(stage: &Stage, runs: &Arc<Runs>, shell: &str) {
-    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-    runs.stop(&stage.idea).await.unwrap();
-    let frames = until(&mut viewer, |frame| frame.run == 2 && matches!(frame.event, Event::Result(_))).await;
-    assert!(text(&frames).ends_with("you said: build it"), "{shell}: {:#?}", bodies(&frames));
-    // Behind it in the queue, so that what else was queued has come by then.
-    runs.send(&stage.idea, Mode::Build, "and then", None).await.unwrap();
-    assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: and then", "{shell}");
-    assert_eq!(stage.delivered("m-b"), 1, "{shell}");
-    let inbox = stage.message("m-b").join("../../inbox");
-    let left: Vec<_> = std::fs::read_dir(inbox).unwrap().flatten().map(|entry| entry.file_name()).collect();
-    assert!(left.is_empty(), "{shell}: {left:?}");
-}
-
-#[tokio::test]
-async fn a_message_sent_again_while_it_waits_is_delivered_once() {
-    for shell in SHELLS {
-        let stage = Stage::with_shell(shell, &[]).await;
-        let runs = waiting_build(&stage).await;
-        let again = stage.replica().send(&stage.idea, Mode::Build, "build it", Some("m-b")).await.unwrap();
-        assert_eq!(again.run, 2, "{shell}");
-        build_is_delivered_once(&stage, &runs, shell).await;
-        let later = runs.send(&stage.idea, Mode::Build, "build it", Some("m-b")).await.unwrap();
-        assert_eq!((later.run, stage.delivered("m-b")), (2, 1), "{shell}");
-    }
-}
-
-#[tokio::test]
-async fn a_message_whose_carrier_died_is_carried_on_by_whoever_sends_it_again() {
-    for shell in SHELLS {
-        let stage = Stage::with_shell(shell, &[]).await;
-        let runs = waiting_build(&stage).await;
-        kill_carrier(&stage).await;
-        let again = stage.replica().send(&stage.idea, Mode::Build, "build it", Some("m-b")).await.unwrap();
-        assert_eq!(again.run, 2, "{shell}");
-        build_is_delivered_once(&stage, &runs, shell).await;
-    }
-}
-
-#[tokio::test]
-async fn a_message_whose_carrier_ended_with_the_vm_is_carried_on_when_somebody_looks() {
-    for shell in SHELLS {
-        let stage = Stage::with_shell(shell, &[]).await;
-        let runs = waiting_build(&stage).await;
-        kill_carrier(&stage).await;
-        let viewers = (stage.replica(), stage.replica());
-        let viewers = tokio::join!(viewers.0.subscribe(&stage.idea, None), viewers.1.subscribe(&stage.idea, None));
-        assert!(viewers.0.is_ok() && viewers.1.is_ok());
-        assert!(lives(carrier(&stage)), "{shell}");
-        build_is_delivered_once(&stage, &runs, shell).await;
-    }
-}
-
-#[tokio::test]
-async fn a_message_handed_over_by_one_who_died_before_saying_so_is_not_handed_over_again() {
-    let stage = Stage::new().await;
-    let runs = stage.replica();
-    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-    runs.send(&stage.idea, Mode::Build, "build it", Some("m-b")).await.unwrap();
-    until_results(&mut viewer, 1).await;
-    std::fs::remove_file(stage.message("m-b").join("run")).unwrap();
-    assert_eq!(runs.send(&stage.idea, Mode::Build, "build it", Some("m-b")).await.unwrap().run, 1);
-    runs.send(&stage.idea, Mode::Build, "and then", None).await.unwrap();
-    assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: and then");
-    assert_eq!(stage.delivered("m-b"), 1);
-}
-
-#[tokio::test]
-async fn an_accepted_message_that_cannot_be_delivered_says_so_and_can_be_sent_again() {
-    for shell in SHELLS {
-        let mut stage = Stage::with_shell(shell, &[]).await;
-        let (here, away) = (stage.bin.path().join("my-claude"), stage.bin.path().join("away"));
-        std::fs::rename(stage.bin.path().join("claude"), &here).unwrap();
-        stage.settings.claude_command = "my-claude".into();
-        let runs = waiting_build(&stage).await;
-        std::fs::rename(&here, &away).unwrap();
-        let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-        runs.stop(&stage.idea).await.unwrap();
-        let frames = until(&mut viewer, |frame| frame.run == 2 && is_exit(frame)).await;
-        let said = bodies(&frames);
-        assert!(matches!(frames.last().unwrap().event, Event::Exit { code: 127, .. }), "{shell}: {said:#?}");
-        assert!(
-            frames.iter().any(|frame| matches!(
-                &frame.event,
-                Event::Error { error } if error == "The message could not be handed to Claude (Claude Code was not found \
-                                                    on the VM). Send it again."
-            )),
-            "{shell}: {said:#?}"
-        );
-        assert!(
-            frames.iter().any(|frame| matches!(&frame.event, Event::User { text, .. } if text == "build it")),
-            "{shell}: {said:#?}"
-        );
-        std::fs::rename(&away, &here).unwrap();
-        eventually("the claim is undone", || !stage.message("m-b").exists()).await;
-        assert_eq!(runs.send(&stage.idea, Mode::Build, "build it", Some("m-b")).await.unwrap().run, 3, "{shell}");
-        assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: build it", "{shell}");
-    }
-}
-
-#[tokio::test]
-async fn a_run_that_did_not_start_in_time_does_not_start_later() {
-    // Busybox has a mkfifo of its own, which cannot be made slow.
-    for shell in ["dash", "bash"] {
-        let stage = Stage::with_shell(shell, &[("CATALYST_START_TRIES", "5")]).await;
-        // What the supervisor needs first comes late.
-        let mkfifo = stage.bin.path().join("mkfifo");
-        std::fs::write(&mkfifo, "#!/bin/sh\nsleep 3\nexec /usr/bin/mkfifo \"$@\"\n").unwrap();
-        std::fs::set_permissions(&mkfifo, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let runs = stage.replica();
-        let error = runs.send(&stage.idea, Mode::Build, "build it", Some("m-b")).await.unwrap_err();
-        assert!(matches!(error, RunError::NotStarted(_)), "{shell}: {error:?}");
-        assert!(stage.control(1).join("exit").exists(), "{shell}");
-        let pid = stage.supervisor(1);
-        eventually("the supervisor is gone", || !lives(pid)).await;
-        assert!(!stage.message("m-b").exists(), "{shell}: it can be sent again");
-        std::fs::remove_file(&mkfifo).unwrap();
-        let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-        assert_eq!(runs.send(&stage.idea, Mode::Build, "build it", Some("m-b")).await.unwrap().run, 2, "{shell}");
-        until(&mut viewer, |frame| frame.run == 2 && matches!(frame.event, Event::Result(_))).await;
-        assert_eq!(stage.delivered("m-b"), 1, "{shell}");
-    }
-}
+use crate::stage::{Stage, bodies, eventually, text, until, until_results};
+use crate::{SHELLS, lives};
 
 #[tokio::test]
 async fn a_short_message_into_a_live_run_is_carried_without_a_command_of_its_own_and_once() {
@@ -251,7 +91,7 @@ async fn until_carried(stage: &Stage, runs: &Arc<Runs>, viewer: &mut Subscriptio
 }
 
 /// Puts a script before a program of the VM: shell code that has the program as `$real`.
-fn before(stage: &Stage, program: &str, code: &str) {
+pub(crate) fn before(stage: &Stage, program: &str, code: &str) {
     let (script, path) = (format!("#!/bin/sh\nreal=/bin/{program}\n{code}\n"), stage.bin.path().join(program));
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -346,7 +186,7 @@ async fn delivered_once(stage: &Stage, runs: &Arc<Runs>, viewer: &mut Subscripti
 }
 
 /// A message as a courier leaves it that died with it.
-fn left_by_a_courier(stage: &Stage, words: &str, part: bool) {
+pub(crate) fn left_by_a_courier(stage: &Stage, words: &str, part: bool) {
     std::fs::create_dir_all(stage.message("m-x")).unwrap();
     std::fs::write(stage.message("m-x").join("carrier"), "another-boot 1 1\n").unwrap();
     let lines = input::turn("m-x", &Prompt::new(Mode::Chat, words));
@@ -369,12 +209,7 @@ async fn what_a_courier_left_that_died_is_taken_if_it_is_whole_and_once() {
             until_results(&mut viewer, 1).await;
             left_by_a_courier(&stage, "once", part);
             if told {
-                std::fs::OpenOptions::new()
-                    .write(true)
-                    .open(stage.control(1).join("ctl"))
-                    .unwrap()
-                    .write_all(b"m-x\n")
-                    .unwrap();
+                tell_the_feeder(&stage, "m-x");
             }
             assert_eq!(runs.send(&stage.idea, Mode::Chat, "once", Some("m-x")).await.unwrap().run, 1, "{case}");
             assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: once", "{case}");
@@ -395,8 +230,14 @@ fn couriers(stage: &Stage) -> Vec<String> {
     names.filter_map(|name| name.strip_prefix("courier.").filter(|pid| !pid.contains('.')).map(str::to_owned)).collect()
 }
 
+/// Puts a word before the feeder of run 1.
+pub(crate) fn tell_the_feeder(stage: &Stage, word: &str) {
+    let mut told = std::fs::OpenOptions::new().write(true).open(stage.control(1).join("ctl")).unwrap();
+    told.write_all(format!("{word}\n").as_bytes()).unwrap();
+}
+
 /// The process of run 1 that hands messages over: it alone of the supervisor's children holds claude's input open.
-fn feeder(stage: &Stage) -> String {
+pub(crate) fn feeder(stage: &Stage) -> String {
     let supervisor = stage.supervisor(1).to_string();
     let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).unwrap();
     let feeds = |child: &&str| std::fs::read_link(format!("/proc/{child}/fd/4")).is_ok_and(|to| to.ends_with("in"));
@@ -424,63 +265,10 @@ async fn a_message_that_the_closing_run_has_not_taken_is_withdrawn_and_goes_to_t
         std::fs::write(&named, &feeder).unwrap();
         assert_eq!(runs.send(&stage.idea, Mode::Chat, "once", Some("m-x")).await.unwrap().run, 2, "{shell}");
         assert_eq!(std::fs::read_dir(stage.control(1).join("brief")).unwrap().count(), 0, "{shell}");
-        std::fs::OpenOptions::new()
-            .write(true)
-            .open(stage.control(1).join("ctl"))
-            .unwrap()
-            .write_all(b"close\n")
-            .unwrap();
+        tell_the_feeder(&stage, "close");
         assert!(std::process::Command::new("kill").args(["-CONT", &feeder]).status().unwrap().success());
         let frames = until(&mut viewer, |frame| frame.run == 2 && matches!(frame.event, Event::Result(_))).await;
         assert!(text(&frames).ends_with("you said: once"), "{shell}: {:#?}", bodies(&frames));
         assert_eq!(stage.delivered("m-x"), 1, "{shell}");
     }
-}
-
-#[tokio::test]
-async fn a_message_is_not_accepted_on_the_word_of_a_carrier_that_may_die_with_it() {
-    let stage = Stage::new().await;
-    let runs = stage.replica();
-    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-    runs.send(&stage.idea, Mode::Chat, "hello", None).await.unwrap();
-    until_results(&mut viewer, 1).await;
-    // A claim whose carrier lives and does nothing.
-    let mut carrier = std::process::Command::new("sleep").arg("100").spawn().unwrap();
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", carrier.id())).unwrap();
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    let start = stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap();
-    std::fs::create_dir_all(stage.message("m-x")).unwrap();
-    let identity = format!("{} {} {start}\n", boot.trim(), carrier.id());
-    std::fs::write(stage.message("m-x").join("carrier"), identity).unwrap();
-    let mut sending = std::pin::pin!(runs.send(&stage.idea, Mode::Chat, "once", Some("m-x")));
-    let early = tokio::time::timeout(Duration::from_secs(7), &mut sending).await;
-    assert!(early.is_err(), "{early:?}");
-    carrier.kill().unwrap();
-    carrier.wait().unwrap();
-    assert_eq!(sending.await.unwrap().run, 1);
-    assert_eq!(text(&until_results(&mut viewer, 1).await), "you said: once");
-    assert_eq!(stage.delivered("m-x"), 1);
-}
-
-#[tokio::test]
-async fn a_message_carried_to_a_run_that_dies_before_it_takes_it_is_brought_to_another() {
-    let stage = Stage::new().await;
-    let runs = stage.replica();
-    let mut viewer = runs.subscribe(&stage.idea, None).await.unwrap();
-    for word in ["one", "two", "three"] {
-        runs.send(&stage.idea, Mode::Chat, word, None).await.unwrap();
-        until_results(&mut viewer, 1).await;
-    }
-    // The claim as a carrier leaves it that dies together with the run: in the spool.
-    let (run, message) = (stage.control(1), stage.message("m-lost"));
-    let pid = stage.supervisor(1);
-    assert!(std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
-    std::fs::create_dir_all(&message).unwrap();
-    std::fs::hard_link(run.join("identity"), message.join("carrier")).unwrap();
-    std::fs::write(run.join("spool/m-lost"), "{}\n").unwrap();
-    assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
-    assert_eq!(runs.send(&stage.idea, Mode::Chat, "once more", Some("m-lost")).await.unwrap().run, 2);
-    let frames = until(&mut viewer, |frame| frame.run == 2 && matches!(frame.event, Event::Result(_))).await;
-    assert!(text(&frames).ends_with("you said: once more"), "{:#?}", bodies(&frames));
-    assert_eq!(stage.delivered("m-lost"), 1);
 }
