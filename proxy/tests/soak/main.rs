@@ -13,6 +13,7 @@ mod faults;
 mod replica;
 mod viewer;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -92,11 +93,17 @@ async fn soak(kinds: &'static [Fault], enough: Option<u32>, lasts: Duration) {
     let log = std::fs::read(home.join(format!("ideas/{slug}/runs/1/log.jsonl"))).unwrap();
     let (said, text) = said_by(&log, &slug);
     let all = (0..events).fold(String::new(), |text, at| text + &format!("{at} "));
-    assert!(text == all, "the log lacks events: {}", difference(&text, &all));
-    assert!(viewer.said == said, "{}", difference(&viewer.said, &said));
     let taken =
         log.split(|byte| *byte == b'\n').filter(|line| line.starts_with(br#"{"type":"catalyst_turn","id":"turn-"#));
-    assert_eq!(taken.count() as u64, turns, "a message was taken twice");
+    let taken = taken.count();
+    assert!(
+        text == all,
+        "of {turns} messages {taken} were taken, and the log {}; {}",
+        account(&text, events),
+        difference(&text, &all)
+    );
+    assert!(viewer.said == said, "{}", difference(&viewer.said, &said));
+    assert_eq!(taken as u64, turns, "a message was taken twice");
 
     drop(viewer);
     println!("{} MB of log; memory {idle:.1} MiB at first, after each answer {grown:?}", log.len() / 1_000_000);
@@ -131,6 +138,30 @@ fn said_by(log: &[u8], slug: &str) -> (String, String) {
         }
     });
     (said, text)
+}
+
+/// Which of so many events a log lacks, and which it has more than once.
+fn account(text: &str, events: u64) -> String {
+    let mut times = BTreeMap::<u64, u32>::new();
+    for event in text.split_ascii_whitespace() {
+        *times.entry(event.parse().unwrap_or(u64::MAX)).or_default() += 1;
+    }
+    let lacking: Vec<u64> = (0..events).filter(|event| !times.contains_key(event)).collect();
+    let again: Vec<u64> = times.iter().filter(|(_, times)| **times > 1).map(|(event, _)| *event).collect();
+    let foreign = times.keys().filter(|event| **event >= events).count();
+    let told = |events: &[u64]| match events {
+        [] => "none".to_owned(),
+        [first, .., last] => format!("{} ({first} to {last})", events.len()),
+        [one] => format!("one ({one})"),
+    };
+    format!("lacks {} of the events, has {} more than once and {foreign} of others", told(&lacking), told(&again))
+}
+
+#[test]
+fn what_a_log_lacks_and_what_it_has_twice_are_told_apart() {
+    assert_eq!(account("0 1 2 ", 3), "lacks none of the events, has none more than once and 0 of others");
+    assert_eq!(account("0 3 4 ", 5), "lacks 2 (1 to 2) of the events, has none more than once and 0 of others");
+    assert_eq!(account("0 1 0 1 9 ", 3), "lacks one (2) of the events, has 2 (0 to 1) more than once and 1 of others");
 }
 
 fn difference(given: &str, expected: &str) -> String {

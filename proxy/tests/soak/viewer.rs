@@ -99,6 +99,8 @@ impl Viewer {
         let (offset, sub) = seq.split_once('.').unwrap();
         let place = (offset.parse().unwrap(), sub.parse().unwrap());
         assert!(run == 1 && self.seen < Some(place), "after {:?} came {message}", self.seen);
+        // Nothing that breaks here ends a run; its last turn would show as a log that lacks events.
+        assert!(told.kind != "run:exit", "the run has ended: {message} after {}", self.last_words());
         self.seen = Some(place);
         if told.kind == "claude:text" {
             self.said.push_str(&told.text);
@@ -106,6 +108,12 @@ impl Viewer {
             writeln!(self.said, "\n{message}").unwrap();
         }
         true
+    }
+
+    /// The end of what was said.
+    fn last_words(&self) -> &str {
+        let from = self.said.len().saturating_sub(1000);
+        &self.said[self.said.ceil_char_boundary(from)..]
     }
 
     async fn connect(&mut self) {
