@@ -137,8 +137,9 @@ pub struct RawSettings {
     /// this server alone; off: none.
     #[arg(long, env = "TERMINAL", default_value = "auto", global = true)]
     pub terminal: String,
-    /// Records what every terminal prints, never what is typed, as asciicast v2 on the VM: files in the folder recordings beside the
-    /// idea's project, of so many MiB at most. Those of an idea have ten times as much together; the oldest go. 0: nothing is recorded.
+    /// Records what every terminal prints, never what is typed, as asciicast v2 on the VM: files in the folder
+    /// ~/.local/state/catalyst/ID/recordings, outside of what a chat reads unasked, of so many MiB at most. Those of an idea have ten
+    /// times as much together; the oldest go. 0: nothing is recorded.
     #[arg(long, env = "TERMINAL_RECORDING", default_value = "0", global = true)]
     pub terminal_recording: String,
     /// Form of the log: json or text.

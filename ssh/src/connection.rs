@@ -13,7 +13,7 @@ use crate::exec::Exec;
 use crate::failure::{Failure, Reason};
 use crate::files::Files;
 use crate::link::Link;
-use crate::terminal::{self, Size, TerminalReader, TerminalWriter};
+use crate::terminal::{Size, TerminalChannel, TerminalReader, TerminalWriter};
 use crate::transfer::ChannelBytes;
 
 /// A signed-in SSH connection. Clones share it; it ends when the last clone and the last channel are gone.
@@ -62,8 +62,16 @@ impl Connection {
         size: Size,
         command: &str,
     ) -> Result<(TerminalReader, TerminalWriter), Failure> {
+        self.channel_for_terminal().await?.start(term, size, command).await
+    }
+
+    /// A channel for a terminal that begins later, so that nothing that begins before it can take its place.
+    ///
+    /// # Errors
+    /// As [`Connection::exec`].
+    pub async fn channel_for_terminal(&self) -> Result<TerminalChannel, Failure> {
         let channel = self.link.open_channel().await?;
-        self.link.within_deadline(terminal::start(&self.link, channel, term, size, command)).await?
+        Ok(TerminalChannel::new(self.link.clone(), channel))
     }
 
     /// Whether the server answers within this time.

@@ -44,4 +44,4 @@ pub use pool::{ConnectorSource, Lane, LaneStats, Pool, PoolLimits, PoolStats, Sf
 pub use probe::{Observation, probe, probe_as};
 pub use russh::keys::{Certificate, PrivateKey, PublicKey};
 pub use russh_sftp;
-pub use terminal::{Size, TerminalReader, TerminalWriter};
+pub use terminal::{Size, TerminalChannel, TerminalReader, TerminalWriter};

@@ -39,8 +39,39 @@ pub struct TerminalWriter {
     channel: ChannelWriteHalf<Msg>,
 }
 
+/// A channel on which no terminal has begun.
+pub struct TerminalChannel {
+    link: Arc<Link>,
+    channel: Channel<Msg>,
+}
+
+impl TerminalChannel {
+    pub(crate) fn new(link: Arc<Link>, channel: Channel<Msg>) -> TerminalChannel {
+        TerminalChannel { link, channel }
+    }
+
+    /// Starts a command line on a new pseudo-terminal; see [`crate::Connection::terminal`].
+    ///
+    /// # Errors
+    /// As [`crate::Connection::exec`].
+    pub async fn start(
+        self,
+        term: &str,
+        size: Size,
+        command: &str,
+    ) -> Result<(TerminalReader, TerminalWriter), Failure> {
+        self.link.within_deadline(start(&self.link, self.channel, term, size, command)).await?
+    }
+}
+
+impl std::fmt::Debug for TerminalChannel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TerminalChannel").finish_non_exhaustive()
+    }
+}
+
 /// Starts a command on a new pseudo-terminal.
-pub(crate) async fn start(
+async fn start(
     link: &Arc<Link>,
     channel: Channel<Msg>,
     term: &str,

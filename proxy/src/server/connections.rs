@@ -35,7 +35,7 @@ const LINGER: Duration = Duration::from_millis(1500);
 /// Requests under way get this long to finish, sockets to be closed by their clients.
 const FINISH: Duration = Duration::from_secs(5);
 
-/// What runs told of last is written into the ideas within this time.
+/// What runs told of last is written into the ideas within this time, and what terminals printed last where it is recorded.
 const WRITE: Duration = Duration::from_secs(3);
 
 /// The bounds of connections.
@@ -95,8 +95,15 @@ pub async fn serve_within(limits: ConnectionLimits, listener: TcpListener, app: 
     if tokio::time::timeout(FINISH, all).await.is_err() {
         tracing::warn!(connections = connections.len(), sockets = app.sockets.len(), "ended with connections open");
     }
-    if tokio::time::timeout(WRITE, app.observer.write_all(&app.ideas)).await != Ok(true) {
+    let (written, finished) = tokio::join!(
+        tokio::time::timeout(WRITE, app.observer.write_all(&app.ideas)),
+        tokio::time::timeout(WRITE, app.terminals.finish()),
+    );
+    if written != Ok(true) {
         tracing::warn!("ended before the state of every idea was written");
+    }
+    if finished.is_err() {
+        tracing::warn!(terminals = app.terminals.open_now(), "ended before every terminal had");
     }
     app.remote.pool().close().await;
 }

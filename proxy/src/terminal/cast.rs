@@ -42,7 +42,12 @@ impl Cast {
             return None;
         }
         self.size = size;
-        Some(line(at, "r", &format!("{}x{}", size.columns, size.rows)))
+        Some(Cast::sized(at, size))
+    }
+
+    /// That it has this size, whatever it had before.
+    pub(super) fn sized(at: Duration, size: Size) -> String {
+        line(at, "r", &format!("{}x{}", size.columns, size.rows))
     }
 
     /// A remark on the recording itself.

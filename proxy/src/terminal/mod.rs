@@ -199,6 +199,7 @@ impl Terminals {
             &self.remote,
             &Wanted {
                 slug: &idea.slug,
+                id: &idea.id,
                 number: number.0,
                 name: &name,
                 kept: self.settings.mode == TerminalMode::Auto,
@@ -290,6 +291,19 @@ impl Terminals {
             }
         }
         Ok(())
+    }
+
+    /// Ends what this process serves, as it ends itself, and waits until what was recorded is written. What tmux and screen keep goes on.
+    pub async fn finish(&self) {
+        let all: Vec<Live> = {
+            let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+            places.values().flat_map(|slot| slot.lock().clone()).collect()
+        };
+        for live in all {
+            let _over = live.commands.send(Command::Close).await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     fn slot(&self, idea: &Idea, number: Number) -> Arc<Slot> {

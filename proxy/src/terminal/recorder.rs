@@ -1,15 +1,15 @@
 //! Records a terminal on the VM: what it prints, when, and its sizes; never what is typed.
 //!
-//! Invariant: the terminal never waits for its recording. What is not written yet is bounded; beyond that there is a gap, which the
-//! recording tells. When it cannot go on it ends, which the log tells, and the terminal goes on. It has the terminal's own connection:
-//! while that pauses nothing is printed, either.
+//! Invariant: the terminal never waits for its recording once that has begun. What is not written yet is bounded; beyond that there is a
+//! gap, which the recording tells, at its end too. When it cannot go on it ends, which the log tells, and the terminal goes on. It has the
+//! terminal's own connection: while that pauses nothing is printed, either.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use catalyst_ssh::{Connection, Exec, Output, Size};
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -19,10 +19,16 @@ use super::shell;
 const RECORD: &str = include_str!("record.sh");
 /// Lines that are not written yet, in bytes.
 const WAITING: usize = 512 * 1024;
-/// Left for the remark at the end of a recording that may not become longer.
+/// Left for the remarks at the end of a recording, which may have come to its greatest size.
 const LAST_WORDS: u64 = 256;
 /// Recordings of one idea, counted in those of the greatest size.
 const KEPT: u64 = 10;
+/// How long its beginning is waited for, and with it the terminal's.
+const BEGUN_WITHIN: Duration = Duration::from_secs(5);
+/// What the VM says when it has written the first line.
+const BEGUN: &[u8] = b"--catalyst-recording-begins--";
+/// What start-up files may print before.
+const NOISE_LIMIT: usize = 64 * 1024;
 /// How long what waits is written after the terminal's end.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
 /// What is kept of the words in which the VM complains, in bytes.
@@ -30,8 +36,8 @@ const WORDS: usize = 300;
 
 /// What is recorded, and where.
 pub(super) struct Subject<'a> {
-    /// The idea's folder.
-    pub(super) folder: &'a str,
+    /// The idea's id, of letters, digits, `-` and `_`.
+    pub(super) idea: &'a str,
     /// The terminal's number.
     pub(super) number: u8,
     /// The terminal's kind, as programs know it.
@@ -56,10 +62,9 @@ impl Recorder {
         let began = Timestamp::now();
         let which: u32 = rand::random();
         let file = format!("{}-{}-{which:08x}.cast", began.strftime("%Y%m%dT%H%M%SZ"), subject.number);
-        let folder = format!("{}/recordings", subject.folder);
         let others = subject.most.saturating_mul(KEPT - 1).min(i64::MAX as u64).to_string();
-        let command = shell::script(RECORD, "catalyst-recording", &[&folder, &file, &others]);
-        let place = format!("{folder}/{file}");
+        let command = shell::script(RECORD, "catalyst-recording", &[subject.idea, &file, &others]);
+        let place = format!("~/.local/state/catalyst/{}/recordings/{file}", subject.idea);
         let exec = match connection.exec(&command).await {
             Ok(exec) => exec,
             Err(failure) => {
@@ -69,8 +74,21 @@ impl Recorder {
         };
         let shared = Arc::new(Shared::default());
         let lines = Lines::begin(subject, began.as_second(), &shared);
-        let writer = tokio::spawn(write(exec, shared.clone(), place));
-        Some(Recorder { lines, shared, writer })
+        let (begins, begun) = oneshot::channel();
+        let writer = tokio::spawn(write(exec, shared.clone(), place.clone(), begins));
+        // Whoever awaits this no more ends it.
+        let recorder = Recorder { lines, shared, writer };
+        match timeout(BEGUN_WITHIN, begun).await {
+            Ok(Ok(())) => Some(recorder),
+            // The writer has told why.
+            Ok(Err(_)) => None,
+            Err(_) => {
+                recorder.writer.abort();
+                let cause = format!("the VM did not begin within {} s", BEGUN_WITHIN.as_secs());
+                tracing::warn!(recording = place, cause, "a terminal is not recorded");
+                None
+            }
+        }
     }
 
     /// The terminal printed something.
@@ -85,7 +103,7 @@ impl Recorder {
 
     /// Ends it, when all of it is written or that takes too long.
     pub(super) async fn finish(mut self) {
-        self.lines.rest(&self.shared);
+        self.lines.finish(&self.shared);
         self.shared.close();
         let _slow = timeout(WRITTEN_WITHIN, &mut self.writer).await;
     }
@@ -105,13 +123,16 @@ struct Lines {
     left: u64,
     /// Bytes of output that had no place.
     missed: u64,
+    /// A size that had none.
+    missed_size: Option<Size>,
     over: bool,
 }
 
 impl Lines {
     fn begin(subject: &Subject<'_>, timestamp: i64, shared: &Shared) -> Lines {
         let (cast, head) = Cast::begin(subject.size, timestamp, subject.term);
-        let mut lines = Lines { cast, began: Instant::now(), left: subject.most, missed: 0, over: false };
+        let mut lines =
+            Lines { cast, began: Instant::now(), left: subject.most, missed: 0, missed_size: None, over: false };
         lines.add(shared, &head, 0);
         lines
     }
@@ -126,41 +147,59 @@ impl Lines {
 
     fn resize(&mut self, shared: &Shared, size: Size) {
         if let Some(line) = self.cast.resize(self.began.elapsed(), size) {
-            self.add(shared, &line, 0);
+            self.missed_size = None;
+            if !self.add(shared, &line, 0) {
+                self.missed_size = Some(size);
+            }
         }
     }
 
-    fn rest(&mut self, shared: &Shared) {
+    /// Nothing more is printed: what is left to be told has its place whatever waits.
+    fn finish(&mut self, shared: &Shared) {
         if let Some(line) = self.cast.rest(self.began.elapsed()) {
             self.add(shared, &line, 1);
         }
+        if !self.over {
+            shared.add_last(&self.owed());
+        }
     }
 
-    /// A line that stands for so many bytes of output.
-    fn add(&mut self, shared: &Shared, line: &str, output: usize) {
-        if self.over {
-            return;
-        }
+    /// What has to be told before anything else: what is missing, and the size that had no place.
+    fn owed(&self) -> String {
         let now = self.began.elapsed();
-        let gap = match self.missed {
+        let mut owed = match self.missed {
             0 => String::new(),
             missed => Cast::mark(now, &format!("{missed} bytes of output are missing here: they came too fast")),
         };
-        let length = gap.len().saturating_add(line.len());
+        if let Some(size) = self.missed_size {
+            owed.push_str(&Cast::sized(now, size));
+        }
+        owed
+    }
+
+    /// A line that stands for so many bytes of output; false if it has no place.
+    fn add(&mut self, shared: &Shared, line: &str, output: usize) -> bool {
+        if self.over {
+            return false;
+        }
+        let owed = self.owed();
+        let length = owed.len().saturating_add(line.len());
         if (length as u64).saturating_add(LAST_WORDS) > self.left {
             self.over = true;
-            let last = Cast::mark(now, "the recording ends here: it has the greatest size that it may have");
-            shared.add(&last, WAITING.saturating_add(last.len()));
+            let last = "the recording ends here: it has the greatest size that it may have";
+            shared.add_last(&format!("{owed}{}", Cast::mark(self.began.elapsed(), last)));
             shared.close();
-            return;
+            return false;
         }
-        if shared.add(&gap, WAITING.saturating_sub(line.len())) && shared.add(line, WAITING) {
+        let is_added = shared.add(&owed, WAITING.saturating_sub(line.len())) && shared.add(line, WAITING);
+        if is_added {
             self.left -= length as u64;
-            self.missed = 0;
+            (self.missed, self.missed_size) = (0, None);
         } else {
             self.missed = self.missed.saturating_add(output as u64);
             self.over = shared.lock().closed;
         }
+        is_added
     }
 }
 
@@ -194,6 +233,11 @@ impl Shared {
         true
     }
 
+    /// Adds remarks, which are short, however much waits.
+    fn add_last(&self, remarks: &str) {
+        self.add(remarks, WAITING.saturating_add(remarks.len()));
+    }
+
     /// Nothing more comes, or nothing more is taken.
     fn close(&self) {
         self.lock().closed = true;
@@ -217,22 +261,30 @@ impl Shared {
     }
 }
 
-/// Writes lines until there are no more, or the VM takes none.
-async fn write(exec: Exec, shared: Arc<Shared>, place: String) {
-    let written = try_to_write(exec, &shared).await;
+/// Writes lines until there are no more, or the VM takes none. Says when it has begun.
+async fn write(exec: Exec, shared: Arc<Shared>, place: String, begins: oneshot::Sender<()>) {
+    let mut begins = Some(begins);
+    let written = try_to_write(exec, &shared, &mut begins).await;
     shared.close();
     match written {
-        Ok(()) => tracing::info!(recording = place, "a terminal was recorded"),
+        Ok(()) if begins.is_none() => tracing::info!(recording = place, "a terminal was recorded"),
+        Ok(()) => tracing::debug!(recording = place, "the terminal was given up before its recording began"),
+        Err(cause) if begins.is_some() => tracing::warn!(recording = place, cause, "a terminal is not recorded"),
         Err(cause) => tracing::warn!(recording = place, cause, "the recording of a terminal ended before the terminal"),
     }
 }
 
-async fn try_to_write(mut exec: Exec, shared: &Shared) -> Result<(), String> {
-    let mut said = Vec::new();
+async fn try_to_write(mut exec: Exec, shared: &Shared, begins: &mut Option<oneshot::Sender<()>>) -> Result<(), String> {
+    let (mut heard, mut said) = (Vec::new(), Vec::new());
     loop {
         tokio::select! {
             output = exec.next() => match output {
-                Some(Output::Stdout(_)) => {}
+                Some(Output::Stdout(words)) => {
+                    heard.extend(words.iter().take(NOISE_LIMIT.saturating_sub(heard.len())));
+                    if memchr::memmem::find(&heard, BEGUN).is_some() && let Some(begins) = begins.take() {
+                        let _given_up = begins.send(());
+                    }
+                }
                 Some(Output::Stderr(words)) => said.extend(words.iter().take(WORDS.saturating_sub(said.len()))),
                 Some(Output::Exit(_) | Output::Signal(_)) => return Err(cause(&said)),
                 None => return Err(exec.lost().to_string()),
@@ -266,7 +318,7 @@ mod tests {
     fn begin(most: u64) -> (Lines, Shared) {
         let shared = Shared::default();
         let size = Size { columns: 80, rows: 24 };
-        let subject = Subject { folder: "/f", number: 1, term: "xterm", size, most };
+        let subject = Subject { idea: "i", number: 1, term: "xterm", size, most };
         (Lines::begin(&subject, 0, &shared), shared)
     }
 
@@ -295,6 +347,63 @@ mod tests {
         let then = written(&shared);
         assert!(then[0].0 == "m" && then[0].1.starts_with(&format!("{missed} bytes")), "{then:?}");
         assert_eq!(then[1..], [("o".to_owned(), "after".to_owned())]);
+    }
+
+    /// Prints until not even one character has a place; so many bytes.
+    fn fill(lines: &mut Lines, shared: &Shared) -> usize {
+        let mut printed = 0;
+        for length in [1000, 1] {
+            for _ in 0..2 * WAITING / 1000 {
+                lines.output(shared, &vec![b'x'; length]);
+                printed += length;
+            }
+        }
+        printed
+    }
+
+    #[test]
+    fn a_gap_at_the_end_is_told_as_well_though_there_is_no_room_for_more() {
+        let (mut lines, shared) = begin(u64::MAX);
+        let mut printed = fill(&mut lines, &shared);
+        // The beginning of a character, of which the rest does not come.
+        lines.output(&shared, b"\xe2");
+        printed += 1;
+        lines.finish(&shared);
+        let events = written(&shared);
+        assert_eq!(events.last().unwrap().0, "m");
+        let told = events.iter().map(|(code, data)| match code.as_str() {
+            "m" => data.split(' ').next().unwrap().parse().unwrap(),
+            _ => data.len(),
+        });
+        assert_eq!(told.sum::<usize>(), printed, "what is recorded and what is told to be missing");
+    }
+
+    #[test]
+    fn a_gap_before_the_end_at_the_greatest_size_is_told_within_it() {
+        let most = WAITING + 1000;
+        let (mut lines, shared) = begin(most as u64);
+        fill(&mut lines, &shared);
+        let mut bytes = shared.lock().bytes.len();
+        written(&shared);
+        lines.output(&shared, &[b'x'; 1000]);
+        bytes += shared.lock().bytes.len();
+        let last = written(&shared);
+        assert!(last.len() == 2 && last.iter().all(|(code, _)| code == "m"), "{last:?}");
+        assert!(last[0].1.contains("are missing") && last[1].1.contains("ends here"), "{last:?}");
+        assert!(bytes <= most, "{bytes}");
+    }
+
+    #[test]
+    fn a_size_for_which_there_is_no_room_is_told_when_there_is() {
+        let (mut lines, shared) = begin(u64::MAX);
+        fill(&mut lines, &shared);
+        lines.resize(&shared, Size { columns: 90, rows: 24 });
+        lines.resize(&shared, Size { columns: 132, rows: 50 });
+        written(&shared);
+        lines.output(&shared, b"after");
+        let then = written(&shared).split_off(1);
+        let expected = [("r", "132x50"), ("o", "after")].map(|(code, data)| (code.to_owned(), data.to_owned()));
+        assert_eq!(then, expected);
     }
 
     #[test]

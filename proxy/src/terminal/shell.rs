@@ -26,6 +26,8 @@ const NOISE_LIMIT: usize = 64 * 1024;
 pub(super) struct Wanted<'a> {
     /// The idea's folder name.
     pub(super) slug: &'a str,
+    /// Its id, of letters, digits, `-` and `_`.
+    pub(super) id: &'a str,
     /// The terminal's number in the idea.
     pub(super) number: u8,
     /// The terminal's name on the VM, of letters, digits, `-` and `_`.
@@ -55,17 +57,18 @@ pub(super) struct Shell {
 /// Starts or finds a terminal, on an SSH connection of its own.
 pub(super) async fn start(remote: &Remote, wanted: &Wanted<'_>) -> Result<Shell, TerminalError> {
     let starting = async {
-        let idea = format!("{}/{}", remote.base().await?, wanted.slug);
-        let folder = format!("{idea}/project");
+        let folder = format!("{}/{}/project", remote.base().await?, wanted.slug);
         let connection = remote.pool().connect_for_terminal().await?;
+        // Before the recording's, which has none where sshd allows one alone.
+        let channel = connection.channel_for_terminal().await?;
         let recorder = match wanted.recording {
             Some(most) => {
-                let subject = Subject { folder: &idea, number: wanted.number, term: TERM, size: wanted.size, most };
+                let subject = Subject { idea: wanted.id, number: wanted.number, term: TERM, size: wanted.size, most };
                 Recorder::start(&connection, &subject).await
             }
             None => None,
         };
-        let (mut reader, writer) = connection.terminal(TERM, wanted.size, &command(&folder, wanted)).await?;
+        let (mut reader, writer) = channel.start(TERM, wanted.size, &command(&folder, wanted)).await?;
         let (said, output) = first_words(&mut reader).await?;
         let (keeper, resumed) = match said.as_str() {
             "tmux 0" => (Keeper::Tmux, false),

@@ -181,14 +181,14 @@ async fn a_recording_that_fills_the_disk_ends_which_the_log_says_and_its_termina
     let (terminal, terminal_recording) = (TerminalMode::Plain, Some(10 << 20));
     let server = Server::start(&Settings { terminal, terminal_recording, ..settings }).await;
     let slug = server.idea("Recorded").await;
-    let recordings = sshd.home().join(format!("catalyst/ideas/{slug}/recordings"));
-    std::fs::create_dir(&recordings).unwrap();
-    let _disk = Mounted::new(&recordings, &["-t", "tmpfs", "-o", "size=256k", "none"]);
     let idea = server.app.ideas.get(&slug).await.unwrap();
+    let place = format!(".local/state/catalyst/{}/recordings", idea.id);
+    let recordings = sshd.home().join(&place);
+    std::fs::create_dir_all(&recordings).unwrap();
+    let _disk = Mounted::new(&recordings, &["-t", "tmpfs", "-o", "size=256k", "none"]);
     let size = Size { columns: 80, rows: 24 };
     let mut terminal = server.app.terminals.open(&idea, "1".parse().unwrap(), size, None).await.unwrap();
     print(&mut terminal, "seq 100000; echo THE-''END\r", "THE-END").await;
-    let home = recordings.display().to_string();
-    log.until(&["the recording of a terminal ended before the terminal", "No space left on device", &home]).await;
+    log.until(&["the recording of a terminal ended before the terminal", "No space left on device", &place]).await;
     print(&mut terminal, "echo still-''here\r", "still-here").await;
 }

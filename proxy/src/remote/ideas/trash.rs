@@ -16,10 +16,11 @@ use super::{Idea, Ideas, IdeasError, NAMES_TRIED, Slug, files::Attempt, folder, 
 const WHEN: &str = "%Y%m%dT%H%M%S";
 /// The rest of the name needs room below the 255 bytes of a file system.
 const LONGEST_SLUG: usize = 200;
-/// First what is kept of its runs beside the ideas: if that fails, the folder is still there to be removed.
+/// First what is kept of its runs and terminals beside the ideas: if that fails, the folder is still there to be removed.
 const REMOVE: &str = r#"[ -d "$1" ] && [ ! -L "$1" ] || exit 3
 kept=$HOME/.local/state/catalyst/$2
-[ -z "$2" ] || [ ! -d "$kept/runs" ] || [ -L "$kept" ] || rm -rf -- "$kept" || exit 1
+[ -d "$kept/runs" ] || [ -d "$kept/recordings" ] || kept=
+[ -z "$2" ] || [ -z "$kept" ] || [ -L "$kept" ] || rm -rf -- "$kept" || exit 1
 rm -rf -- "$1""#;
 
 /// A folder's name in the trash; the only way from a request to a path there.
@@ -166,8 +167,8 @@ impl Ideas {
         Err(IdeasError::refused("move the idea back", "too many ideas have its name"))
     }
 
-    /// Removes a folder in the trash for good, and with it what the VM keeps of its runs: messages, answers, what was
-    /// allowed. That stays where the folder does not say which idea it was, or another folder says that it is the same.
+    /// Removes a folder in the trash for good, and with it what the VM keeps of its runs (messages, answers, what was
+    /// allowed) and the recordings of its terminals. That stays where the folder does not say which idea it was, or another folder says that it is the same.
     ///
     /// # Errors
     /// [`IdeasError::NotFound`], or when the VM cannot be asked or refuses.

@@ -27,6 +27,7 @@
 #     done                    those that were handed over; not empty: withdrawn
 #     answers/REQUEST         the first answer to a request for permission
 #     asked/REQUEST           when the supervisor first saw that it waits, in seconds since 1970
+#   ID/recordings/            of terminals, see terminal/record.sh; not in the idea's folder, which its chats read unasked
 # IDEA/runs/N/log.jsonl, stderr.log   what Claude printed; it stays with the idea
 #               .turns                  where in the log turns and results are; made anew where it is missing
 
