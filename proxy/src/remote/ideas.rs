@@ -50,8 +50,9 @@ if [ ! -d "$at" ]; then echo "$at is not a folder"
 elif [ ! -w "$at" ] || [ ! -x "$at" ]; then echo "$(id -un 2>/dev/null) may not write in $at"
 fi"#;
 
-/// Removes `$1`, of which nothing came, and those like it below `$2` that were left by whoever could not.
-const CLEAR: &str = r#"rm -rf -- "$1"
+/// Removes `$1`, of which nothing came, and those like it below `$2` that were left by whoever could not. It loses its name before: it may
+/// still be on its way to its final one, where the disk hangs, which then has all of it or finds nothing.
+const CLEAR: &str = r#"mv -- "$1" "$1.gone" && rm -rf -- "$1.gone"
 find "$2" -maxdepth 1 -type d -name '.new-*' -mmin +60 -exec rm -rf {} +"#;
 
 /// The ideas on one VM.
@@ -155,7 +156,8 @@ impl Ideas {
     /// A new idea in a folder of its own.
     ///
     /// # Errors
-    /// When the VM cannot be asked or refuses to write. Nothing of it is left then, or only what no reader takes for an idea.
+    /// When the VM cannot be asked or refuses to write. Nothing of it is left then, or only what no reader takes for an idea; after
+    /// [`IdeasError::TimedOut`] and [`IdeasError::Broken`] all of it may be there, as carried out after nobody waited any more.
     pub async fn create(&self, title: &str, content: &str) -> Result<Idea, IdeasError> {
         let base = self.remote.base().await?;
         self.make_base(&base).await?;

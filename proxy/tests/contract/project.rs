@@ -1,8 +1,12 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
+use catalyst_proxy::remote::Remote;
+use catalyst_proxy::remote::ideas::{Ideas, IdeasError, ProjectPath};
 use catalyst_ssh::testing::{TestSshd, TestSshdOptions};
+use catalyst_ssh::{Pool, PoolLimits, Reason};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -87,6 +91,22 @@ async fn of_a_folder_with_very_many_entries_no_more_is_read_than_is_shown() {
     // It is closed again, so that a server that may have few open is not used up.
     let said = fs::read_to_string(&asked).unwrap();
     assert_eq!(said.matches("opendir").count(), said.matches("closedir").count(), "{said}");
+}
+
+#[tokio::test]
+async fn a_folder_for_which_there_is_no_channel_is_told_with_the_reason_and_the_ideas_keep_theirs() {
+    let sshd = vm().await;
+    let wait = Duration::from_secs(1);
+    let limits =
+        PoolLimits { channels_per_connection: 1, bulk_connections: 1, bulk_channels: 1, wait, ..PoolLimits::default() };
+    let ideas = Ideas::new(Remote::new(Pool::new(sshd.source(), limits), "~/catalyst/ideas"));
+    let idea = ideas.create("Looked into", "With the one channel that there is").await.unwrap();
+    let started = || sshd.log().matches("Starting session").count();
+    let before = started();
+    let failed = ideas.project_folder(&idea, &ProjectPath::accept("").unwrap()).await.unwrap_err();
+    assert!(matches!(&failed, IdeasError::Ssh(failure) if failure.reason == Reason::TimedOut), "{failed}");
+    ideas.get(&idea.id).await.unwrap();
+    assert_eq!(started(), before, "{}", sshd.log());
 }
 
 #[tokio::test]

@@ -154,11 +154,24 @@ pub(super) async fn read(sftp: &Sftp, path: &str, limit: u64) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// The entries of a folder; more than `most` if there are more, and then read no further. Over the channel of those who read much, since
-/// what the ideas' session offers for it reads all of them, and copies what it has for each hundred.
-pub(super) async fn list(remote: &Remote, path: &str, most: usize) -> Result<Vec<File>, Attempt> {
-    let files = remote.logs(Lane::Bulk).files().await.map_err(|error| Attempt::Broken(error.to_string()))?;
-    Ok(files.list(path, most).await?)
+/// The entries of a folder; more than `most` if there are more, and then read no further; none if it is not there. Over the channel of
+/// those who read much, since what the ideas' session offers for it reads all of them, and copies what it has for each hundred. What
+/// becomes of that channel does not concern the session.
+pub(super) async fn list(remote: &Remote, path: &str, most: usize) -> Result<Option<Vec<File>>, IdeasError> {
+    let what = "list the folder";
+    let deadline = Instant::now() + DEADLINE;
+    let late = |_| IdeasError::TimedOut { what: what.to_owned() };
+    for _ in 0..2 {
+        let files = timeout_at(deadline, remote.logs(Lane::Bulk).files()).await.map_err(late)??;
+        match timeout_at(deadline, files.list(path, most)).await.map_err(late)?.map_err(Attempt::from) {
+            Ok(entries) => return Ok(Some(entries)),
+            Err(Attempt::Missing) => return Ok(None),
+            Err(Attempt::Refused(cause)) => return Err(IdeasError::refused(what, &cause)),
+            // It is not used again: the next is another.
+            Err(Attempt::Broken(cause)) => tracing::debug!(cause, "a folder's listing broke"),
+        }
+    }
+    Err(IdeasError::Broken { what: what.to_owned() })
 }
 
 /// Writes a file that is not there yet, or one of our own temporary ones.

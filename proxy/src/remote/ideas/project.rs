@@ -176,18 +176,21 @@ impl Ideas {
     /// [`IdeasError::NotFound`] also where a link is on the way.
     pub async fn project_folder(&self, idea: &Idea, path: &ProjectPath) -> Result<Folder, IdeasError> {
         let steps = path.steps(&self.project(idea).await?);
-        let found = self.files.with("list the folder", async |sftp| {
+        let looked = self.files.with("list the folder", async |sftp| {
             for kind in try_join_all(steps.iter().map(|step| sftp.symlink_metadata(step))).await? {
                 if !kind.is_dir() {
                     return Err(Attempt::Missing);
                 }
             }
-            let last = steps.last().map(String::as_str).unwrap_or_default();
-            let entries = files::list(&self.remote, last, ENTRIES).await?;
-            Ok(entries.into_iter().map(Entry::from).collect::<Vec<_>>())
+            Ok(())
         });
-        let mut entries = match found.await? {
-            Some(entries) => entries,
+        let last = steps.last().map(String::as_str).unwrap_or_default();
+        let found = match looked.await? {
+            Some(()) => files::list(&self.remote, last, ENTRIES).await?,
+            None => None,
+        };
+        let mut entries: Vec<Entry> = match found {
+            Some(entries) => entries.into_iter().map(Entry::from).collect(),
             None if path.as_str().is_empty() => Vec::new(),
             None => return Err(IdeasError::NotFound),
         };

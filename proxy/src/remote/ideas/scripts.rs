@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use bytes::Bytes;
 
+use super::CLEAR;
 use super::listing::Listing;
 use crate::remote::command::after_marker;
 
@@ -98,5 +99,23 @@ fn every_shell_reads_a_piece_of_a_file_and_follows_no_link() {
         for path in ["link/-f'\n", "link\n", "a b\n", "none\n"] {
             assert_eq!(run(shell, READ, &[at, "0", "4"], path.as_bytes()).status.code(), Some(3), "{shell} {path}");
         }
+    }
+}
+
+#[test]
+fn every_shell_clears_away_what_was_made_of_an_idea_wholly_or_not_at_all() {
+    for shell in SHELLS {
+        let base = tempfile::tempdir().unwrap();
+        let (made, named) = (base.path().join(".new-1"), base.path().join("named"));
+        let paths = [made.to_str().unwrap(), base.path().to_str().unwrap()];
+        std::fs::create_dir_all(made.join("project")).unwrap();
+        // Whoever still names it at that moment comes too late: nothing has the name that he knows.
+        let watched = format!("rm() {{ [ ! -e '{}' ] && command rm \"$@\"; }}\n{CLEAR}", paths[0]);
+        run(shell, &watched, &paths, b"");
+        assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 0, "{shell}");
+        // It was named before.
+        std::fs::create_dir_all(named.join("project")).unwrap();
+        run(shell, CLEAR, &paths, b"");
+        assert!(named.join("project").exists(), "{shell}");
     }
 }
