@@ -1,5 +1,6 @@
 //! What clients are sending over WebSockets and is not whole yet: a message that comes slowly lies in memory until it is, and nobody
-//! but the connection itself sees how much of it is there. It is bounded in bytes over all of them.
+//! but the connection itself sees how much of it is there. It is bounded in bytes over all of them: what counts together, and what does
+//! not for each.
 //!
 //! Invariant: what counts is given back when the message is whole, or its connection has ended.
 
@@ -11,10 +12,11 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Of all clients together: four of the longest messages.
+/// Of all clients together, beyond what is free: four of the longest messages.
 const ALL: usize = 64 * 1024 * 1024;
-/// What each of them may have on the way without its counting: most messages are shorter.
-const FREE: usize = 16 * 1024;
+/// What each of them may have on the way without its counting, so that what is short comes through however much others send: another
+/// 64 MiB of as many connections as there may be.
+const FREE: usize = 4 * 1024;
 /// A control frame without what it carries, as a client sends it.
 const CONTROL: usize = 6;
 
@@ -163,6 +165,11 @@ mod tests {
         assert!(third.came(ALL - 1));
         drop(third);
         assert_eq!(all.bytes(), 0);
+    }
+
+    #[test]
+    fn what_does_not_count_is_no_more_than_what_may() {
+        assert!(crate::server::ConnectionLimits::default().connections * FREE <= ALL);
     }
 
     #[test]

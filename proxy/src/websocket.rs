@@ -148,7 +148,7 @@ impl Reader {
                             tracing::debug!(cause = %error, "WebSocket broke");
                             let (told, last) = if is_too_big(&error) {
                                 (TOO_LARGE, close(TOO_BIG, "the message is too big"))
-                            } else if error.to_string().contains(TOO_MUCH) {
+                            } else if is_too_much(&error) {
                                 (incoming::ALL_FULL, close(LATER, "too much is being sent"))
                             } else {
                                 return None;
@@ -258,6 +258,11 @@ fn close(code: u16, reason: &'static str) -> CloseFrame {
 fn is_too_big(error: &axum::Error) -> bool {
     let text = error.to_string();
     text.contains("too long") || text.contains("Space limit") || text.contains("too big")
+}
+
+/// Whether it ended because all clients together send too much.
+fn is_too_much(error: &axum::Error) -> bool {
+    error.to_string().contains(TOO_MUCH)
 }
 
 impl Outgoing {

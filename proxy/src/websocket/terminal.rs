@@ -17,7 +17,8 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::meter;
+use super::incoming::ALL_FULL;
+use super::{LATER, is_too_much, meter};
 use crate::app::App;
 use crate::audit;
 use crate::auth::cookie::{self, Session};
@@ -117,11 +118,15 @@ async fn serve(mut client: Client, mut sink: SplitSink<WebSocket, Message>, idea
             if let Some(notice) = end.notice {
                 let _gone = sink.send(Message::text(notice.encode())).await;
             }
+            if end.code == LATER {
+                // Closing with bytes unread resets the connection: let the notice arrive first.
+                tokio::time::sleep(LEAVE_WITHIN).await;
+            }
             let _gone = sink.send(Message::Close(Some(CloseFrame { code: end.code, reason: "".into() }))).await;
         }
         let _gone = sink.close().await;
     };
-    let _slow = tokio::time::timeout(CLOSE_WITHIN, closing).await;
+    let _slow = tokio::time::timeout(LEAVE_WITHIN + CLOSE_WITHIN, closing).await;
 }
 
 /// The last thing that a client is told.
@@ -134,6 +139,11 @@ impl End {
     fn error(code: u16, error: impl ToString, reason: Option<&'static str>, retry: bool) -> End {
         let notice = Notice::Error { error: error.to_string(), reason, retry: Some(retry) };
         End { code, notice: Some(notice) }
+    }
+
+    /// All clients together send too much.
+    fn too_much() -> End {
+        End::error(LATER, ALL_FULL, None, true)
     }
 
     fn of_idea(idea_id: &str, error: &IdeasError) -> End {
@@ -150,19 +160,18 @@ async fn begin(client: &mut Client, idea_id: &str, number: Number) -> Result<Opt
     let late = || End::error(POLICY, "The first frame has to be {\"type\":\"open\",…}, within 10 s", None, false);
     let first = tokio::time::timeout(OPEN_WITHIN, async {
         loop {
-            match client.stream.next().await {
-                Some(Ok(Message::Text(text))) => return Some(Some(text)),
+            let message = client.stream.next().await;
+            meter(&client.place, &message);
+            match message {
+                Some(Ok(Message::Text(text))) => return Ok(Some(text)),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Binary(_))) => return Some(None),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(Message::Binary(_))) => return Err(late()),
+                Some(Err(error)) if is_too_much(&error) => return Err(End::too_much()),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Ok(None),
             }
         }
     });
-    let text = match first.await {
-        Ok(Some(Some(text))) => text,
-        Ok(None) => return Ok(None),
-        Ok(Some(None)) | Err(_) => return Err(late()),
-    };
+    let Some(text) = first.await.unwrap_or_else(|_| Err(late()))? else { return Ok(None) };
     let (size, resume) = match decode(text.as_str()) {
         Ok(Control::Open { size, resume }) => (size, resume),
         Ok(_) => return Err(late()),
@@ -210,6 +219,7 @@ impl Client {
                     self.heard = Instant::now();
                     meter(&self.place, &message);
                     match message {
+                        Some(Err(error)) if is_too_much(&error) => return Some(End::too_much()),
                         None | Some(Ok(Message::Close(_)) | Err(_)) => return None,
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                         Some(Ok(Message::Binary(bytes))) => {

@@ -1,6 +1,7 @@
 //! Terminals over their WebSocket, on a real sshd, a real pseudo-terminal, real bash, tmux and screen.
 
 mod client;
+mod crowded;
 mod recordings;
 mod unused;
 
