@@ -126,6 +126,9 @@ mod tests {
     fn what_is_packed_is_the_same_file() {
         use std::io::Write as _;
         use std::process::{Command, Stdio};
+        // The page that says that the app is not built is not packed.
+        let is_built = Web::get("sw.js").is_some();
+        assert!(!is_built || Web::get(&format!("{PAGE}.gz")).is_some(), "the app's build packs nothing");
         for name in Web::iter().filter(|name| name.ends_with(".gz")) {
             let mut gzip =
                 Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

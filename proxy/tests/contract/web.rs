@@ -34,8 +34,8 @@ async fn every_path_that_is_no_interface_is_the_app_and_nothing_may_be_framed_or
 async fn the_app_is_sent_packed_to_those_who_take_it_so_and_each_form_is_known_again() {
     let sshd = vm().await;
     let server = Server::start(&settings(&sshd)).await;
-    // The page that says that the app is not built is not packed.
-    let is_built = std::path::Path::new("../web/dist/index.html.gz").exists();
+    // The page that says that the app is not built is not packed; it stands alone.
+    let is_built = std::path::Path::new("../web/dist/sw.js").exists();
     let mut tags = Vec::new();
     for (encoding, packed) in [("identity", false), ("br, gzip", is_built)] {
         let asked = || server.call(Method::GET, "/ideas/my-idea").header("accept-encoding", encoding);
