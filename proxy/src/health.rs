@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use catalyst_ssh::{Failure, Reason};
+use catalyst_ssh::{
+    Failure, Reason,
+    health_log::{FOLDER_UNUSABLE, FOLDER_USABLE, IDEAS_PATH_UNWRITABLE, VM_UNUSABLE, VM_USABLE},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::dial::Dial;
@@ -19,8 +22,6 @@ use crate::remote::ideas::Ideas;
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 /// The ideas folder is looked at once in so many checks.
 const FOLDER_EVERY: u32 = 6;
-/// The reason when the folder of the ideas is not there and cannot be made, or cannot be written.
-pub const IDEAS_PATH_UNWRITABLE: &str = "IdeasPathUnwritable";
 
 /// How often and how long.
 #[derive(Clone, Copy, Debug)]
@@ -150,9 +151,9 @@ impl Health {
     fn note_folder(&self, seen: Option<Problem>) {
         let mut folder = self.folder.write().unwrap_or_else(PoisonError::into_inner);
         match (&*folder, &seen) {
-            (Some(_), None) => tracing::info!("the ideas folder can be used"),
+            (Some(_), None) => tracing::info!("{FOLDER_USABLE}"),
             (before, Some(now)) if before.as_ref() != Some(now) => {
-                tracing::warn!(reason = now.reason, cause = now.message, "the ideas folder cannot be used");
+                tracing::warn!(reason = now.reason, cause = now.message, "{FOLDER_UNUSABLE}");
             }
             _ => {}
         }
@@ -165,9 +166,9 @@ impl Health {
             outcome.err().map(|failure| Problem { reason: failure.reason.as_str(), message: failure.message });
         let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
         match (&latest.problem, &problem) {
-            (Some(_), None) => tracing::info!("the dev-VM can be reached"),
+            (Some(_), None) => tracing::info!("{VM_USABLE}"),
             (before, Some(now)) if before.as_ref().map(|problem| problem.reason) != Some(now.reason) => {
-                tracing::warn!(reason = now.reason, cause = now.message, "the dev-VM cannot be used");
+                tracing::warn!(reason = now.reason, cause = now.message, "{VM_UNUSABLE}");
             }
             _ => {}
         }
@@ -201,6 +202,34 @@ mod tests {
         let old = Snapshot { stale_after: Duration::ZERO, ..fresh };
         std::thread::yield_now();
         assert_eq!(old.problem().map(|problem| problem.reason), Some("CheckStalled"));
+    }
+
+    /// The operator reads it in the pods' logs.
+    #[test]
+    fn the_log_tells_of_trouble_with_its_reason_and_cause_and_of_its_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(Arc::new(file.reopen().unwrap()));
+        let fresh = Snapshot { problem: None, at: Instant::now(), stale_after: Duration::from_secs(25) };
+        let health = Health { latest: RwLock::new(fresh), folder: RwLock::new(None), outcomes: AtomicU64::new(0) };
+        tracing::subscriber::with_default(log.finish(), || {
+            health.note(Err(Failure::new(Reason::TimedOut, "No answer.")));
+            health.note_folder(Some(Problem { reason: IDEAS_PATH_UNWRITABLE, message: "No room.".into() }));
+            health.note(Ok(()));
+            health.note_folder(None);
+        });
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        let members = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            ["message", "reason", "cause"].map(|member| line[member].as_str().unwrap_or_default().to_owned())
+        };
+        let told: Vec<_> = text.lines().map(members).collect();
+        let expected = [
+            [VM_UNUSABLE, "TimedOut", "No answer."],
+            [FOLDER_UNUSABLE, IDEAS_PATH_UNWRITABLE, "No room."],
+            [VM_USABLE, "", ""],
+            [FOLDER_USABLE, "", ""],
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod failure;
 mod files;
 mod folder;
 mod gate;
+pub mod health_log;
 mod key;
 mod known_hosts;
 mod link;

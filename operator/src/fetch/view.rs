@@ -1,6 +1,9 @@
 //! Kubernetes objects → what matters of them. Pure.
 
-use catalyst_ssh::Reason as SshReason;
+use catalyst_ssh::{
+    Reason as SshReason,
+    health_log::{FOLDER_USABLE, IDEAS_PATH_UNWRITABLE, VM_USABLE},
+};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus, Secret},
@@ -253,15 +256,12 @@ fn plain(text: &str) -> String {
     clean.take(LAST_WORDS).collect::<String>().trim().to_owned()
 }
 
-/// What our server logs when the VM can be used again.
-const RECOVERED: &str = "the dev-VM can be reached";
-
 /// The last word of the server's JSON log on the VM: a member `reason` with one of the names that we share with it, unless
 /// a later line says that the VM can be reached.
 pub(super) fn ssh_reason_in(log: &str) -> Option<SshReason> {
     for line in log.lines().rev() {
         let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
-        if said(line) == RECOVERED {
+        if said(line) == VM_USABLE {
             return None;
         }
         let word = ["/reason", "/fields/reason"].iter().find_map(|at| entry.pointer(at)?.as_str());
@@ -273,10 +273,6 @@ pub(super) fn ssh_reason_in(log: &str) -> Option<SshReason> {
     None
 }
 
-/// What our server logs when the ideas folder can be used again, and the reason with which it logs that it cannot.
-const FOLDER_RECOVERED: &str = "the ideas folder can be used";
-const FOLDER_UNWRITABLE: &str = "IdeasPathUnwritable";
-
 /// The last word of the server's JSON log against the ideas folder, unless a later line says that it can be used.
 pub(super) fn ideas_path_in(log: &str) -> Option<String> {
     for line in log.lines().rev() {
@@ -285,10 +281,10 @@ pub(super) fn ideas_path_in(log: &str) -> Option<String> {
             let nested = || entry.get("fields")?.get(name)?.as_str();
             entry.get(name).and_then(Value::as_str).or_else(nested)
         };
-        if member("message") == Some(FOLDER_RECOVERED) {
+        if member("message") == Some(FOLDER_USABLE) {
             return None;
         }
-        if member("reason") == Some(FOLDER_UNWRITABLE) {
+        if member("reason") == Some(IDEAS_PATH_UNWRITABLE) {
             return Some(plain(member("cause").unwrap_or("the server says no more")));
         }
     }
@@ -297,6 +293,7 @@ pub(super) fn ideas_path_in(log: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use catalyst_ssh::health_log::FOLDER_UNUSABLE;
     use serde_json::json;
 
     use super::*;
@@ -392,14 +389,14 @@ mod tests {
         let log =
             "{\"reason\":\"TimedOut\"}\nnot json\n{\"fields\":{\"reason\":\"HostUnreachable\"}}\n{\"reason\":\"x\"}\n";
         assert_eq!(ssh_reason_in(log), Some(SshReason::HostUnreachable));
-        assert_eq!(ssh_reason_in(&format!("{log}{{\"message\":\"{RECOVERED}\"}}\n")), None);
+        assert_eq!(ssh_reason_in(&format!("{log}{{\"message\":\"{VM_USABLE}\"}}\n")), None);
         assert_eq!(ssh_reason_in("nothing\n"), None);
     }
 
     #[test]
     fn the_servers_last_word_on_the_ideas_folder_counts() {
-        let bad = r#"{"fields":{"message":"the ideas folder cannot be used","reason":"IdeasPathUnwritable","cause":"no room"}}"#;
-        let good = format!("{{\"fields\":{{\"message\":\"{FOLDER_RECOVERED}\"}}}}");
+        let bad = json!({"fields": {"message": FOLDER_UNUSABLE, "reason": IDEAS_PATH_UNWRITABLE, "cause": "no room"}});
+        let good = json!({"fields": {"message": FOLDER_USABLE}});
         assert_eq!(ideas_path_in(&format!("{bad}\nother\n")).as_deref(), Some("no room"));
         assert_eq!(ideas_path_in(&format!("{bad}\n{good}\n")), None);
         assert_eq!(ideas_path_in(&format!("{good}\n{bad}\n")).as_deref(), Some("no room"));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use catalyst_ssh::health_log::{FOLDER_UNUSABLE, IDEAS_PATH_UNWRITABLE, VM_UNUSABLE};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, ResourceExt,
@@ -19,15 +20,15 @@ const NODE: &str = "node-1";
 
 /// A line of our server's log about the VM.
 pub(crate) fn vm_log(reason: &str) -> String {
-    let line = json!({"timestamp": "2026-01-01T00:00:00.000000Z", "level": "WARN", "message": "the dev-VM cannot be used",
+    let line = json!({"timestamp": "2026-01-01T00:00:00.000000Z", "level": "WARN", "message": VM_UNUSABLE,
         "reason": reason, "target": "catalyst_proxy::health"});
     format!("{line}\n")
 }
 
 /// A line of our server's log about the folder of the ideas.
 pub(crate) fn folder_log(cause: &str) -> String {
-    let line = json!({"timestamp": "2026-01-01T00:00:00.000000Z", "level": "WARN", "message": "the ideas folder cannot be used",
-        "reason": "IdeasPathUnwritable", "cause": cause, "target": "catalyst_proxy::health"});
+    let line = json!({"timestamp": "2026-01-01T00:00:00.000000Z", "level": "WARN", "message": FOLDER_UNUSABLE,
+        "reason": IDEAS_PATH_UNWRITABLE, "cause": cause, "target": "catalyst_proxy::health"});
     format!("{line}\n")
 }
 
