@@ -13,6 +13,7 @@ mod control_plane;
 mod daemon;
 mod fake_nodes;
 pub mod folders;
+mod gateway_api;
 mod golang;
 mod held;
 mod image;
@@ -32,6 +33,7 @@ pub mod vm;
 
 pub use audit::{AUDITED_GROUP, Request};
 pub use control_plane::{ControlPlane, ControlPlaneOptions};
+pub use gateway_api::http_routes_crd;
 pub use lab::Lab;
 pub use network::Network;
 pub use progress::Progress;

@@ -1,4 +1,5 @@
-//! What a lab is built from: programs compiled from the Go module proxy, once a version, into the user's cache.
+//! What a lab is built from: programs compiled from the Go module proxy, once a version, into the user's cache; and files of a
+//! module that a test needs.
 //!
 //! A part is complete or not there: it is built aside and renamed, with a stamp of everything that it was built from. A
 //! lock file keeps two builds of one part from running at once.
@@ -22,11 +23,12 @@ const INGRESS_NGINX: &str = "0.0.0-20240708192948-52c50467d67d";
 const LABTOOL: &str = "1";
 const KWOK: &str = "0.8.0";
 const HELM: &str = "3.22.0";
+const GATEWAY_API: &str = "1.6.3";
 
 /// One and a half times the slowest part's cold build on two slow cores.
 const BUILD_DEADLINE: Duration = Duration::from_secs(40 * 60);
 
-/// A program that is built for a lab, or for what is measured beside one.
+/// What is built for a lab, for a test, or for what is measured beside one: a program each, but where it is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The lab's own small processes: pod sandbox, port forwarder, holder of test processes, test server.
@@ -43,6 +45,8 @@ pub enum Part {
     Kwok,
     /// Helm, which benchmarks compare with.
     Helm,
+    /// The Gateway API's CRDs, which are files alone.
+    GatewayApi,
 }
 
 enum Recipe {
@@ -50,6 +54,8 @@ enum Recipe {
     Own { files: &'static [(&'static str, &'static str)], package: &'static str },
     /// A module of the proxy, unpacked beside nothing else: `go install` refuses modules with replace lines. The folder `keep` of it is kept beside the program.
     Module { path: &'static str, package: &'static str, keep: Option<&'static str> },
+    /// The folder `keep` of a module of the proxy, and nothing compiled.
+    Files { path: &'static str, keep: &'static str },
 }
 
 const KUBELAB_FILES: &[(&str, &str)] = &[
@@ -74,7 +80,7 @@ impl Part {
     /// All parts of a lab, in the order in which it builds them.
     pub const ALL: [Part; 5] = [Part::Labtool, Part::Kubelab, Part::Kubectl, Part::CoreDns, Part::IngressNginx];
 
-    /// The part's name, which is also its program's file name.
+    /// The part's name, which is also the file name of its program.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -85,6 +91,7 @@ impl Part {
             Part::IngressNginx => "ingress-nginx",
             Part::Kwok => "kwok",
             Part::Helm => "helm",
+            Part::GatewayApi => "gateway-api",
         }
     }
 
@@ -98,6 +105,7 @@ impl Part {
             Part::IngressNginx => INGRESS_NGINX,
             Part::Kwok => KWOK,
             Part::Helm => HELM,
+            Part::GatewayApi => GATEWAY_API,
         }
     }
 
@@ -114,6 +122,7 @@ impl Part {
                 Recipe::Module { path: "sigs.k8s.io/kwok", package: "./cmd/kwok", keep: Some("kustomize/stage") }
             }
             Part::Helm => Recipe::Module { path: "helm.sh/helm/v3", package: "./cmd/helm", keep: None },
+            Part::GatewayApi => Recipe::Files { path: "sigs.k8s.io/gateway-api", keep: "config/crd/standard" },
         }
     }
 
@@ -167,6 +176,14 @@ impl Built {
     pub(crate) fn kept(&self) -> PathBuf {
         self.folder.join("files")
     }
+
+    /// Whether what was built is there still.
+    fn exists(&self) -> bool {
+        match self.part.recipe() {
+            Recipe::Files { .. } => self.kept().exists(),
+            Recipe::Own { .. } | Recipe::Module { .. } => self.program().exists(),
+        }
+    }
 }
 
 /// The part in the cache, if it has been built.
@@ -176,7 +193,7 @@ impl Built {
 pub fn find(part: Part) -> anyhow::Result<Option<Built>> {
     let built = Built { folder: folders::cache()?.join(format!("{}-{}", part.name(), part.version())), part };
     let stamped = std::fs::read_to_string(built.folder.join("stamp")).is_ok_and(|stamp| stamp == part.stamp());
-    Ok((stamped && built.program().exists()).then_some(built))
+    Ok((stamped && built.exists()).then_some(built))
 }
 
 /// The part, built now if it is not in the cache. Dropping the future ends the build.
@@ -228,7 +245,7 @@ async fn build(part: Part, aside: &Path, log: &Path) -> anyhow::Result<()> {
                 folders::make(file.parent().unwrap_or(&source))?;
                 std::fs::write(file, text).with_context(|| format!("write {name}"))?;
             }
-            package
+            Some(package)
         }
         Recipe::Module { path, package, keep } => {
             let module = golang::download(&format!("{path}@v{}", part.version()), aside, &log).await?;
@@ -236,10 +253,17 @@ async fn build(part: Part, aside: &Path, log: &Path) -> anyhow::Result<()> {
             if let Some(keep) = keep {
                 golang::copy_writable(&source.join(keep), &out.join("files"))?;
             }
-            package
+            Some(package)
+        }
+        Recipe::Files { path, keep } => {
+            let module = golang::download(&format!("{path}@v{}", part.version()), aside, &log).await?;
+            golang::copy_writable(&module.join(keep), &out.join("files"))?;
+            None
         }
     };
-    golang::build(&source, package, &part.linker_flags(), &out.join(part.name()), &log).await?;
+    if let Some(package) = package {
+        golang::build(&source, package, &part.linker_flags(), &out.join(part.name()), &log).await?;
+    }
     // Last, since it says that all the rest is there.
     std::fs::write(out.join("stamp"), part.stamp()).context("write the build's stamp")
 }

@@ -30,8 +30,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         coordination::v1::Lease,
-        core::v1::{ConfigMap, Namespace, Secret, Service},
-        networking::v1::{Ingress, NetworkPolicy},
+        core::v1::{ConfigMap, Namespace, Secret},
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -45,7 +44,7 @@ use kube::{
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use world::{World, install_crds, plane, settings, until, within};
+use world::{World, install_crds, owned::all_objects, plane, settings, until, within};
 
 /// Long enough that a busy machine does not lose a Lease that is kept.
 const LEASE: Duration = Duration::from_secs(20);
@@ -204,10 +203,25 @@ async fn the_crd_may_come_later_and_the_api_server_may_go_and_come_back() {
     );
     install_crds(&client).await;
     until("ready once the CRD is there", || async { operator.readiness.get().then_some(()) }).await;
+    let spec = |replicas: i32| json!({"ssh": {"host": "192.0.2.1", "user": "dev"}, "replicas": replicas});
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
+    let replicas = async |name: &str| deployments.get_opt(name).await.ok()??.spec?.replicas;
+    apply(&client, "before", spec(1)).await;
+    until("it has a Deployment", || replicas("before")).await;
+    until("it is judged", || ready_reason(&client, "before")).await;
+
+    // It goes while there is something to be done.
+    apply(&client, "amid", spec(1)).await;
     plane.stop_api_server().await.unwrap();
     plane.start_api_server().await.unwrap();
-    apply(&client, "x", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
-    until("the instance is seen", || async { ready_reason(&client, "x").await }).await;
+    until("the Deployment of the one amid which it went", || replicas("amid")).await;
+    until("its status", || ready_reason(&client, "amid")).await;
+    // The watches go on, of what was there before and of what comes.
+    apply(&client, "before", spec(2)).await;
+    until("the change of the one before", || async { (replicas("before").await? == 2).then_some(()) }).await;
+    apply(&client, "after", spec(1)).await;
+    until("the Deployment of the one after it", || replicas("after")).await;
+    until("its status", || ready_reason(&client, "after")).await;
     operator.stop.cancel();
     within("the operator stops", operator.task).await.unwrap();
 }
@@ -231,14 +245,7 @@ fn spec(host: &str) -> serde_json::Value {
 
 /// Awaits everything that an instance `x` has.
 async fn whole(world: &World) {
-    world.exists::<Secret>("x-secrets").await;
-    world.exists::<Secret>("x-ssh-key").await;
-    world.exists::<NetworkPolicy>("x-policy").await;
-    world.exists::<ConfigMap>("x-config").await;
-    world.exists::<ConfigMap>("x-known-hosts").await;
-    world.exists::<Service>("x").await;
-    world.exists::<Deployment>("x").await;
-    world.exists::<Ingress>("x").await;
+    all_objects(world, "x").await;
     world.reason("x", "SSHConnectionRefused").await;
     // The controller's word on the Deployment becomes part of status, too.
     until("the Deployment is observed", || async {

@@ -39,13 +39,16 @@ fn dry_run() -> PatchParams {
 }
 
 async fn install(client: &Client) {
-    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in crd::all() {
-        crds.patch(&crd.name_any(), &PatchParams::apply("test"), &Patch::Apply(&crd)).await.unwrap();
-        let name = crd.name_any();
-        let established = await_condition(crds.clone(), &name, conditions::is_crd_established());
-        tokio::time::timeout(Duration::from_secs(30), established).await.expect("the CRD is not established").unwrap();
+        install_crd(client, &crd.name_any(), &crd).await;
     }
+}
+
+async fn install_crd(client: &Client, name: &str, crd: &(impl Serialize + std::fmt::Debug)) {
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    crds.patch(name, &PatchParams::apply("test"), &Patch::Apply(crd)).await.unwrap();
+    let established = await_condition(crds, name, conditions::is_crd_established());
+    tokio::time::timeout(Duration::from_secs(30), established).await.expect("the CRD is not established").unwrap();
 }
 
 /// What the API server says to a manifest: nothing, or its refusal.
@@ -62,7 +65,10 @@ where
     K::DynamicType: Default,
 {
     let api: Api<K> = Api::namespaced(client.clone(), "team");
-    api.patch(&object.name_any(), &PatchParams::apply("catalyst-operator"), &Patch::Apply(object)).await.unwrap()
+    // What the kind does not have is an error here, and not left out.
+    let strict = Some(ValidationDirective::Strict);
+    let params = PatchParams { field_validation: strict, ..PatchParams::apply("catalyst-operator") };
+    api.patch(&object.name_any(), &params, &Patch::Apply(object)).await.unwrap()
 }
 
 /// A second apply of what is there already must not be a write.
@@ -243,13 +249,16 @@ async fn what_is_built_is_taken_once_and_its_pods_are_restricted_ones() {
     let class: PriorityClass =
         serde_json::from_value(serde_json::json!({"metadata": {"name": "interactive"}, "value": 1000})).unwrap();
     Api::all(client.clone()).create(&PostParams::default(), &class).await.unwrap();
+    let routes = catalyst_lab::http_routes_crd().await.unwrap();
+    install_crd(&client, "httproutes.gateway.networking.k8s.io", &routes).await;
 
+    let mut routed = 0;
     for path in examples() {
         let Desired {
             deployment,
             service,
             ingress,
-            http_route: _,
+            http_route,
             disruption_budget,
             config,
             known_hosts,
@@ -262,12 +271,17 @@ async fn what_is_built_is_taken_once_and_its_pods_are_restricted_ones() {
         if let Some(ingress) = ingress {
             assert_applies_once(&client, &ingress).await;
         }
+        if let Some(route) = http_route {
+            assert_applies_once(&client, &route).await;
+            routed += 1;
+        }
         if let Some(budget) = disruption_budget {
             assert_applies_once(&client, &budget).await;
         }
         assert_applies_once(&client, &network_policy.unwrap()).await;
         assert_pod_is_admitted(&client, &deployment).await;
     }
+    assert!(routed > 0, "no example has a route");
 }
 
 /// No controller makes pods here, so the template is tried by itself, under Pod Security `restricted`.

@@ -1,19 +1,19 @@
 //! Flux and Argo CD as the API server sees them: the same manifest by server-side apply, over and over, with their marks on it. What they
 //! compare with what is there is that apply without effect.
 
-use catalyst_operator::{crd::CatalystInstance, live::Kinded};
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Secret, Service},
-    networking::v1::{Ingress, NetworkPolicy},
-};
+use std::collections::BTreeMap;
+
+use catalyst_operator::crd::CatalystInstance;
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
-use crate::{spec, world::World};
+use crate::{
+    spec,
+    world::{World, owned::all_objects},
+};
 
 /// A tool: its field manager, and the labels and annotations by which it knows what it has applied.
 struct Tool {
@@ -57,12 +57,6 @@ impl Tool {
     }
 }
 
-/// Labels and annotations of an object.
-async fn marks<K: Kinded>(world: &World, name: &str) -> Vec<String> {
-    let object: K = world.exists(name).await;
-    object.labels().keys().chain(object.annotations().keys()).cloned().collect()
-}
-
 async fn is_left_alone(world: &World, tool: Tool) {
     tool.applies(world, false).await;
     world.reason("x", "SSHConnectionRefused").await;
@@ -82,19 +76,12 @@ async fn is_left_alone(world: &World, tool: Tool) {
     assert_eq!(world.writes(), writes, "the operator answers {}", tool.manager);
 
     // By its marks a tool knows what it may prune, so none may come to what it has not applied.
-    let all = [
-        marks::<Deployment>(world, "x").await,
-        marks::<Service>(world, "x").await,
-        marks::<Ingress>(world, "x").await,
-        marks::<ConfigMap>(world, "x-config").await,
-        marks::<ConfigMap>(world, "x-known-hosts").await,
-        marks::<Secret>(world, "x-secrets").await,
-        marks::<Secret>(world, "x-ssh-key").await,
-        marks::<NetworkPolicy>(world, "x-policy").await,
-    ];
     let of_tool: Vec<&String> =
         [&tool.labels, &tool.annotations].into_iter().flat_map(|marks| marks.as_object().unwrap().keys()).collect();
-    assert!(all.iter().flatten().all(|mark| !of_tool.contains(&mark)), "{of_tool:?} in {all:?}");
+    for (kind, metadata) in all_objects(world, "x").await {
+        let mut marks = [metadata.labels, metadata.annotations].into_iter().flatten().flat_map(BTreeMap::into_keys);
+        assert!(marks.all(|mark| !of_tool.contains(&&mark)), "one of {of_tool:?} is on {kind} {:?}", metadata.name);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

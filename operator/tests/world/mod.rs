@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part")]
 
+pub mod owned;
 pub mod vm;
 
 use std::{
@@ -71,17 +72,10 @@ pub async fn install_crds(client: &Client) {
     }
 }
 
-/// Installs the part of the Gateway API that counts here, as its own CRD has it, without the checks of values.
+/// Installs HTTPRoutes as the Gateway API has them.
 pub async fn install_http_routes(client: &Client) {
-    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "httproutes.gateway.networking.k8s.io",
-            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api"}},
-        "spec": {"group": "gateway.networking.k8s.io", "scope": "Namespaced",
-            "names": {"kind": "HTTPRoute", "plural": "httproutes", "singular": "httproute"},
-            "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything, "status": anything}}}}]}});
+    // Outside of any deadline: the first time it is fetched.
+    let crd = catalyst_lab::http_routes_crd().await.unwrap();
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let name = "httproutes.gateway.networking.k8s.io";
     api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&crd)).await.unwrap();

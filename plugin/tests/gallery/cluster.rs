@@ -184,19 +184,17 @@ pub(crate) async fn predecessor(world: &World, name: &str) {
 
 /// From now on the cluster knows HTTPRoutes. `stored`: whether it can store them, or has to ask a webhook first that was uninstalled.
 pub(crate) async fn install_http_routes(client: &Client, stored: bool) {
-    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": anything, "status": anything}}});
-    let version = |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "subresources": {"status": {}}, "schema": schema});
-    let service = json!({"namespace": "gateway-system", "name": "gateway-api-conversion"});
-    let webhook = json!({"conversionReviewVersions": ["v1"], "clientConfig": {"service": service}});
-    let conversion =
-        if stored { json!({"strategy": "None"}) } else { json!({"strategy": "Webhook", "webhook": webhook}) };
     let name = "httproutes.gateway.networking.k8s.io";
-    let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name,
-            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api"}},
-        "spec": {"group": "gateway.networking.k8s.io", "scope": "Namespaced", "conversion": conversion,
-            "names": {"kind": "HTTPRoute", "plural": "httproutes", "singular": "httproute"},
-            "versions": [version("v1", stored), version("v1beta1", !stored)]}});
+    let mut crd = catalyst_lab::http_routes_crd().await.unwrap();
+    if !stored {
+        // As it was when v1beta1 was the version that is stored.
+        let service = json!({"namespace": "gateway-system", "name": "gateway-api-conversion"});
+        let webhook = json!({"conversionReviewVersions": ["v1"], "clientConfig": {"service": service}});
+        crd["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": webhook});
+        for version in crd["spec"]["versions"].as_array_mut().unwrap() {
+            version["storage"] = json!(version["name"] == "v1beta1");
+        }
+    }
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     crds.patch(name, &PatchParams::apply("test"), &Patch::Apply(&crd)).await.unwrap();
     await_condition(crds, name, conditions::is_crd_established()).await.unwrap();
