@@ -18,6 +18,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use catalyst_operator::{args::MigrateArgs, migrate::command::convert};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Service},
@@ -212,6 +213,22 @@ async fn an_upgrade_preview_names_the_pods_that_would_restart_and_why() {
         json!(["spec.containers[catalyst].image: catalyst-proxy:test → catalyst-proxy:next"])
     );
     assert_eq!((&previews[1]["name"], &previews[1]["fate"]), (&json!("same"), &json!("stay")));
+}
+
+/// So does `kubectl catalyst migrate`, as the plugin's own test says.
+#[test]
+fn migrate_prints_the_manifest_and_beside_it_what_was_not_taken_over() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "ssh: {host: 192.0.2.1, user: dev}\nsecrets: {catalystSecret: guess-me}\n").unwrap();
+    let namespace = Some("team".to_owned());
+    let values = file.path().to_owned();
+    let given = MigrateArgs { values, name: None, namespace, adopt: None, yes: false, timeout: 600, drain: 15 };
+    let made = convert(&given).unwrap();
+    assert!(made.yaml.contains("kind: CatalystInstance") && !made.notes.is_empty(), "{made:?}");
+    let arguments = ["migrate", "--values", file.path().to_str().unwrap(), "-n", "team"];
+    assert_eq!(told(&run(command(&arguments), "")), (0, made.yaml, made.notes));
+    let (code, text, errors) = told(&run(command(&["migrate", "--values", "/nowhere/values"]), ""));
+    assert!(code == 2 && text.is_empty() && errors.contains("/nowhere/values cannot be read"), "{errors}");
 }
 
 /// One for the whole run: a manifest that is written twice is the same.

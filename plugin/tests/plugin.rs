@@ -13,7 +13,7 @@ mod world;
 use std::path::Path;
 
 use catalyst_lab::{ControlPlane, ControlPlaneOptions};
-use catalyst_operator::{build::HTTPRoute, crd, prober::AddressPolicy};
+use catalyst_operator::{args::MigrateArgs, build::HTTPRoute, crd, migrate::command, prober::AddressPolicy};
 use k8s_openapi::{
     ByteString,
     api::{
@@ -34,22 +34,16 @@ use world::{World, plane, plugin, plugin_as, spec, status, until};
 
 /// A route of `a-good`, in a cluster that knows routes.
 async fn a_route(client: &kube::Client) {
-    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let name = "httproutes.gateway.networking.k8s.io";
-    let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": name,
-            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api"}},
-        "spec": {"group": "gateway.networking.k8s.io", "scope": "Namespaced",
-            "names": {"kind": "HTTPRoute", "plural": "httproutes", "singular": "httproute"},
-            "versions": [{"name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything}}}}]}});
+    let crd = catalyst_lab::http_routes_crd().await.unwrap();
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     crds.patch(name, &PatchParams::apply("test"), &Patch::Apply(&crd)).await.unwrap();
     await_condition(crds, name, conditions::is_crd_established()).await.unwrap();
     let routes: Api<HTTPRoute> = Api::namespaced(client.clone(), "status");
     let route = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
         "metadata": {"name": "a-good", "labels": {"catalyst.dev/instance": "a-good"}},
-        "spec": {"parentRefs": [{"name": "public"}], "hostnames": ["a.example.com"], "rules": []}});
+        "spec": {"parentRefs": [{"name": "public"}], "hostnames": ["a.example.com"],
+            "rules": [{"backendRefs": [{"name": "a-good", "port": 80}], "timeouts": {"request": "0s", "backendRequest": "0s"}}]}});
     let params = PatchParams::apply("test");
     until("routes are served", || async { routes.patch("a-good", &params, &Patch::Apply(&route)).await.ok() }).await;
 }
@@ -223,7 +217,7 @@ async fn the_line_is_installed_once_with_the_users_own_ssh() {
     let keys = sshd.home().join(".ssh/authorized_keys");
     std::fs::create_dir_all(keys.parent().unwrap()).unwrap();
     std::fs::write(&keys, "# mine").unwrap();
-    let known = tempfile(&sshd.known_hosts_text());
+    let known = file("known-hosts", &sshd.known_hosts_text());
     let (known, key) = (format!("UserKnownHostsFile={}", known.display()), sshd.key_path().display().to_string());
     let install = |extra: &[&str]| {
         let arguments =
@@ -240,10 +234,27 @@ async fn the_line_is_installed_once_with_the_users_own_ssh() {
     assert!(code == 2 && errors.contains("add the line by hand: kubectl catalyst authorize -n install x"), "{errors}");
 }
 
-fn tempfile(text: &str) -> std::path::PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("known-hosts");
+fn file(name: &str, text: &str) -> std::path::PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, text).unwrap();
     path
+}
+
+/// What `catalyst-operator migrate` prints is this function's, too, as its own test says.
+#[test]
+fn migrate_prints_what_the_operators_own_command_prints_and_asks_no_cluster() {
+    let values = file("values.yaml", "ssh: {host: 192.0.2.1, user: dev}\nsecrets: {catalystSecret: guess-me}\n");
+    let (name, namespace) = (Some("ideas".to_owned()), Some("team".to_owned()));
+    let given =
+        MigrateArgs { values: values.clone(), name, namespace, adopt: None, yes: false, timeout: 600, drain: 15 };
+    let made = command::convert(&given).unwrap();
+    assert!(made.yaml.contains("name: ideas\n  namespace: team\n") && !made.notes.is_empty(), "{made:?}");
+    let nowhere = Path::new("/nowhere/config");
+    let arguments = ["migrate", "--values", values.to_str().unwrap(), "--name", "ideas", "-n", "team"];
+    assert_eq!(plugin_as(nowhere, &arguments), (0, made.yaml, made.notes));
+    let missing = MigrateArgs { values: "/nowhere/values".into(), ..given };
+    let refusal = format!("Error: {}\n", command::convert(&missing).unwrap_err());
+    assert_eq!(plugin_as(nowhere, &["migrate", "--values", "/nowhere/values"]), (2, String::new(), refusal));
 }
 
 #[tokio::test(flavor = "multi_thread")]
