@@ -8,6 +8,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod secrecy;
 mod world;
 
 use std::{
@@ -369,6 +370,7 @@ async fn with_the_rights_of_config_rbac_everything_works_and_sigterm_releases_th
     assert!(refused.is_empty(), "{refused:#?}");
 
     a_right_is_taken_away_and_given_back(&world).await;
+    let metrics = get(admin, "/metrics").await.unwrap();
     process.terminate();
     let ended = until("the process ends", || {
         let ended = process.child.try_wait().unwrap();
@@ -379,6 +381,8 @@ async fn with_the_rights_of_config_rbac_everything_works_and_sigterm_releases_th
     let lease = world.api::<Lease>().get("catalyst-operator").await.unwrap().spec.unwrap();
     assert_eq!(lease.holder_identity.as_deref(), Some(""), "the Lease was not released");
     each_pass_is_told_apart(&process.logged());
+    let log = std::fs::read_to_string(process.log.path()).unwrap();
+    secrecy::no_secret_is_told(&world, &[("the log", &log), ("/metrics", &metrics)]).await;
 }
 
 /// All lines of a pass carry its id, its instance, and no other pass's.
