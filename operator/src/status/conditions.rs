@@ -194,6 +194,25 @@ mod tests {
         assert_eq!(after(&second, 900).1, Some(Duration::from_secs(200)));
     }
 
+    /// Who wrote the status may have had another clock: a replica that led before, or this one before it was set.
+    #[test]
+    fn a_clock_that_goes_back_begins_the_wait_anew_at_worst_and_one_that_goes_ahead_ends_it_until_the_cause_is_gone() {
+        let (first, _) = apply(None, Reason::HostUnreachable, 100_000);
+        let (back, patience) = apply(Some(&first), Reason::HostUnreachable, 10_000);
+        assert_eq!((&back, patience), (&first, Some(Duration::from_secs(600))));
+        let (right, patience) = apply(Some(&back), Reason::HostUnreachable, 100_500);
+        assert_eq!((&right, patience), (&first, Some(Duration::from_secs(100))));
+
+        let (ahead, patience) = apply(Some(&first), Reason::HostUnreachable, 200_000);
+        assert_eq!((true_ones(&ahead), patience), (vec![STALLED], None));
+        let (right, patience) = apply(Some(&ahead), Reason::HostUnreachable, 100_001);
+        assert_eq!((&right, patience), (&ahead, None));
+        let (well, _) = apply(Some(&right), Reason::Available, 100_002);
+        assert_eq!(true_ones(&well), [READY]);
+        let (anew, patience) = apply(Some(&well), Reason::HostUnreachable, 100_003);
+        assert_eq!((true_ones(&anew), patience), (vec![RECONCILING], Some(Duration::from_secs(600))));
+    }
+
     #[test]
     fn a_transition_time_moves_only_with_the_status() {
         let (first, _) = apply(None, Reason::SecretMissing, 0);
