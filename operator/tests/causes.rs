@@ -8,6 +8,8 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod exposure;
+mod namesakes;
 mod pods;
 mod rights;
 mod rotation;
@@ -19,11 +21,12 @@ use std::{
 };
 
 use catalyst_operator::crd::CatalystInstance;
+use exposure::ingress_class;
 use futures::StreamExt;
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, ResourceQuota, Secret, Service},
+    core::v1::{ConfigMap, Pod, ResourceQuota, Secret},
     networking::v1::Ingress,
 };
 use kube::{
@@ -120,10 +123,7 @@ async fn ready_pods_make_it_available_with_its_url_and_a_pod_that_fails_takes_it
     let world = World::with_operator("ready").await;
     let mut spec = at(&sshd);
     spec["ingress"] = json!({"host": "x.example.com", "className": "nginx"});
-    let class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "nginx"},
-        "spec": {"controller": "k8s.io/ingress-nginx"}});
-    let classes: kube::Api<k8s_openapi::api::networking::v1::IngressClass> = kube::Api::all(world.admin.clone());
-    classes.patch("nginx", &PatchParams::apply("test"), &Patch::Apply(&class)).await.unwrap();
+    ingress_class(&world, "nginx").await;
     world.apply("x", spec).await;
     let rejected = world.reason("x", "SSHAuthRejected").await;
     // This operator sees the Ingresses of one namespace.
@@ -164,64 +164,6 @@ async fn ready_pods_make_it_available_with_its_url_and_a_pod_that_fails_takes_it
     let paused = world.reason("x", "Paused").await;
     let message = &ready(&paused).unwrap().message;
     assert!(message.contains("PodCrashing") && message.contains("CATALYST_SECRET is not set"), "{message}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_is_missing_is_told_and_its_creation_is_seen() {
-    let world = World::with_operator("certificate").await;
-    let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev",
-            "knownHosts": "192.0.2.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"},
-        "replicas": 0, "ingress": {"host": "tls.example.com",
-            "className": "certificate-class", "tls": {"secretName": "x-cert"}}});
-    let class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
-        "metadata": {"name": "certificate-class"}, "spec": {"controller": "k8s.io/ingress-nginx"}});
-    let classes: kube::Api<k8s_openapi::api::networking::v1::IngressClass> = kube::Api::all(world.admin.clone());
-    classes.patch("certificate-class", &PatchParams::apply("test"), &Patch::Apply(&class)).await.unwrap();
-    world.apply("x", spec).await;
-    let instance = world.reason("x", "TlsSecretMissing").await;
-    assert!(parts(&instance).contains(&"ExposureReady=False TlsSecretMissing".to_owned()), "{:?}", parts(&instance));
-    let message = &ready(&instance).unwrap().message;
-    assert!(message.contains("kubectl create secret tls x-cert -n certificate"), "{message}");
-    let passes = world.passes();
-    world.settled().await;
-    assert!(world.passes() <= passes + 5, "a hot loop: {} passes", world.passes() - passes);
-
-    let pair: Secret = serde_json::from_value(json!({"metadata": {"name": "x-cert"}, "type": "Opaque",
-        "stringData": {"tls.crt": "a", "tls.key": "b"}}))
-    .unwrap();
-    world.api::<Secret>().create(&PostParams::default(), &pair).await.unwrap();
-    world.reason("x", "Available").await;
-}
-
-/// The test plays cert-manager, which reads the annotation and makes the Secret.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_cert_manager_is_to_make_is_waited_for_and_its_arrival_is_seen() {
-    let world = World::with_operator("issuer").await;
-    let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev",
-            "knownHosts": "192.0.2.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"},
-        "replicas": 0, "ingress": {"host": "issued.example.com", "className": "issuer-class",
-            "tls": {"issuer": {"name": "letsencrypt", "kind": "ClusterIssuer"}}}});
-    let class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
-        "metadata": {"name": "issuer-class"}, "spec": {"controller": "k8s.io/ingress-nginx"}});
-    let classes: kube::Api<k8s_openapi::api::networking::v1::IngressClass> = kube::Api::all(world.admin.clone());
-    classes.patch("issuer-class", &PatchParams::apply("test"), &Patch::Apply(&class)).await.unwrap();
-    world.apply("x", spec).await;
-    let instance = world.reason("x", "CertificatePending").await;
-    assert_eq!(true_conditions(&instance), ["Reconciling"]);
-    assert!(parts(&instance).contains(&"ExposureReady=False CertificatePending".to_owned()), "{:?}", parts(&instance));
-    let message = &ready(&instance).unwrap().message;
-    assert!(message.contains("kubectl describe certificate"), "{message}");
-    let ingress: Ingress = world.exists("x").await;
-    assert_eq!(ingress.annotations()["cert-manager.io/cluster-issuer"], "letsencrypt");
-    let tls = ingress.spec.unwrap().tls.unwrap().remove(0);
-    assert_eq!((tls.hosts, tls.secret_name.as_deref()), (Some(vec!["issued.example.com".to_owned()]), Some("x-tls")));
-
-    let pair: Secret = serde_json::from_value(json!({"metadata": {"name": "x-tls"}, "type": "kubernetes.io/tls",
-        "stringData": {"tls.crt": "a", "tls.key": "b"}}))
-    .unwrap();
-    world.api::<Secret>().create(&PostParams::default(), &pair).await.unwrap();
-    let instance = world.reason("x", "Available").await;
-    assert_eq!(instance.status.unwrap().url.as_deref(), Some("https://issued.example.com"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -290,68 +232,6 @@ async fn a_generated_secret_that_a_person_spoils_is_told_with_the_remedy_and_nev
         (parts(&instance)[0] == "SecretsReady=True Available").then_some(())
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_object_of_that_name_that_is_not_ours_is_left_alone_and_told() {
-    let world = World::with_operator("conflict").await;
-    let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev"}});
-    let theirs: Secret = serde_json::from_value(json!({"metadata": {"name": "x-secrets"},
-        "stringData": {"CATALYST_SECRET": "theirs-theirs-theirs", "COOKIE_SECRET": "theirs-theirs-theirs"}}))
-    .unwrap();
-    let theirs = world.api::<Secret>().create(&PostParams::default(), &theirs).await.unwrap();
-    world.apply("x", spec.clone()).await;
-    let instance = world.reason("x", "NameConflict").await;
-    assert!(ready(&instance).unwrap().message.contains("x-secrets"));
-    world.another_pass("x", "one").await;
-    assert_eq!(world.api::<Secret>().get("x-secrets").await.unwrap(), theirs);
-    assert!(world.api::<Deployment>().get_opt("x").await.unwrap().is_none(), "something was made all the same");
-
-    // Its removal is seen, without a touch of the resource.
-    world.api::<Secret>().delete("x-secrets", &DeleteParams::default()).await.unwrap();
-    world.exists::<Deployment>("x").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_object_whose_owner_is_taken_away_is_somebody_elses_from_then_on() {
-    let world = World::with_operator("disowned").await;
-    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
-    world.exists::<Service>("x").await;
-    let disowned = world.edit::<Service>("x", json!({"metadata": {"ownerReferences": null}})).await;
-    let instance = world.reason("x", "NameConflict").await;
-    assert!(ready(&instance).unwrap().message.contains("Service x"), "{:?}", ready(&instance));
-    world.another_pass("x", "one").await;
-    assert_eq!(world.api::<Service>().get("x").await.unwrap(), disowned);
-    world.api::<Service>().delete("x", &DeleteParams::default()).await.unwrap();
-    until("another one, which is ours", || async {
-        let service = world.api::<Service>().get_opt("x").await.unwrap()?;
-        (!service.owner_references().is_empty()).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_instance_before_left_is_waited_for_without_calling_it_a_conflict() {
-    let world = World::with_operator("predecessor").await;
-    // A finalizer holds it up for the test to see, and the test does the garbage collector's work.
-    let left: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "x-config",
-        "labels": {"catalyst.dev/instance": "x"}, "finalizers": ["example.com/hold"],
-        "ownerReferences": [{"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "name": "x",
-             "uid": "00000000-0000-0000-0000-000000000000", "controller": true}]}}))
-    .unwrap();
-    world.api::<ConfigMap>().create(&PostParams::default(), &left).await.unwrap();
-    world.apply("x", json!({"ssh": {"host": "192.0.2.1", "user": "dev"}})).await;
-    let told = reasons_from_now_on(&world);
-    let instance = until("the wait is told", || async {
-        let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
-        ready(&instance)?.message.contains("x-config of the instance's predecessor").then_some(instance)
-    })
-    .await;
-    assert_eq!(true_conditions(&instance), ["Reconciling"]);
-    world.api::<ConfigMap>().delete("x-config", &DeleteParams::default()).await.unwrap();
-    world.edit::<ConfigMap>("x-config", json!({"metadata": {"finalizers": null}})).await;
-    world.exists::<Deployment>("x").await;
-    assert!(!told.lock().unwrap().contains(&"NameConflict".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -441,29 +321,6 @@ async fn a_quota_and_an_admission_policy_are_told_in_the_clusters_words() {
     let message = &ready(&instance).unwrap().message;
     assert!(message.contains("Ingress x was refused") && message.contains("ask the network team"), "{message}");
     assert!(parts(&instance).contains(&"ExposureReady=False ApplyRefused".to_owned()), "{:?}", parts(&instance));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_another_ingress_had_first_is_told_until_it_gives_it_up() {
-    let world = World::with_operator("taken").await;
-    let class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
-        "metadata": {"name": "taken-class"}, "spec": {"controller": "k8s.io/ingress-nginx"}});
-    let classes: kube::Api<k8s_openapi::api::networking::v1::IngressClass> = kube::Api::all(world.admin.clone());
-    classes.patch("taken-class", &PatchParams::apply("test"), &Patch::Apply(&class)).await.unwrap();
-    let theirs: Ingress = serde_json::from_value(json!({"metadata": {"name": "theirs"},
-        "spec": {"ingressClassName": "taken-class", "rules": [{"host": "taken.example.com", "http": {"paths": [
-            {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "y", "port": {"number": 80}}}}]}}]}}))
-    .unwrap();
-    world.api::<Ingress>().create(&PostParams::default(), &theirs).await.unwrap();
-    let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev",
-            "knownHosts": "192.0.2.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"},
-        "replicas": 0, "ingress": {"host": "taken.example.com", "className": "taken-class"}});
-    world.apply("x", spec).await;
-    let instance = world.reason("x", "HostConflict").await;
-    let message = &ready(&instance).unwrap().message;
-    assert!(message.contains("Ingress taken/theirs has the host taken.example.com already"), "{message}");
-    world.api::<Ingress>().delete("theirs", &DeleteParams::default()).await.unwrap();
-    world.reason("x", "Available").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
