@@ -23,6 +23,7 @@ use k8s_openapi::{
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
     },
+    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -190,7 +191,6 @@ impl Scope {
                 _ => refused.note(namespace.as_deref(), kind, outcome, Instant::now()),
             })
             .inspect_ok(move |event| children.follow(kind, scope.as_deref(), event))
-            .modify(|object: &mut K| object.meta_mut().managed_fields = None)
             .inspect_ok(move |event| match event {
                 watcher::Event::Init => {}
                 watcher::Event::InitDone if std::mem::replace(&mut listed, true) => {}
@@ -199,7 +199,25 @@ impl Scope {
                     versions.seen(kind, object.meta());
                 }
             })
+            .try_filter(move |event| futures::future::ready(!is_half_told(kind, event)))
+            .modify(|object: &mut K| object.meta_mut().managed_fields = None)
     }
+}
+
+/// Whether a Deployment's controller has begun to say how a new one is, and not come to which generation it means: it says so a moment
+/// later, and only then is there something to be told of it. (It notes the revision first.)
+fn is_half_told<K: Resource>(kind: &str, event: &watcher::Event<K>) -> bool {
+    let watcher::Event::Apply(object) = event else { return false };
+    if kind != Deployment::KIND {
+        return false;
+    }
+    let managed = object.meta().managed_fields.iter().flatten();
+    let mut said = managed.filter(|entry| entry.subresource.as_deref() == Some("status")).peekable();
+    let generation = |entry: &ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref();
+        fields.is_some_and(|fields| fields.0.pointer("/f:status/f:observedGeneration").is_some())
+    };
+    said.peek().is_some() && !said.any(generation)
 }
 
 /// The instances: kept in `writer`'s store, and a trigger when what a person can change of one has changed. Our own status
@@ -421,8 +439,26 @@ fn hash(annotations: &std::collections::BTreeMap<String, String>) -> u64 {
 #[cfg(test)]
 mod tests {
     use kube::core::PartialObjectMetaExt;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn a_new_deployment_is_news_once_its_controller_has_said_which_generation_it_means() {
+        let told = |fields: &[&str]| {
+            let entry = |of: &str, fields: Value| json!({"manager": "m", "operation": "Update", "subresource": of, "fieldsV1": fields});
+            let mut managed = vec![entry("", json!({"f:spec": {"f:replicas": {}}}))];
+            managed.extend(fields.iter().map(|field| entry("status", json!({"f:status": {*field: {}}}))));
+            serde_json::from_value::<Deployment>(json!({"metadata": {"managedFields": managed}})).unwrap()
+        };
+        let is_half = |fields: &[&str]| is_half_told(Deployment::KIND, &watcher::Event::Apply(told(fields)));
+        assert!(is_half(&["f:conditions"]));
+        assert!(!is_half(&[]), "ours alone");
+        assert!(!is_half(&["f:conditions", "f:observedGeneration"]) && !is_half(&["f:observedGeneration"]));
+        assert!(!is_half_told(Deployment::KIND, &watcher::Event::Delete(told(&["f:conditions"]))));
+        assert!(!is_half_told(Deployment::KIND, &watcher::Event::InitApply(told(&["f:conditions"]))));
+        assert!(!is_half_told("Service", &watcher::Event::Apply(told(&["f:conditions"]))));
+    }
 
     #[test]
     fn a_secret_leads_to_the_instances_that_use_it_now() {
