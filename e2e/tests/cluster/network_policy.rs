@@ -13,6 +13,9 @@ use crate::turn;
 const SETTLED: Duration = Duration::from_secs(30);
 const FRIEND: &str = "policy-friend";
 const STRANGER: &str = "policy-stranger";
+/// The test server in each of these namespaces, and one in the ingress' namespace that has not the label of its controller.
+const SERVER: &str = "server";
+const BYSTANDER: &str = "bystander";
 
 /// One connection that somebody may or may not open.
 struct Probe {
@@ -27,6 +30,8 @@ enum From {
     Pod,
     /// The test server in that namespace.
     Namespace(&'static str),
+    /// The one in the ingress' namespace that is no controller.
+    Bystander,
 }
 
 #[tokio::test]
@@ -37,11 +42,12 @@ async fn the_network_policy_holds_and_is_what_holds() -> Result<()> {
     for namespace in [FRIEND, STRANGER] {
         stage.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=90s"]).await?;
         stage.kubectl(&["create", "namespace", namespace]).await?;
-        stage.apply(&server(&image, namespace).to_string()).await?;
+        stage.apply(&server(&image, namespace, SERVER).to_string()).await?;
     }
+    stage.apply(&server(&image, FRIEND, BYSTANDER).to_string()).await?;
     let instance = Instance::ready(stage, "policy", json!({"networkPolicy": {"ingressNamespace": FRIEND}})).await?;
     for namespace in [FRIEND, STRANGER] {
-        stage.kubectl(&["-n", namespace, "wait", "--for=condition=Ready", "pod/server", "--timeout=60s"]).await?;
+        stage.kubectl(&["-n", namespace, "wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s"]).await?;
     }
 
     let vm = stage.lab().vm().address();
@@ -53,6 +59,7 @@ async fn the_network_policy_holds_and_is_what_holds() -> Result<()> {
     let probes = [
         probe("the ingress' namespace to the pod", From::Namespace(FRIEND), format!("{pod}:3001"), true),
         probe("the ingress' namespace to the Service", From::Namespace(FRIEND), format!("{service}:80"), true),
+        probe("another pod of that namespace to the pod", From::Bystander, format!("{pod}:3001"), true),
         probe("the pod to SSH of the VM", From::Pod, format!("{vm}:22"), true),
         probe("the pod to DNS, by name", From::Pod, "kube-dns.kube-system.svc.cluster.local:53".to_owned(), true),
         probe("a strange namespace to the pod", From::Namespace(STRANGER), format!("{pod}:3001"), false),
@@ -67,10 +74,11 @@ async fn the_network_policy_holds_and_is_what_holds() -> Result<()> {
         expect(&instance, probe, probe.open).await?;
     }
 
-    // Who else may come in and where else the pod may go opens that, and nothing beside it.
+    // Who else may come in and where else the pod may go opens that, and nothing beside it; a label narrows who comes from the namespace.
     let stranger = stranger.trim();
     let friend = stage.kubectl(&["-n", FRIEND, "get", "pod/server", "-o", "jsonpath={.status.podIP}"]).await?;
     let more = json!({"spec": {"networkPolicy": {
+        "ingressPodLabels": {"app": SERVER},
         "ingressCidrs": [format!("{stranger}/32")],
         "extraEgress": [{"cidr": format!("{stranger}/32"), "port": 8080}],
     }}});
@@ -86,10 +94,28 @@ async fn the_network_policy_holds_and_is_what_holds() -> Result<()> {
         ),
         probe("the pod to another pod on that port", From::Pod, format!("{}:8080", friend.trim()), false),
         probe("the pod to the API server's Service", From::Pod, "10.96.0.1:443".to_owned(), false),
-        probe("the ingress' namespace to the pod", From::Namespace(FRIEND), format!("{pod}:3001"), true),
+        probe("a pod of ingressPodLabels to the pod", From::Namespace(FRIEND), format!("{pod}:3001"), true),
+        probe("a pod without ingressPodLabels to the pod", From::Bystander, format!("{pod}:3001"), false),
         probe("the pod to SSH of the VM", From::Pod, format!("{vm}:22"), true),
     ];
     for probe in &with_more {
+        expect(&instance, probe, probe.open).await?;
+    }
+
+    // Who may read metrics may do that alone.
+    let readers = json!({"spec": {"networkPolicy": {"ingressCidrs": null, "metricsNamespaces": [STRANGER]}}});
+    instance.kubectl(&["patch", "cati/catalyst", "--type=merge", "-p", &readers.to_string()]).await?;
+    let with_readers = [
+        probe(
+            "a namespace of metricsNamespaces to the metrics",
+            From::Namespace(STRANGER),
+            format!("{pod}:9090"),
+            true,
+        ),
+        probe("a namespace of metricsNamespaces to the pod", From::Namespace(STRANGER), format!("{pod}:3001"), false),
+        probe("the ingress' namespace to the pod's metrics", From::Namespace(FRIEND), format!("{pod}:9090"), false),
+    ];
+    for probe in &with_readers {
         expect(&instance, probe, probe.open).await?;
     }
 
@@ -101,7 +127,7 @@ async fn the_network_policy_holds_and_is_what_holds() -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
-    for probe in probes.iter().chain(&with_more) {
+    for probe in probes.iter().chain(&with_more).chain(&with_readers) {
         expect(&instance, probe, true).await?;
     }
 
@@ -120,7 +146,7 @@ async fn expect(instance: &Instance<'_>, probe: &Probe, open: bool) -> Result<()
         // Shut is what who dialled says, not that nobody could be asked to.
         let dialled = match probe.from {
             From::Pod => said.contains("nc: connect to"),
-            From::Namespace(_) => said.contains(&format!("dial tcp {}: ", probe.to)),
+            From::Namespace(_) | From::Bystander => said.contains(&format!("dial tcp {}: ", probe.to)),
         };
         ensure!(open || dialled, "{said}");
         anyhow::Ok(())
@@ -132,13 +158,15 @@ async fn expect(instance: &Instance<'_>, probe: &Probe, open: bool) -> Result<()
 /// Whether the connection could be opened, and what was said.
 async fn connect(instance: &Instance<'_>, probe: &Probe) -> (bool, String) {
     let (host, port) = probe.to.rsplit_once(':').unwrap_or_default();
+    // The API server's proxy asks the test server, which dials.
+    let by = async |namespace: &str, server: &str| {
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{server}:8080/proxy/dial?to={}", probe.to);
+        instance.kubectl(&["get", "--raw", &path]).await
+    };
     let said = match probe.from {
         From::Pod => instance.kubectl(&["exec", "deployment/catalyst", "--", "nc", "-zv", host, port]).await,
-        // The API server's proxy asks the test server, which dials.
-        From::Namespace(namespace) => {
-            let path = format!("/api/v1/namespaces/{namespace}/pods/server:8080/proxy/dial?to={}", probe.to);
-            instance.kubectl(&["get", "--raw", &path]).await
-        }
+        From::Namespace(namespace) => by(namespace, SERVER).await,
+        From::Bystander => by(FRIEND, BYSTANDER).await,
     };
     match said {
         Ok(said) => (true, said),
@@ -146,10 +174,10 @@ async fn connect(instance: &Instance<'_>, probe: &Probe) -> (bool, String) {
     }
 }
 
-fn server(image: &str, namespace: &str) -> Value {
+fn server(image: &str, namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "server", "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
         "spec": {
             "terminationGracePeriodSeconds": 1,
             "containers": [{
