@@ -99,9 +99,8 @@ async fn not_reading(stage: &Stage, table: &mut Table, events: u64) -> anyhow::R
         }
     }
     let (more, peak) = (process::rss(stage.pid())? - before, process::peak(stage.pid())? - before);
-    let remark = format!("{peak:.1} MiB at the peak");
-    let megabytes = all / 1_000_000;
-    table.add(&format!("a client that does not read {megabytes} MB"), more, "MiB more", Wanted::AtMost(1.0), remark);
+    let what = format!("a client that does not read {} MB, at the peak", all / 1_000_000);
+    table.add(&what, peak, "MiB more", Wanted::AtMost(1.0), format!("{more:.1} MiB after it"));
     let mut counter = Counter::default();
     socket
         .until(|told| {
