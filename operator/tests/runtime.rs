@@ -210,8 +210,10 @@ async fn the_crd_may_come_later_and_the_api_server_may_go_and_come_back() {
     until("it has a Deployment", || replicas("before")).await;
     until("it is judged", || ready_reason(&client, "before")).await;
 
-    // It goes while there is something to be done.
+    // It goes while there is something to be done: the pods wait for the first contact with the VM.
     apply(&client, "amid", spec(1)).await;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), "default");
+    until("it is begun", || async { secrets.get_opt("amid-secrets").await.ok()? }).await;
     plane.stop_api_server().await.unwrap();
     plane.start_api_server().await.unwrap();
     until("the Deployment of the one amid which it went", || replicas("amid")).await;
