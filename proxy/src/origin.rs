@@ -18,7 +18,8 @@ impl Origin {
             _ => return None,
         };
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-        if authority.is_empty() || !authority.chars().all(allowed) {
+        // A port alone names nobody.
+        if authority.is_empty() || authority.starts_with(':') || !authority.chars().all(allowed) {
             return None;
         }
         let authority = authority.strip_suffix(default_port).unwrap_or(authority);
@@ -124,7 +125,9 @@ mod tests {
     fn an_origin_is_read_as_browsers_write_it() {
         assert_eq!(Origin::parse("https://C.example.com:443/").unwrap().as_str(), "https://c.example.com");
         assert_eq!(Origin::parse("http://c.example.com:8080").unwrap().as_str(), "http://c.example.com:8080");
-        for bad in ["null", "c.example.com", "ftp://x", "https://", "https://x/path", "https://u@x", "*"] {
+        for bad in
+            ["null", "c.example.com", "ftp://x", "https://", "https://:443", "https://x/path", "https://u@x", "*"]
+        {
             assert_eq!(Origin::parse(bad), None, "{bad}");
         }
         assert_eq!(Origin::of_url("https://x.example/a?b").unwrap().as_str(), "https://x.example");
