@@ -12,6 +12,7 @@ use crate::hints::Hints;
 
 /// The condition of the Secrets.
 const SECRETS: &str = "SecretsReady";
+const EXPOSURE: &str = "ExposureReady";
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -109,7 +110,7 @@ pub(crate) fn of(instance: &CatalystInstance, hints: &Hints) -> InstanceReport {
     InstanceReport {
         mark,
         remedy: remedy.unwrap_or_default().to_owned(),
-        next: known.and_then(|known| next(*known)).map(|verb| hints.ours(verb, instance)),
+        next: known.and_then(|known| next(*known, instance)).map(|verb| hints.ours(verb, instance)),
         url: status.url.clone(),
         conditions,
         objects: Vec::new(),
@@ -136,10 +137,11 @@ fn mark_of(kind: &str, status: &str, reason: &str) -> Mark {
 }
 
 /// The command of ours that mends it.
-fn next(reason: Reason) -> Option<&'static str> {
+fn next(reason: Reason, instance: &CatalystInstance) -> Option<&'static str> {
     match reason {
         Reason::SSHAuthRejected => Some("authorize"),
-        Reason::HostKeyChanged => Some("trust-host"),
+        // Keys that a person gave are corrected where they are given.
+        Reason::HostKeyChanged if instance.spec.ssh.known_hosts.is_none() => Some("trust-host"),
         _ => None,
     }
 }
@@ -150,14 +152,17 @@ fn notes(instance: &CatalystInstance, mark: Mark, hints: &Hints) -> Vec<String> 
     let serves = status.and_then(|status| status.ready_replicas).unwrap_or_default() > 0;
     let open = hints.ours("open", instance);
     let mut notes = Vec::new();
-    match status.and_then(|status| status.url.as_deref()) {
+    let is = |part: &str, wanted: &str| {
+        status.is_some_and(|it| it.conditions.iter().any(|told| told.type_ == part && told.status == wanted))
+    };
+    // What answers at the URL of one that is not exposed is nobody, or somebody else's.
+    match status.and_then(|status| status.url.as_deref()).filter(|_| !is(EXPOSURE, "False")) {
         Some(url) if serves => notes.push(format!("Open {url}, or without an ingress: {open}")),
         None if serves => notes.push(format!("Open it: {open}")),
         _ if mark == Mark::Waiting => notes.push(format!("As soon as a pod is ready, open it: {open}")),
         _ => {}
     }
-    let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
-    if conditions.any(|told| told.type_ == SECRETS && told.status == "True") {
+    if is(SECRETS, "True") {
         let secret = catalyst_operator::names::References::of(instance).app_secret;
         let get = hints.beside(&format!("get secret {secret} -o jsonpath='{{.data.CATALYST_SECRET}}'"), instance);
         notes.push(format!("The secret to sign in with: {get} | base64 -d"));
@@ -240,5 +245,22 @@ mod tests {
         let waiting = [condition("Ready", "False", "Progressing"), condition("Reconciling", "True", "Progressing")];
         assert_eq!(notes(&waiting, 0), format!("As soon as a pod is ready, open it: {open}"));
         assert_eq!(notes(&[condition("Ready", "True", "Available")], 1), format!("Open it: {open}"));
+        let at = |exposed: &str| {
+            let ready = condition("Ready", exposed, "HostConflict");
+            let mut instance = instance(json!([ready, condition("ExposureReady", exposed, "HostConflict")]));
+            let status = instance.status.as_mut().unwrap();
+            (status.ready_replicas, status.url) = (Some(1), Some("http://h".to_owned()));
+            of_here(&instance).notes.join("\n")
+        };
+        assert!(at("True").starts_with("Open http://h, or"), "{}", at("True"));
+        assert_eq!(at("False"), format!("Open it: {open}"), "its URL leads to another");
+    }
+
+    #[test]
+    fn a_host_key_that_a_person_gave_is_not_to_be_trusted_by_a_command() {
+        let mut changed = instance(json!([condition("Ready", "False", "HostKeyChanged")]));
+        assert_eq!(of_here(&changed).next.as_deref(), Some("kubectl catalyst trust-host -n n x"));
+        changed.spec.ssh.known_hosts = Some("h ssh-ed25519 AAAA".to_owned());
+        assert_eq!(of_here(&changed).next, None);
     }
 }

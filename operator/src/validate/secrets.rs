@@ -44,7 +44,7 @@ pub(super) fn validate(
                 format!(
                     "Secret {secret_name} does not exist. Create it (kubectl create secret generic {secret_name} -n {namespace} \
                      --from-literal={CATALYST_SECRET}=\"$(openssl rand -hex 32)\" --from-literal={COOKIE_SECRET}=\"$(openssl rand -hex \
-                     32)\"), or remove secrets to have it generated."
+                     32)\"), or remove spec.secrets to have it generated."
                 ),
             );
         }

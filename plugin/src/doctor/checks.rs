@@ -145,7 +145,8 @@ pub(super) async fn operator(context: &Context) -> anyhow::Result<Operator> {
     let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let image = pod.and_then(|pod| pod.containers.first()?.image.clone()).unwrap_or_default();
     let account = pod.and_then(|pod| pod.service_account_name.clone()).unwrap_or_else(|| "default".to_owned());
-    let words = format!("{namespace}/{name} ({image}), {available} pods available");
+    let pods = if available == 1 { "pod" } else { "pods" };
+    let words = format!("{namespace}/{name} ({image}), {available} {pods} available");
     let check = if found.len() > 1 {
         let remedy = "Remove all but one: two with their own Leases would write against each other.";
         Check::new(WHAT, Mark::Warning, format!("there are {}: {}", found.len(), names(&found)), remedy)

@@ -44,6 +44,15 @@ impl Mapping {
             match (entry.get("value").and_then(text), source) {
                 (Some(value), _) => kept.push(json!({"name": name, "value": value})),
                 (None, Some(source)) => kept.push(json!({"name": name, "valueFrom": source})),
+                (None, None)
+                    if entry.get("valueFrom").and_then(Value::as_object).is_some_and(|from| from.len() > 1) =>
+                {
+                    self.note(
+                        &format!("{path}.{name}"),
+                        "its valueFrom names more than one source.",
+                        "Set it in spec.extraEnv, from one of them.",
+                    );
+                }
                 (None, None) => self.note(
                     &format!("{path}.{name}"),
                     "the instance takes plain values and entries of Secrets and ConfigMaps, no fields of the pod.",

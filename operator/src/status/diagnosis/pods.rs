@@ -7,7 +7,7 @@ use crate::{
     observed::{DeploymentView, PodView},
     reason::Reason,
     status::Verdict,
-    validated::ValidatedInstance,
+    validated::{EnvValue, ValidatedInstance},
 };
 
 pub(super) fn refused(deployment: &DeploymentView) -> Option<Verdict> {
@@ -120,10 +120,11 @@ pub(super) fn crash(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdi
         "CreateContainerConfigError" => Some(Verdict::new(
             Reason::PodCrashing,
             format!(
-                "The container of pod {} cannot be configured: {} Create what is missing there, or correct what names it; the pod then \
-                 starts by itself.",
+                "The container of pod {} cannot be configured: {} Create what is missing there, or correct {}; the pod then starts by \
+                 itself.",
                 pod.name,
-                ended(words)
+                ended(words),
+                what_names(instance, words)
             ),
         )),
         "CreateContainerError" | "RunContainerError" => Some(Verdict::new(
@@ -135,6 +136,18 @@ pub(super) fn crash(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdi
         )),
         _ => None,
     }
+}
+
+/// The field that names what the kubelet does not find, as far as it is one of the instance's variables.
+fn what_names(instance: &ValidatedInstance, words: &str) -> String {
+    let mut named = instance.pod.extra_env.iter().filter_map(|(variable, value)| match value {
+        EnvValue::Text(_) => None,
+        EnvValue::Secret(entry) | EnvValue::ConfigMap(entry) => {
+            let is_named = words.split([' ', '"', '/']).any(|word| word == entry.name);
+            is_named.then(|| format!("spec.extraEnv, whose {variable} names it"))
+        }
+    });
+    named.next().unwrap_or_else(|| "what names it".to_owned())
 }
 
 /// What the pod lacks was applied or generated in this very pass, before anything is judged: the kubelet has only not

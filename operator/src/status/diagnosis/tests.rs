@@ -198,6 +198,22 @@ fn a_pod_that_was_quicker_than_the_settings_that_were_put_back_is_not_called_cra
 }
 
 #[test]
+fn a_variable_of_which_the_source_is_missing_is_named() {
+    let token = serde_json::json!({"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "k"}}});
+    let valid = valid(serde_json::json!({"ssh": {"host": "192.168.1.100", "user": "dev"},
+        "extraEnv": [{"name": "TEXT", "value": "mine"}, token]}));
+    let told = |words: &str| {
+        let waiting = Some(("CreateContainerConfigError".to_owned(), words.to_owned()));
+        let pod = PodView { waiting, phase: "Pending".into(), ..running() };
+        pods::crash(&valid, &pod).unwrap().message
+    };
+    for words in ["secret \"mine\" not found", "couldn't find key k in Secret n/mine"] {
+        assert!(told(words).contains("or correct spec.extraEnv, whose TOKEN names it;"), "{}", told(words));
+    }
+    assert!(told("secret \"other\" not found").contains("or correct what names it;"));
+}
+
+#[test]
 fn a_crash_loop_is_told_in_the_same_words_while_the_container_runs_for_a_moment_and_however_often() {
     let waits = PodView {
         waiting: Some(("CrashLoopBackOff".into(), "back-off 20s".into())),
