@@ -31,6 +31,7 @@ pub mod publish;
 pub mod reason;
 pub mod reconcile;
 pub mod rotation;
+pub mod secret_uses;
 pub mod secrets;
 pub mod status;
 pub mod telemetry;
