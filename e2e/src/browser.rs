@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -26,13 +27,25 @@ pub struct Browser {
 }
 
 /// chromedriver and the Chromium that it starts, in a process group of their own. A case that fails closes no window.
-struct Driver(Child);
+struct Driver {
+    child: Child,
+    /// For all that they put aside: profiles and caches, which they remove only when they end by themselves.
+    folder: TempDir,
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        if let Some(group) = self.0.id() {
+        if let Some(group) = self.child.id() {
             let _none_is_left = std::process::Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status();
         }
+        // Who is being killed may still write for a moment.
+        let removed = || std::fs::remove_dir_all(self.folder.path()).is_ok();
+        let _gone = (0..50).any(|_| {
+            removed() || {
+                std::thread::sleep(Duration::from_millis(20));
+                false
+            }
+        });
     }
 }
 
@@ -54,15 +67,17 @@ impl Browser {
     }
 
     async fn start_with(flag: Option<String>) -> Result<Self> {
-        let mut driver = Command::new("chromedriver")
+        let folder = tempfile::Builder::new().prefix("catalyst-browser-").tempdir().context("a folder for Chromium")?;
+        let child = Command::new("chromedriver")
             .arg("--port=0")
+            .env("TMPDIR", folder.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .map(Driver)
             .context("chromedriver does not start (apt-get install chromium-driver)")?;
-        let mut lines = BufReader::new(driver.0.stdout.take().context("chromedriver's output")?).lines();
+        let mut driver = Driver { child, folder };
+        let mut lines = BufReader::new(driver.child.stdout.take().context("chromedriver's output")?).lines();
         let port: u16 = loop {
             let line = lines.next_line().await?.context("chromedriver ended before it listened")?;
             if let Some(port) = line.strip_suffix('.').and_then(|line| line.split("on port ").nth(1)) {
@@ -264,7 +279,7 @@ impl Browser {
     /// When the browser is gone already.
     pub async fn close(mut self) -> Result<()> {
         self.client.clone().close().await?;
-        self.driver.0.kill().await?;
+        self.driver.child.kill().await?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use catalyst_lab::parts::{self, Part};
 use catalyst_lab::{ControlPlane, ControlPlaneOptions, DevVm, Lab, Progress, preflight};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 /// A real one-node Kubernetes and a dev-VM on this machine, without Docker.
 ///
@@ -62,10 +62,9 @@ enum Command {
     },
     /// Run etcd, an API server and controllers alone, as a test has them; print the kubeconfig's path, end with standard input.
     ControlPlane,
-    /// Do to the dev-VM what happens to machines, to see what the product makes of it.
+    /// Do to the dev-VM what happens to machines, to see what the product makes of it; or let somebody sign in there.
     Vm {
-        /// What happens.
-        #[arg(value_enum)]
+        #[command(subcommand)]
         event: VmEvent,
     },
     /// Say what this machine lacks for a lab, and how to get it.
@@ -86,7 +85,7 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Subcommand)]
 enum VmEvent {
     /// Its network cable is pulled.
     Cut,
@@ -104,6 +103,11 @@ enum VmEvent {
     Reboot,
     /// It is given another host key, as if it were made anew.
     ReplaceHostKey,
+    /// The holder of a key may sign in from now on.
+    Authorize {
+        /// The line for authorized_keys, as status.authorizedKeysLine of an instance has it.
+        line: String,
+    },
 }
 
 async fn befall(vm: &DevVm, event: VmEvent) -> anyhow::Result<()> {
@@ -116,6 +120,7 @@ async fn befall(vm: &DevVm, event: VmEvent) -> anyhow::Result<()> {
         VmEvent::Thaw => vm.thaw().await,
         VmEvent::Reboot => vm.reboot().await,
         VmEvent::ReplaceHostKey => vm.replace_host_key().await,
+        VmEvent::Authorize { line } => vm.authorize(&line),
     }
 }
 
@@ -184,7 +189,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             plane.stop().await?;
             std::process::exit(0);
         }
-        Command::Vm { event } => befall(&lab()?.vm(), event).await?,
+        Command::Vm { event } => {
+            let lab = lab()?;
+            // Or it would leave the folder of a lab that nobody made.
+            if !Lab::all()?.iter().any(|name| name == lab.name()) {
+                let name = lab.name();
+                bail!("there is no lab {name}; `catalyst-lab list` shows which there are, --name chooses one");
+            }
+            befall(&lab.vm(), event).await?;
+        }
         Command::Preflight { install, also } => {
             let also = also.iter().map(|pair| need(pair)).collect::<anyhow::Result<Vec<_>>>()?;
             if install {

@@ -2,6 +2,7 @@
 //! its steps.
 
 mod judge;
+mod paused;
 mod rotate;
 mod rotate_secrets;
 mod steps;
@@ -12,8 +13,8 @@ use std::{collections::BTreeMap, time::Duration};
 use kube::ResourceExt;
 
 use self::{
-    judge::{Converged, left_alone},
-    steps::paused,
+    judge::Converged,
+    paused::{is_paused, left_alone},
 };
 use crate::{
     apply::{Applier, ApplyError, refusal},
@@ -167,7 +168,7 @@ impl Steps {
         }
         // Before anything is read: a Secret that is created after the read triggers another pass.
         self.uses.note(&instance);
-        if paused(&instance) {
+        if is_paused(&instance) {
             return self.report_paused(&instance, reads, target).await;
         }
         let first_word = self.acknowledge(instance.metadata.clone(), instance.status.is_some());
@@ -217,7 +218,7 @@ impl Steps {
             return;
         }
         let failure = failure(error);
-        let verdict = if paused(&instance) { left_alone(&failure) } else { failure };
+        let verdict = if is_paused(&instance) { left_alone(&failure) } else { failure };
         if let Err(error) = self.report(&instance, &verdict, Facts::default(), None).await {
             tracing::debug!(%error, "the failure could not be written to status");
         }

@@ -13,7 +13,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 pub use self::{
     conditions::{Conditions, READY, RECONCILING, STALLED, conditions},
     diagnosis::{Circumstances, diagnose},
-    parts::{Part, PartState, faulty_parts, parts},
+    parts::{Part, PartState, faulty_parts, parts, without},
     rollout::{FIRST_PODS, Running, rollout_cause},
 };
 use crate::{

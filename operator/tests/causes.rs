@@ -26,7 +26,7 @@ use futures::StreamExt;
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, ResourceQuota, Secret},
+    core::v1::{ConfigMap, Pod, ResourceQuota, Secret, Service},
     networking::v1::Ingress,
 };
 use kube::{
@@ -164,6 +164,16 @@ async fn ready_pods_make_it_available_with_its_url_and_a_pod_that_fails_takes_it
     let paused = world.reason("x", "Paused").await;
     let message = &ready(&paused).unwrap().message;
     assert!(message.contains("PodCrashing") && message.contains("CATALYST_SECRET is not set"), "{message}");
+    assert!(parts(&paused).contains(&"ExposureReady=Unknown LookForbidden".to_owned()), "{:?}", parts(&paused));
+
+    world.api::<Service>().delete("x", &DeleteParams::default()).await.unwrap();
+    let lacking = until("it is said that the Service is not there", || async {
+        let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
+        ready(&instance)?.message.contains("As it is: Service x is not there. PodCrashing: ").then_some(instance)
+    })
+    .await;
+    assert!(parts(&lacking).contains(&"ExposureReady=False Paused".to_owned()), "{:?}", parts(&lacking));
+    assert!(world.api::<Service>().get_opt("x").await.unwrap().is_none(), "a paused instance is left alone");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,6 +135,16 @@ async fn a_route_that_the_cluster_has_no_kind_for_is_shown_as_one_that_is_not_ap
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_not_there_is_told_beside_what_would_be_made_in_it() {
+    let _world = World::without_operator("somewhere").await;
+    let spec = json!({"ssh": {"host": "192.0.2.1", "user": "dev"}});
+    let (code, text, errors) = on_plane(&["diff", "-n", "nowhere", "-f", "-"], &manifest("x", spec));
+    assert_eq!(code, 1, "{errors}");
+    assert!(text.starts_with("# the cluster has no namespace nowhere: kubectl create namespace nowhere"), "{text}");
+    assert!(text.contains("+++ wanted/Deployment/nowhere/x"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_diff_shows_what_applying_would_change_and_nothing_that_others_added() {
     let world = World::with_operator("diff").await;
     // No VM answers there, so the pods come without a look at it.

@@ -65,7 +65,7 @@ impl Verifier {
             Failure::new(
                 Reason::HostKeyChanged,
                 format!(
-                    "The host key of {endpoint} has changed: recorded is {recorded}, the host shows {shown}. If the VM was \
+                    "The host key of {endpoint} has changed: the known one is {recorded}, the host shows {shown}. If the VM was \
                      reinstalled, trust the new key; if not, somebody may be in between."
                 ),
             )

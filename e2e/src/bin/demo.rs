@@ -91,6 +91,8 @@ What to try next
   · `kubectl catalyst -n {NAMESPACE} status`: the instance, its objects and pods, and what to do.
   · See what is wrong when something is: `{lab_command} vm cut` cuts the VM's network; then `kubectl -n {NAMESPACE} get cati -w`; `{lab_command} vm mend`.
   · `kubectl -n {NAMESPACE} delete service catalyst`: it is back at once. `kubectl explain cati.spec` shows every field.
+  · Apply a second instance, of another name and namespace, with the same spec.ssh; the VM takes its key by
+    `{lab_command} vm authorize \"$(kubectl catalyst -n NAMESPACE authorize NAME)\"`.
   · `{lab_command} status` shows the parts of the cluster and their logs; `make demo-down` removes everything.",
         start.elapsed().as_secs_f64(),
         stage.lab().kubeconfig().display(),

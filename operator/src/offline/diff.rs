@@ -102,7 +102,12 @@ async fn one(
         };
         text.push_str(&show(&format!("Secret/{namespace}/{name}"), "", "# generated at run time\n"));
     }
-    text.push_str(&objects(cluster, &valid).await?);
+    let objects = objects(cluster, &valid).await?;
+    text.push_str(&objects.text);
+    if objects.without_namespace {
+        let create = format!("kubectl create namespace {namespace}{}", cluster.flags);
+        text.insert_str(0, &format!("# the cluster has no namespace {namespace}: {create}\n"));
+    }
     Ok(text)
 }
 
@@ -111,8 +116,16 @@ fn no_such_kind(status: &Status) -> bool {
     status.code == 404 && status.details.as_ref().is_none_or(|details| details.name.is_empty())
 }
 
-async fn objects(cluster: &Cluster, valid: &ValidatedInstance) -> Result<String, DiffError> {
+/// The differences of what the operator makes.
+struct Objects {
+    text: String,
+    /// Nothing can be asked of the cluster before it has the namespace.
+    without_namespace: bool,
+}
+
+async fn objects(cluster: &Cluster, valid: &ValidatedInstance) -> Result<Objects, DiffError> {
     let mut text = String::new();
+    let mut without_namespace = false;
     for wanted in wanted(&valid.name, &build(valid))? {
         let (resource, name) = match &wanted {
             Wanted::Object(manifest) => (&manifest.resource, &manifest.name),
@@ -143,6 +156,7 @@ async fn objects(cluster: &Cluster, valid: &ValidatedInstance) -> Result<String,
                     }
                     // Not even the namespace is there yet: what is sent is all there is to show.
                     Err(kube::Error::Api(status)) if status.code == 404 && live.is_none() => {
+                        without_namespace = true;
                         plain(serde_json::from_value(manifest.object.clone())?)?
                     }
                     Err(error) => return Err(failed(&error, "make a dry run of applying")),
@@ -151,7 +165,7 @@ async fn objects(cluster: &Cluster, valid: &ValidatedInstance) -> Result<String,
             }
         }
     }
-    Ok(text)
+    Ok(Objects { text, without_namespace })
 }
 
 /// The object as it would be after the operator's apply; nothing is stored.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::schema::{faults, unknown};
-use crate::crd::{CatalystInstance, GROUP, KIND, VERSION, spec_schema};
+use crate::crd::{CatalystInstance, GROUP, KIND, PAUSED_ANNOTATION, VERSION, spec_schema};
 
 /// Larger than any manifest, small enough to be read by mistake.
 const LARGEST: u64 = 4 << 20;
@@ -63,7 +63,7 @@ impl fmt::Display for Problem {
         formatter.write_str(": ")?;
         // Many a sentence begins with the field already.
         match self.field.as_deref().filter(|field| !self.problem.starts_with(field)) {
-            Some(field) => write!(formatter, "{field} {}", self.problem),
+            Some(field) => formatter.write_str(&named(field, &self.problem)),
             None => formatter.write_str(&self.problem),
         }
     }
@@ -183,7 +183,11 @@ pub fn check(document: Value) -> Result<CatalystInstance, Vec<(Option<String>, S
             }
             "spec" => {
                 let found = spec_schema().map(|schema| faults(&schema, member, "spec")).unwrap_or_default();
-                problems.extend(found.into_iter().map(|fault| (Some(fault.field), fault.problem)));
+                problems.extend(found.into_iter().map(|fault| {
+                    let pauses = fault.unknown && matches!(fault.field.as_str(), "spec.paused" | "spec.pause");
+                    let problem = if pauses { how_to_pause() } else { fault.problem };
+                    (Some(fault.field), problem)
+                }));
             }
             other => {
                 problems.push((Some(other.to_owned()), "is not a field; an instance has metadata and spec".to_owned()));
@@ -211,6 +215,26 @@ pub fn check(document: Value) -> Result<CatalystInstance, Vec<(Option<String>, S
             Err(told.collect())
         }
     }
+}
+
+/// What is wrong with a field, with its name once. Rules name it as for every item of a list (`extraEnv[].name`), or are sentences
+/// without it.
+fn named(field: &str, words: &str) -> String {
+    let short = field.trim_start_matches("spec.");
+    let pieces = short.split('[').map(|piece| piece.trim_start_matches(|letter: char| letter.is_ascii_digit()));
+    let every = pieces.collect::<Vec<_>>().join("[");
+    if let Some(rest) = words.strip_prefix(&every) {
+        return format!("{short}{rest}");
+    }
+    let continues = ["is ", "has ", "must ", "cannot "].iter().any(|verb| words.starts_with(verb));
+    if continues { format!("{field} {words}") } else { format!("{field}: {words}") }
+}
+
+fn how_to_pause() -> String {
+    format!(
+        "is not a field; to have an instance left alone, annotate it (metadata.annotations: {{{PAUSED_ANNOTATION}: \"true\"}}), to stop its \
+         pods, set spec.suspend"
+    )
 }
 
 /// The same without members that are null, which the API server drops.
@@ -264,6 +288,26 @@ mod tests {
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("ssh.host must be a host name or an IP address alone"), "{told:?}");
         assert!(!told[0].contains("spec.ssh.host ssh.host"), "{told:?}");
+    }
+
+    #[test]
+    fn a_rule_names_the_item_of_a_list_and_the_field_once() {
+        for (variable, words) in [
+            ("{name: a b, value: c}", "extraEnv[0].name must be of letters"),
+            ("{name: A}", "spec.extraEnv[0]: a variable of extraEnv needs"),
+        ] {
+            let told = told(&GOOD.replace("user: u}", &format!("user: u}}, extraEnv: [{variable}]")));
+            assert!(told[0].starts_with(&format!("x.yaml, document 1: {words}")), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_looks_for_a_field_that_pauses_is_told_the_annotation() {
+        let told = told(&GOOD.replace("user: u}", "user: u}, paused: true"));
+        assert!(
+            told[0].contains("spec.paused is not a field; to have an instance left alone, annotate it"),
+            "{told:?}"
+        );
     }
 
     #[test]

@@ -10,14 +10,12 @@ use super::{
     steps::{AppliedNow, FIRST_WORD, rolled_out, same_generation},
 };
 use crate::{
-    crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION},
-    fetch::Fetcher,
+    crd::{CatalystInstance, CatalystInstanceStatus, TRUST_HOST_KEY_ANNOTATION},
     names::Target,
     observed::{DeploymentView, Fetched},
     prober::{Answer, Look},
     reason::{Reason, Severity},
-    status::{Circumstances, FIRST_PODS, Facts, Verdict, diagnose, faulty_parts, may_have_news, parts},
-    validate::validate,
+    status::{Circumstances, FIRST_PODS, Facts, Part, Verdict, diagnose, faulty_parts, may_have_news, parts},
     validated::{Finding, ValidatedInstance},
 };
 
@@ -56,7 +54,7 @@ impl Steps {
             again = Some(due);
         }
         let approved = instance.annotations().get(TRUST_HOST_KEY_ANNOTATION).map(String::as_str);
-        let circumstances = Circumstances { forbidden, approved };
+        let circumstances = Circumstances { forbidden, approved, said_of_image: said_of_image(instance) };
         let rolling = now.applied.changes.iter().any(|change| change.kind == "Deployment" && change.spec_changed);
         let verdict = if let Some(verdict) = Verdict::of(&now.applied.refused) {
             again = Some(again.unwrap_or(RETRY).min(RETRY));
@@ -92,32 +90,6 @@ impl Steps {
         let (vm, rollout) = (fetched.ssh.as_ref(), now.rollout.clone().or_else(first_pods));
         let facts = Facts { instance: Some(valid), deployment, vm, parts, rollout, ..Facts::default() };
         Converged { verdict, facts, again, hold: (pending && unchanged) || only_made }
-    }
-
-    /// A paused instance is left as it is; how it is, is told all the same.
-    pub(super) async fn report_paused(
-        &self,
-        instance: &CatalystInstance,
-        reads: &Fetcher,
-        target: &Target,
-    ) -> Result<Outcome, ReconcileError> {
-        let (fetched, _) = self.fetch(instance, reads, target).await?;
-        let valid = validate(instance, &fetched, &self.defaults);
-        let (verdict, parts) = match &valid {
-            Ok(_) if fetched.deployment.is_none() => (with_state("There is no Deployment."), Vec::new()),
-            Ok(valid) => {
-                let circumstances = Circumstances::default();
-                let verdict = diagnose(valid, &fetched, &circumstances);
-                (left_alone(&verdict), parts(valid, &fetched, &[], &circumstances))
-            }
-            Err(findings) => {
-                let verdict = Verdict::of(findings).map_or_else(|| with_state(""), |verdict| left_alone(&verdict));
-                (verdict, faulty_parts(findings))
-            }
-        };
-        let facts =
-            Facts { instance: valid.as_ref().ok(), deployment: fetched.deployment.as_ref(), parts, ..Facts::default() };
-        self.report(instance, &verdict, facts, None).await
     }
 
     /// Findings that keep anything from being applied.
@@ -160,14 +132,11 @@ impl Steps {
     }
 }
 
-/// What is said of a paused instance, of which this would be said otherwise.
-pub(super) fn left_alone(otherwise: &Verdict) -> Verdict {
-    with_state(&format!("{}: {}", otherwise.reason, otherwise.message))
-}
-
-fn with_state(state: &str) -> Verdict {
-    let message = format!("Nothing is changed while there is an annotation {PAUSED_ANNOTATION}. As it is: {state}");
-    Verdict::new(Reason::Paused, message)
+/// What WorkloadReady says of an image that cannot be pulled; Ready may say something else.
+pub(super) fn said_of_image(instance: &CatalystInstance) -> Option<&str> {
+    let mut told = instance.status.iter().flat_map(|status| &status.conditions);
+    let told = told.find(|told| told.type_ == Part::Workload.condition())?;
+    (told.reason == Reason::ImagePullFailed.as_str()).then_some(told.message.as_str())
 }
 
 /// Reasons that no watch of ours tells the end of.

@@ -16,7 +16,7 @@ use super::{ReconcileError, Steps};
 use crate::{
     apply::{Act, Applied, Change, Pods, replaces_pods},
     build::{Desired, build},
-    crd::{CatalystInstance, CatalystInstanceStatus, PAUSED_ANNOTATION, TRUST_HOST_KEY_ANNOTATION, pauses},
+    crd::{CatalystInstance, CatalystInstanceStatus, TRUST_HOST_KEY_ANNOTATION},
     fetch::{Fetcher, app_secret_in, ssh_key_in},
     live::Live,
     names::{References, Target, ingress_class},
@@ -34,11 +34,6 @@ use crate::{
 pub(super) const FIRST_WORD: Duration = Duration::from_secs(2);
 /// Pods that have never run wait this long at most for the first contact with the VM.
 const FIRST_CONTACT: Duration = Duration::from_secs(3);
-
-/// Whether a person has told us to keep our hands off.
-pub(super) fn paused(instance: &CatalystInstance) -> bool {
-    instance.annotations().get(PAUSED_ANNOTATION).is_some_and(|value| pauses(value))
-}
 
 impl Steps {
     /// Gives an instance that has no status one, unless the pass comes to its own soon: a person should find words there.

@@ -24,6 +24,9 @@ pub struct Circumstances<'a> {
     pub forbidden: Option<IpAddr>,
     /// The fingerprint in the annotation by which a person trusts a changed host key.
     pub approved: Option<&'a str>,
+    /// What status says so far of an image that cannot be pulled: while the kubelet waits before it tries again, not every
+    /// version of it repeats why.
+    pub said_of_image: Option<&'a str>,
 }
 
 /// The verdict on a valid instance.
@@ -138,7 +141,7 @@ fn cause(
     let pods = unready(fetched);
     let seen = |weight| seen_from_here(instance, fetched.ssh.as_ref(), weight, circumstances);
     let verdict = refused(deployment)
-        .or_else(|| pods.iter().rev().find_map(|pod| image(instance, &fetched.missing_pull_secrets, pod)))
+        .or_else(|| cannot_pull(instance, fetched, &pods, circumstances))
         .or_else(|| seen(Weight::Decisive))
         .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod)))
         .or_else(|| pods.iter().rev().find_map(|pod| unschedulable(pod)))
@@ -169,15 +172,30 @@ pub(super) fn vm_cause(
 }
 
 /// Of all that, what is the pods' own matter.
-pub(super) fn workload_cause(instance: &ValidatedInstance, fetched: &Fetched, deployment: &DeploymentView) -> Verdict {
+pub(super) fn workload_cause(
+    instance: &ValidatedInstance,
+    fetched: &Fetched,
+    deployment: &DeploymentView,
+    circumstances: &Circumstances<'_>,
+) -> Verdict {
     let pods = unready(fetched);
     refused(deployment)
-        .or_else(|| pods.iter().rev().find_map(|pod| image(instance, &fetched.missing_pull_secrets, pod)))
+        .or_else(|| cannot_pull(instance, fetched, &pods, circumstances))
         .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod)))
         .or_else(|| pods.iter().rev().find_map(|pod| unschedulable(pod)))
         .or_else(|| failed(&pods))
         .or_else(|| pods.iter().rev().find(|pod| crashed(pod)).map(|pod| crashing(instance, pod)))
         .unwrap_or_else(|| waiting(instance, deployment, &pods))
+}
+
+fn cannot_pull(
+    instance: &ValidatedInstance,
+    fetched: &Fetched,
+    pods: &[&PodView],
+    circumstances: &Circumstances<'_>,
+) -> Option<Verdict> {
+    let of = |pod: &PodView| image(instance, &fetched.missing_pull_secrets, pod, circumstances.said_of_image);
+    pods.iter().rev().find_map(|pod| of(pod))
 }
 
 fn unready(fetched: &Fetched) -> Vec<&PodView> {

@@ -90,20 +90,41 @@ pub fn parts(
     refused: &[Finding],
     circumstances: &Circumstances<'_>,
 ) -> Vec<PartState> {
-    let found: Vec<Finding> = refused.iter().cloned().chain(advice(instance, fetched)).collect();
+    // What the API server refuses something for need not be foretold beside it.
+    let foretold = |told: &Finding| refused.iter().any(|it| it.reason == told.reason);
+    let advice = advice(instance, fetched).into_iter().filter(|told| !foretold(told));
+    let found: Vec<Finding> = refused.iter().cloned().chain(advice).collect();
     Part::ALL
         .into_iter()
         .map(|part| {
             let told = faulty(part, &found).unwrap_or_else(|| match part {
                 Part::Secrets => secrets(instance),
                 Part::Ssh => ssh(instance, fetched, circumstances),
-                Part::Workload => workload(instance, fetched),
+                Part::Workload => workload(instance, fetched, circumstances),
                 Part::Exposure => exposure(instance),
                 Part::NetworkPolicy => network_policy(instance),
             });
             if part == Part::Exposure { as_far_as_seen(told, &fetched.unseen) } else { told }
         })
         .collect()
+}
+
+/// The parts of an instance that is paused without these objects, each as `KIND NAME`: a part of which something worse is known
+/// stays as it is.
+#[must_use]
+pub fn without(parts: Vec<PartState>, absent: &[String]) -> Vec<PartState> {
+    let lacks = |part: Part| {
+        let of_part = absent.iter().filter(|object| object.split(' ').next().and_then(of_kind) == Some(part));
+        of_part.map(String::as_str).collect::<Vec<_>>()
+    };
+    let told = |told: PartState| match lacks(told.part) {
+        absent if absent.is_empty() || told.ready == Some(false) => told,
+        absent => {
+            let message = format!("Not there, and not put back while the instance is paused: {}.", absent.join(", "));
+            PartState::of(told.part, Some(false), Verdict::new(Reason::Paused, message))
+        }
+    };
+    parts.into_iter().map(told).collect()
 }
 
 fn faulty(part: Part, findings: &[Finding]) -> Option<PartState> {
@@ -135,7 +156,7 @@ fn ssh(instance: &ValidatedInstance, fetched: &Fetched, circumstances: &Circumst
     PartState::of(Part::Ssh, None, Verdict::new(Reason::Progressing, "Nobody has signed in on the VM yet."))
 }
 
-fn workload(instance: &ValidatedInstance, fetched: &Fetched) -> PartState {
+fn workload(instance: &ValidatedInstance, fetched: &Fetched, circumstances: &Circumstances<'_>) -> PartState {
     let Some(deployment) = &fetched.deployment else {
         return PartState::of(
             Part::Workload,
@@ -144,7 +165,11 @@ fn workload(instance: &ValidatedInstance, fetched: &Fetched) -> PartState {
         );
     };
     if deployment.observed_generation < deployment.generation || !all_serve(deployment) {
-        return PartState::of(Part::Workload, Some(false), workload_cause(instance, fetched, deployment));
+        return PartState::of(
+            Part::Workload,
+            Some(false),
+            workload_cause(instance, fetched, deployment, circumstances),
+        );
     }
     if instance.suspended && deployment.wanted == 0 {
         return PartState::of(
@@ -252,6 +277,7 @@ fn of_reason(reason: Reason) -> Option<Part> {
         Reason::ImagePullFailed
         | Reason::PodRefused
         | Reason::PodCrashing
+        | Reason::PodCannotStart
         | Reason::RolloutInProgress
         | Reason::RolloutStuck
         | Reason::PodStarting
@@ -323,6 +349,20 @@ mod tests {
         let conflict = PartState::of(Part::Exposure, Some(false), Verdict::new(Reason::HostConflict, "m"));
         assert_eq!(as_far_as_seen(conflict.clone(), &unseen), conflict);
         assert_eq!(as_far_as_seen(PartState::fine(Part::Exposure, "m"), &[]).ready, Some(true));
+    }
+
+    #[test]
+    fn a_part_without_one_of_its_objects_says_so_unless_it_has_worse_to_say() {
+        let failing = PartState::of(Part::Workload, Some(false), Verdict::new(Reason::PodCrashing, "m"));
+        let absent = ["Service x".to_owned(), "Ingress x".to_owned(), "ConfigMap x-config".to_owned()];
+        let told = without(vec![failing.clone(), PartState::fine(Part::Exposure, "m")], &absent);
+        assert_eq!(told[0], failing);
+        assert_eq!((told[1].ready, told[1].reason), (Some(false), Reason::Paused));
+        assert!(
+            told[1].message.ends_with("while the instance is paused: Service x, Ingress x."),
+            "{}",
+            told[1].message
+        );
     }
 
     #[test]

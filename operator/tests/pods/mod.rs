@@ -65,6 +65,10 @@ async fn pods_that_do_not_start_are_told_with_the_cause_and_the_remedy() {
     world.kubectl(&[&secret[..], &["--docker-username=a", "--docker-password=b"]].concat()).await;
     kubelet_says(&world, waiting("ImagePullBackOff", "Back-off: failed to authorize: 401 Unauthorized")).await;
     told("ImagePullFailed", "does not give it to the cluster without a sign-in").await;
+    // Older kubelets say only that they wait.
+    kubelet_says(&world, waiting("ImagePullBackOff", "Back-off pulling image")).await;
+    world.another_pass("x", "1").await;
+    told("ImagePullFailed", "does not give it to the cluster without a sign-in").await;
     let ended =
         json!({"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "{\"message\":\"a request\"}\n"}});
     kubelet_says(&world, container(json!({"waiting": {"reason": "CrashLoopBackOff"}}), ended)).await;

@@ -77,6 +77,7 @@ pub(crate) const SITUATIONS: &[Situation] = &[
     brief("second", "Another Ingress has the host", Reason::HostConflict),
     brief("snippet", "The ingress controller takes no snippets", Reason::ConfigurationSnippetRejected),
     brief("quota", "The quota allows no more pods", Reason::PodRefused),
+    brief("variable", "A variable's Secret is not there", Reason::PodCannotStart),
     brief("folder", "The folder of the ideas cannot be written", Reason::IdeasPathUnwritable),
     brief("gateway", "The cluster knows no HTTPRoutes", Reason::GatewayApiMissing),
     third("cut", "The operator reaches the VM, the pod does not", Reason::PodCannotReachHost),

@@ -254,6 +254,7 @@ impl Stage {
             ("second", ingress("wiki.example.com", nothing())),
             ("snippet", ingress("snippet.example.com", json!({"configurationSnippet": true}))),
             ("quota", with(good, json!({"priorityClassName": "idle"}))),
+            ("variable", with(good, json!({"extraEnv": [token()]}))),
             ("folder", with_ssh(good, json!({"ideasBasePath": "/srv/ideas"}))),
             ("gateway", with(good, json!({"gateway": gateway("gateway.example.com")}))),
             ("stuck", with(good, nothing())),
@@ -293,6 +294,8 @@ impl Stage {
         let waiting = |reason: &str, words: &str| json!({"waiting": {"reason": reason, "message": words}});
         let unauthorized = waiting("ImagePullBackOff", "failed to authorize: 401 Unauthorized");
         kubelet::says(world, "image", kubelet::container(unauthorized, json!({}))).await;
+        let without = waiting("CreateContainerConfigError", "secret \"tokens\" not found");
+        kubelet::says(world, "variable", kubelet::container(without, json!({}))).await;
         kubelet::says(world, "mounting", kubelet::container(waiting("ContainerCreating", ""), json!({}))).await;
         let words = "{\"message\":\"the port 3001 is taken\"}\n";
         let ended = json!({"terminated": {"exitCode": 1, "message": words}});
@@ -372,6 +375,11 @@ impl Stage {
 
 fn gateway(host: &str) -> Value {
     json!({"parentRefs": [{"name": "public"}], "hostnames": [host]})
+}
+
+/// A variable from a Secret that nobody has made.
+fn token() -> Value {
+    json!({"name": "GITHUB_TOKEN", "valueFrom": {"secretKeyRef": {"name": "tokens", "key": "github"}}})
 }
 
 fn timeouts() -> Value {

@@ -125,7 +125,11 @@ impl Shared {
             }
             if now >= self.check.0 || self.checking.is_some() {
                 let latest = Self::judge(&mut self.checking, &self.vm, &self.idea).await?;
-                self.over = !latest.live || latest.run > self.run;
+                self.over = latest.is_over(self.run);
+                if latest.run < self.run {
+                    // The file is open; whether it still is the run's log is seen by the path alone.
+                    self.log = Log::new(self.vm.log(&self.idea, self.run).await?);
+                }
                 let next = (self.check.1 * 2).min(CHECK_LAST);
                 self.check = (Instant::now() + next, next);
                 continue;

@@ -37,6 +37,12 @@ impl Latest {
     pub(super) fn run(&self) -> Option<u64> {
         Some(self.run).filter(|run| *run > 0)
     }
+
+    /// Whether this run is over. That is not known where neither it nor a later one is seen: their folders are out of sight (a home
+    /// that is not mounted yet) or gone.
+    pub(super) fn is_over(&self, run: u64) -> bool {
+        self.run > run || self.run == run && !self.live
+    }
 }
 
 /// A range of a log.
@@ -294,4 +300,18 @@ pub(super) fn identifier(text: &str, what: &'static str) -> Result<(), RunError>
         && !text.starts_with('-')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
     if fits { Ok(()) } else { Err(RunError::BadIdentifier(what)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_is_out_of_sight_is_not_over() {
+        let latest = |run, live| Latest { run, live, mode: Mode::Chat, size: 0, answered: HashSet::new() };
+        let over = [(2, false), (3, true), (3, false)].map(|(run, live)| latest(run, live).is_over(2));
+        assert_eq!(over, [true; 3]);
+        let on = [(2, true), (0, false), (1, false)].map(|(run, live)| latest(run, live).is_over(2));
+        assert_eq!(on, [false; 3]);
+    }
 }

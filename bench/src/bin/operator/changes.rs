@@ -16,7 +16,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use crate::{
     plain::{self, CONCURRENCY},
-    stage::{NAMESPACES, Stage, resource},
+    stage::{Stage, resource},
 };
 
 /// Longer than anything here takes; to make many instances, a second more for each.
@@ -35,13 +35,13 @@ pub(crate) async fn create(
     instance: fn(&str) -> Value,
     reason: &str,
 ) -> anyhow::Result<f64> {
-    stage.namespaces(PREFIX).await?;
+    stage.create_namespaces(PREFIX).await?;
     let all: Api<DynamicObject> = Api::all_with(stage.client.clone(), &resource());
     let mut events = watcher(all, watcher::Config::default()).boxed();
     let begun = Instant::now();
     let creating = futures::stream::iter(0..many)
         .map(|number| async move {
-            let namespace = format!("{PREFIX}-{}", number % NAMESPACES);
+            let namespace = stage.namespace_of(PREFIX, number);
             let api: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), &namespace, &resource());
             api.create(&PostParams::default(), &serde_json::from_value(instance(&format!("i{number}")))?).await?;
             anyhow::Ok(())
@@ -99,7 +99,7 @@ pub(crate) async fn spec(stage: &Stage, changes: usize, many: usize, by: By) -> 
     let (mut told, listening) = watch(Api::<DynamicObject>::all_with(stage.client.clone(), &resource()));
     let mut took = Vec::new();
     for change in 0..changes {
-        let (namespace, name) = chosen(change, many, by);
+        let (namespace, name) = chosen(stage, change, many, by);
         let api: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), &namespace, &resource());
         let tag = format!("v{}", change + 2);
         let patch = json!({"spec": {"image": {"tag": tag}}});
@@ -133,7 +133,7 @@ pub(crate) async fn deleted(stage: &Stage, changes: usize, many: usize, by: By) 
     let (mut seen, watching) = watch(Api::<Service>::all(stage.client.clone()));
     let mut took = Vec::new();
     for change in 0..changes {
-        let (namespace, name) = chosen(change, many, by);
+        let (namespace, name) = chosen(stage, change, many, by);
         let api: Api<Service> = Api::namespaced(stage.client.clone(), &namespace);
         let uid = api.get_metadata(&name).await?.metadata.uid;
         let begun = Instant::now();
@@ -149,9 +149,9 @@ pub(crate) async fn deleted(stage: &Stage, changes: usize, many: usize, by: By) 
 }
 
 /// Spread over namespaces and names.
-fn chosen(change: usize, many: usize, by: By) -> (String, String) {
+fn chosen(stage: &Stage, change: usize, many: usize, by: By) -> (String, String) {
     let number = change * 7 % many;
-    (format!("{}-{}", by.prefix(), number % NAMESPACES), format!("i{number}"))
+    (stage.namespace_of(by.prefix(), number), format!("i{number}"))
 }
 
 fn is(object: &impl ResourceExt, namespace: &str, name: &str) -> bool {

@@ -13,11 +13,13 @@ use tokio::time::{Duration, Instant};
 use crate::{
     changes,
     process::Operator,
-    stage::{Stage, serving},
+    stage::{NAMESPACES, Stage, serving},
 };
 
 /// Pods of a node: those of its range of addresses.
 const PODS: usize = 250;
+/// At most as many instances are in a namespace: whoever has ten thousand has not all in ten.
+const TOGETHER: usize = 100;
 /// What the operator says of an instance whose pods serve.
 const AVAILABLE: &str = "Available";
 /// An API server that has so much to do answers late at times, and an operator that cannot renew its Lease ends.
@@ -32,6 +34,7 @@ pub(crate) async fn measure(binary: &Path, many: usize, rest: u64, table: &mut T
         ..ControlPlaneOptions::default()
     };
     let mut stage = Stage::start(binary, options).await?;
+    stage.spread_over(many.div_ceil(TOGETHER).max(NAMESPACES));
     stage.add_fake_nodes(many.div_ceil(PODS) + 1, PODS).await?;
     let remark = |what: &str| format!("{what}; {many} instances that run");
 

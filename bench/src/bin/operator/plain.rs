@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    stage::{NAMESPACES, Stage, TEMPLATE, instance, resource},
+    stage::{Stage, TEMPLATE, instance, resource},
     until,
 };
 
@@ -37,7 +37,7 @@ pub(crate) const FIRST: &str = "plain";
 
 /// Writes as many instances; how many seconds it took.
 pub(crate) async fn apply(stage: &Stage, many: usize, prefix: &str) -> anyhow::Result<f64> {
-    stage.namespaces(prefix).await?;
+    stage.create_namespaces(prefix).await?;
     let slots = &Semaphore::new(CONCURRENCY);
     let begun = Instant::now();
     let writing = futures::stream::iter(0..many)
@@ -86,7 +86,7 @@ fn said(
 }
 
 async fn one(stage: &Stage, prefix: &str, number: usize) -> anyhow::Result<()> {
-    let (namespace, name) = (format!("{prefix}-{}", number % NAMESPACES), format!("i{number}"));
+    let (namespace, name) = (stage.namespace_of(prefix, number), format!("i{number}"));
     let instances: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), &namespace, &resource());
     let mut object = instance(&name);
     // An operator that comes later leaves it alone.
@@ -147,10 +147,9 @@ pub(crate) async fn remove(stage: &Stage, prefix: &str) -> anyhow::Result<()> {
             kinds.push(kind);
         }
     }
-    for number in 0..NAMESPACES {
+    for namespace in stage.namespaces(prefix) {
         for kind in &kinds {
-            let api: Api<DynamicObject> =
-                Api::namespaced_with(stage.client.clone(), &format!("{prefix}-{number}"), kind);
+            let api: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), &namespace, kind);
             if kind.kind != "Service" {
                 api.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
                 continue;

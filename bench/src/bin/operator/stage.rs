@@ -24,7 +24,7 @@ use kube::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Instances are spread over this many namespaces.
+/// Instances are spread over this many namespaces, unless [`Stage::spread_over`] says otherwise.
 pub(crate) const NAMESPACES: usize = 10;
 /// Stands for the instance's name in the objects of one.
 pub(crate) const TEMPLATE: &str = "zztemplatezz";
@@ -37,6 +37,7 @@ pub(crate) struct Stage {
     plane: ControlPlane,
     kubeconfig: PathBuf,
     folder: tempfile::TempDir,
+    namespaces: usize,
     pub(crate) client: Client,
     /// The objects that the operator makes of one instance, as `render` prints them.
     pub(crate) objects: Vec<Value>,
@@ -61,7 +62,7 @@ impl Stage {
         let objects = documents(&text)?;
         anyhow::ensure!(objects.len() >= 5, "the operator renders only {} objects", objects.len());
         let kubeconfig = plane.kubeconfig_for(ACCOUNT, Some("system:masters"))?;
-        Ok(Stage { plane, kubeconfig, folder: tempfile::tempdir()?, client, objects })
+        Ok(Stage { plane, kubeconfig, folder: tempfile::tempdir()?, namespaces: NAMESPACES, client, objects })
     }
 
     pub(crate) fn kubeconfig(&self) -> &Path {
@@ -95,12 +96,26 @@ impl Stage {
         Ok(ours.map(|write| format!("{} {} {}", write.verb, write.resource, write.name)).collect())
     }
 
+    /// From now on instances are spread over this many namespaces.
+    pub(crate) fn spread_over(&mut self, namespaces: usize) {
+        self.namespaces = namespaces;
+    }
+
     /// Namespaces `PREFIX-0` and so on.
-    pub(crate) async fn namespaces(&self, prefix: &str) -> anyhow::Result<()> {
+    pub(crate) fn namespaces(&self, prefix: &str) -> impl Iterator<Item = String> {
+        (0..self.namespaces).map(move |number| format!("{prefix}-{number}"))
+    }
+
+    /// The namespace of the instance of this number.
+    pub(crate) fn namespace_of(&self, prefix: &str, number: usize) -> String {
+        format!("{prefix}-{}", number % self.namespaces)
+    }
+
+    /// Creates [`Stage::namespaces`].
+    pub(crate) async fn create_namespaces(&self, prefix: &str) -> anyhow::Result<()> {
         let api: Api<Namespace> = Api::all(self.client.clone());
-        for number in 0..NAMESPACES {
-            let object: Namespace =
-                serde_json::from_value(json!({"metadata": {"name": format!("{prefix}-{number}")}}))?;
+        for name in self.namespaces(prefix) {
+            let object: Namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
             api.create(&PostParams::default(), &object).await?;
         }
         Ok(())

@@ -16,8 +16,13 @@ pub(super) fn refused(deployment: &DeploymentView) -> Option<Verdict> {
 }
 
 /// The kubelet's own words alternate between the failure and the wait after it; they stay out of a message that would be
-/// written anew each time.
-pub(super) fn image(instance: &ValidatedInstance, missing_secrets: &[String], pod: &PodView) -> Option<Verdict> {
+/// written anew each time. `said`: what status says of it so far.
+pub(super) fn image(
+    instance: &ValidatedInstance,
+    missing_secrets: &[String],
+    pod: &PodView,
+    said: Option<&str>,
+) -> Option<Verdict> {
     let (reason, words) = pod.waiting.as_ref()?;
     let message = match reason.as_str() {
         "ErrImageNeverPull" => format!(
@@ -26,13 +31,17 @@ pub(super) fn image(instance: &ValidatedInstance, missing_secrets: &[String], po
             pod.image, pod.name
         ),
         "InvalidImageName" => format!("{} is no image name. Correct image.repository or image.tag.", pod.image),
-        "ImagePullBackOff" | "ErrImagePull" | "RegistryUnavailable" => format!(
-            "The image {} cannot be pulled{} The registry's answer: kubectl describe pod -n {} {}",
-            pod.image,
-            why_not_pulled(instance, missing_secrets, words),
-            instance.namespace,
-            pod.name
-        ),
+        "ImagePullBackOff" | "ErrImagePull" | "RegistryUnavailable" => {
+            let told = format!("The image {} cannot be pulled", pod.image);
+            let silent = reason == "ImagePullBackOff" && !words.contains("ErrImagePull");
+            let said = said.filter(|said| silent && said.contains(&told));
+            format!(
+                "{told}{} The registry's answer: kubectl describe pod -n {} {}",
+                why_not_pulled(instance, missing_secrets, words, said),
+                instance.namespace,
+                pod.name
+            )
+        }
         _ => return None,
     };
     Some(Verdict::new(Reason::ImagePullFailed, message))
@@ -91,7 +100,7 @@ const PULL_FAILURES: &[(&[&str], &str)] = &[
 ];
 
 /// What the kubelet's words come to, and what to do; the words themselves carry addresses and identifiers that change.
-fn why_not_pulled(instance: &ValidatedInstance, missing_secrets: &[String], words: &str) -> String {
+fn why_not_pulled(instance: &ValidatedInstance, missing_secrets: &[String], words: &str, said: Option<&str>) -> String {
     if !missing_secrets.is_empty() {
         return format!(
             ": Secret {}, which image.pullSecrets names, does not exist. Create it (kubectl create secret docker-registry -n {} {} \
@@ -103,6 +112,7 @@ fn why_not_pulled(instance: &ValidatedInstance, missing_secrets: &[String], word
     }
     let words = words.to_ascii_lowercase();
     let known = PULL_FAILURES.iter().find(|(signs, _)| signs.iter().any(|sign| words.contains(sign)));
+    let known = known.or_else(|| PULL_FAILURES.iter().find(|(_, means)| said.is_some_and(|said| said.contains(means))));
     match known {
         Some((_, means)) => format!(": {means}"),
         None => format!(". {}", Reason::ImagePullFailed.remedy()),
@@ -117,25 +127,29 @@ pub(super) fn crash(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdi
             Reason::PodNotReady,
             format!("The container of pod {} waits for an object that was put back just now.", pod.name),
         )),
-        "CreateContainerConfigError" => Some(Verdict::new(
-            Reason::PodCrashing,
-            format!(
-                "The container of pod {} cannot be configured: {} Create what is missing there, or correct {}; the pod then starts by \
-                 itself.",
-                pod.name,
-                ended(words),
-                what_names(instance, words)
-            ),
-        )),
-        "CreateContainerError" | "RunContainerError" => Some(Verdict::new(
-            Reason::PodCrashing,
-            format!(
-                "The container of pod {} cannot be started. See kubectl describe pod -n {} {}",
-                pod.name, instance.namespace, pod.name
-            ),
-        )),
+        "CreateContainerConfigError" => {
+            let remedy = if words.contains("runAsNonRoot") {
+                "Set securityContext.runAsUser to a user other than root, or choose an image that names one.".to_owned()
+            } else {
+                let names = what_names(instance, words);
+                format!("Create what is missing there, or correct {names}; the pod then starts by itself.")
+            };
+            let message = format!("The container of pod {} cannot be configured: {} {remedy}", pod.name, ended(words));
+            Some(Verdict::new(Reason::PodCannotStart, message))
+        }
+        // The one is followed by a wait after which it is tried anew, the other by a crash loop.
+        "CreateContainerError" => Some(cannot_start(Reason::PodCannotStart, instance, pod)),
+        "RunContainerError" => Some(cannot_start(Reason::PodCrashing, instance, pod)),
         _ => None,
     }
+}
+
+fn cannot_start(reason: Reason, instance: &ValidatedInstance, pod: &PodView) -> Verdict {
+    let message = format!(
+        "The container of pod {} cannot be started. See kubectl describe pod -n {} {}",
+        pod.name, instance.namespace, pod.name
+    );
+    Verdict::new(reason, message)
 }
 
 /// The field that names what the kubelet does not find, as far as it is one of the instance's variables.

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     crd::CatalystInstance,
     observed::{AppSecret, Ownership, Referenced, SecretText, ShownHostKey, SshFailure, SshKeySecret, SshObservation},
+    status::{Part, parts},
     validate::validate,
     validated::Defaults,
 };
@@ -112,7 +113,7 @@ fn a_wrong_value_of_the_trust_annotation_is_told_with_the_right_one() {
         ..Fetched::default()
     };
     let told = |approved| {
-        diagnose(&instance(), &fetched, &Circumstances { forbidden: None, approved: Some(approved) }).message
+        diagnose(&instance(), &fetched, &Circumstances { approved: Some(approved), ..Circumstances::default() }).message
     };
     let wrong = told("yes");
     assert!(wrong.contains("catalyst.dev/trust-host-key is \"yes\"") && wrong.contains("must be SHA256:B."), "{wrong}");
@@ -157,6 +158,17 @@ fn a_session_that_is_refused_is_told_though_the_operator_can_sign_in() {
 }
 
 #[test]
+fn what_is_refused_for_a_reason_is_not_foretold_for_it_too() {
+    let finding = |message: &str| Finding { reason: Reason::HostConflict, field: None, message: message.to_owned() };
+    let mut instance = instance();
+    instance.advice.push(finding("Another has the host."));
+    let fetched = Fetched { deployment: Some(deployment(1)), ..Fetched::default() };
+    let told = parts(&instance, &fetched, &[finding("Ingress c was refused.")], &Circumstances::default());
+    let exposure = told.iter().find(|told| told.part == Part::Exposure).unwrap();
+    assert_eq!(exposure.message, "Ingress c was refused.");
+}
+
+#[test]
 fn both_vantages_failing_is_the_vms_matter_and_a_way_out_is_named() {
     let pod = PodView { ssh_says: Some(SshReason::HostUnreachable), ..running() };
     let verdict = unready(pod, seen(Err(SshReason::HostUnreachable)));
@@ -193,8 +205,14 @@ fn a_pod_that_was_quicker_than_the_settings_that_were_put_back_is_not_called_cra
         unready(PodView { waiting, phase: "Pending".into(), ..running() }, None).reason
     };
     assert_eq!(lacks("configmap \"c-config\" not found"), Reason::PodNotReady);
-    assert_eq!(lacks("secret \"theirs\" not found"), Reason::PodCrashing);
-    assert_eq!(lacks("container has runAsNonRoot and image will run as root"), Reason::PodCrashing);
+    assert_eq!(lacks("secret \"theirs\" not found"), Reason::PodCannotStart);
+    assert_eq!(lacks("container has runAsNonRoot and image will run as root"), Reason::PodCannotStart);
+    let told = |waits: &str| {
+        let waiting = Some((waits.to_owned(), "w".to_owned()));
+        unready(PodView { waiting, last_exit: Some(128), restarts: 3, ..running() }, None).reason
+    };
+    assert_eq!(told("CreateContainerError"), Reason::PodCannotStart);
+    assert_eq!(told("RunContainerError"), told("CrashLoopBackOff"), "these alternate");
 }
 
 #[test]
@@ -286,6 +304,18 @@ fn an_image_that_cannot_be_pulled_says_why_in_words_that_stay_the_same() {
             pulls("ImagePullBackOff", &format!("Back-off pulling image \"a/b:1\": ErrImagePull: {containerd}{words}"));
         assert_eq!(then, first);
     }
+    // Older kubelets only say that they wait.
+    let said = pulls("ErrImagePull", "docker.io/a/b:1: not found");
+    let waits = Some(("ImagePullBackOff".into(), "Back-off pulling image \"a/b:1\"".into()));
+    let pods = vec![PodView { waiting: waits, ..running() }];
+    let fetched = Fetched { deployment: Some(deployment(0)), pods, ..Fetched::default() };
+    let told = |said: &str| {
+        let circumstances = Circumstances { said_of_image: Some(said), ..Circumstances::default() };
+        diagnose(&instance(), &fetched, &circumstances).message
+    };
+    assert_eq!(told(&said), said);
+    let of_another = said.replace("The image ", "The image another/");
+    assert!(told(&of_another).contains("Check image.repository, image.tag and image.pullSecrets."));
     let digits = "failed to resolve reference \"registry.example.com/a:2.401.429\": not found";
     assert!(!pulls("ErrImagePull", digits).contains("sign-in"), "{}", pulls("ErrImagePull", digits));
     assert!(pulls("ErrImagePull", "?").contains("Check image.repository, image.tag and image.pullSecrets."));
@@ -364,7 +394,7 @@ fn a_bad_new_image_says_that_the_old_pods_serve_on() {
 #[test]
 fn a_forbidden_address_matters_only_where_no_key_is_known() {
     let forbidden = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let address = &Circumstances { forbidden, approved: None };
+    let address = &Circumstances { forbidden, ..Circumstances::default() };
     let fetched = Fetched { deployment: Some(deployment(0)), ..Fetched::default() };
     assert_eq!(diagnose(&instance(), &fetched, address).reason, Reason::HostForbidden);
     for said in [SshReason::HostKeyUnknown, SshReason::ConnectionRefused] {
