@@ -44,8 +44,9 @@ pub struct Announcer {
     told: Arc<Mutex<Told>>,
 }
 
-/// (UID of the instance, reason, UID or name of the object that it concerns too).
-type Key = (String, Reason, Option<String>);
+/// (UID of the instance, reason, hash of the object that it concerns too and of the note). The same reason in other words is told
+/// anew: a count would leave the first words.
+type Key = (String, Reason, u64);
 
 #[derive(Default)]
 struct Told {
@@ -96,8 +97,7 @@ impl Announcer {
     ) -> Result<(), kube::Error> {
         let namespace = instance.namespace().unwrap_or_default();
         let events: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-        let concerns = object.as_ref().and_then(|object| object.uid.clone().or_else(|| object.name.clone()));
-        let key = (instance.uid().unwrap_or_default(), reason, concerns);
+        let key = (instance.uid().unwrap_or_default(), reason, hash(object.as_ref(), note));
         let (now, time) = (Instant::now(), MicroTime(Timestamp::now()));
         let before = self.told().before(&key, now);
         if let Some(before) = before {
@@ -161,6 +161,14 @@ fn type_of(reason: Reason) -> &'static str {
     }
 }
 
+fn hash(object: Option<&ObjectReference>, note: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    object.map(|object| (&object.kind, &object.name, &object.uid)).hash(&mut hasher);
+    note.hash(&mut hasher);
+    hasher.finish()
+}
+
 fn cut(note: &str) -> String {
     let mut end = note.len().min(LONGEST_NOTE);
     while !note.is_char_boundary(end) {
@@ -189,14 +197,18 @@ mod tests {
     #[test]
     fn what_is_told_again_within_minutes_is_counted_and_nothing_older_is_remembered() {
         let (mut told, now) = (Told::default(), Instant::now());
-        let key = |uid: &str| (uid.to_owned(), Reason::SecretMissing, None);
+        let key = |uid: &str| (uid.to_owned(), Reason::SecretMissing, hash(None, "Secret a is missing."));
         assert_eq!(told.before(&key("a"), now), None);
         let series = Series { name: "a.1".to_owned(), count: 1, last: now };
         told.events.insert(key("a"), series.clone());
         let soon = now + REMEMBERED - SWEPT_EVERY;
         assert_eq!(told.before(&key("a"), soon), Some(series));
         assert_eq!(told.before(&key("b"), soon), None, "another instance's");
-        assert_eq!(told.before(&("a".to_owned(), Reason::SecretMissing, Some("x".to_owned())), soon), None);
+        let other =
+            |object: Option<&ObjectReference>, note: &str| ("a".to_owned(), Reason::SecretMissing, hash(object, note));
+        assert_eq!(told.before(&other(None, "Secret b is missing."), soon), None, "other words");
+        let object = ObjectReference { kind: Some("Secret".to_owned()), ..ObjectReference::default() };
+        assert_eq!(told.before(&other(Some(&object), "Secret a is missing."), soon), None, "of an object");
         assert_eq!(told.before(&key("a"), now + REMEMBERED), None);
         assert!(told.events.is_empty());
     }

@@ -174,6 +174,19 @@ async fn ready_pods_make_it_available_with_its_url_and_a_pod_that_fails_takes_it
     .await;
     assert!(parts(&lacking).contains(&"ExposureReady=False Paused".to_owned()), "{:?}", parts(&lacking));
     assert!(world.api::<Service>().get_opt("x").await.unwrap().is_none(), "a paused instance is left alone");
+
+    world.api::<Secret>().delete("x-secrets", &DeleteParams::default()).await.unwrap();
+    world.api::<Deployment>().delete("x", &DeleteParams::background()).await.unwrap();
+    let lacking = until("it is said that all of these are not there", || async {
+        let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
+        let gone = "As it is: Deployment x is not there. Service x is not there. Secret x-secrets is not there.";
+        ready(&instance)?.message.ends_with(gone).then_some(instance)
+    })
+    .await;
+    let told = parts(&lacking);
+    for part in ["SecretsReady=False Paused", "WorkloadReady=False Progressing", "ExposureReady=False Paused"] {
+        assert!(told.contains(&part.to_owned()), "{told:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

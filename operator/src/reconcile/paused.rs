@@ -13,7 +13,7 @@ use crate::{
     reason::{Reason, Severity},
     status::{Circumstances, Facts, Verdict, diagnose, faulty_parts, parts, without},
     validate::validate,
-    validated::ValidatedInstance,
+    validated::{MissingSecret, ValidatedInstance},
 };
 
 /// Whether a person has told us to keep our hands off.
@@ -32,13 +32,14 @@ impl Steps {
         let (fetched, live) = self.fetch(instance, reads, target).await?;
         let valid = validate(instance, &fetched, &self.defaults);
         let (verdict, parts) = match &valid {
-            Ok(_) if fetched.deployment.is_none() => (with_state("There is no Deployment."), Vec::new()),
             Ok(valid) => {
                 let circumstances =
                     Circumstances { said_of_image: said_of_image(instance), ..Circumstances::default() };
                 let absent = absent(valid, &fetched, &live);
                 let parts = without(parts(valid, &fetched, &[], &circumstances), &absent);
-                (lacking(&diagnose(valid, &fetched, &circumstances), &absent), parts)
+                // Without a Deployment there is nothing else to be said.
+                let otherwise = fetched.deployment.as_ref().map(|_| diagnose(valid, &fetched, &circumstances));
+                (lacking(otherwise.as_ref(), &absent), parts)
             }
             Err(findings) => {
                 let verdict = Verdict::of(findings).map_or_else(|| with_state(""), |verdict| left_alone(&verdict));
@@ -51,12 +52,17 @@ impl Steps {
     }
 }
 
-/// What would be put back if the instance were not paused, each as `KIND NAME`; without its Secrets, of which the verdict tells.
+/// What would be made if the instance were not paused, each as `KIND NAME`.
 fn absent(valid: &ValidatedInstance, fetched: &Fetched, live: &Live) -> Vec<String> {
-    let Desired { deployment: _, service, ingress, http_route, disruption_budget, config, known_hosts, network_policy } =
+    let secrets = valid.missing_secrets().into_iter().map(|which| match which {
+        MissingSecret::App => format!("Secret {}", valid.app_secret.secret),
+        MissingSecret::SshKey => format!("Secret {}", valid.ssh.key.secret),
+    });
+    let Desired { deployment, service, ingress, http_route, disruption_budget, config, known_hosts, network_policy } =
         build(valid);
     let route = http_route.filter(|_| fetched.gateway_api != Some(false));
-    [
+    let others = [
+        missing(live, Some(deployment)),
         missing(live, Some(service)),
         missing(live, ingress),
         missing(live, route),
@@ -64,10 +70,8 @@ fn absent(valid: &ValidatedInstance, fetched: &Fetched, live: &Live) -> Vec<Stri
         missing(live, Some(config)),
         missing(live, Some(known_hosts)),
         missing(live, network_policy),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    others.into_iter().flatten().chain(secrets).collect()
 }
 
 fn missing<K: Kinded>(live: &Live, wanted: Option<K>) -> Option<String> {
@@ -76,14 +80,13 @@ fn missing<K: Kinded>(live: &Live, wanted: Option<K>) -> Option<String> {
 }
 
 /// What is said where objects are missing, of which the rest would be said otherwise.
-fn lacking(otherwise: &Verdict, absent: &[String]) -> Verdict {
-    if absent.is_empty() {
-        return left_alone(otherwise);
-    }
-    let missing: Vec<String> = absent.iter().map(|object| format!("{object} is not there.")).collect();
-    let fine = matches!(otherwise.reason.severity(), Severity::Ready | Severity::Warning);
-    let rest = if fine { otherwise.message.clone() } else { told(otherwise) };
-    with_state(&format!("{} {rest}", missing.join(" ")))
+fn lacking(otherwise: Option<&Verdict>, absent: &[String]) -> Verdict {
+    let missing = absent.iter().map(|object| format!("{object} is not there."));
+    let rest = otherwise.map(|verdict| {
+        let fine = matches!(verdict.reason.severity(), Severity::Ready | Severity::Warning);
+        if fine && !absent.is_empty() { verdict.message.clone() } else { told(verdict) }
+    });
+    with_state(&missing.chain(rest).collect::<Vec<_>>().join(" "))
 }
 
 /// What is said of a paused instance, of which this would be said otherwise.
@@ -96,6 +99,8 @@ fn told(verdict: &Verdict) -> String {
 }
 
 fn with_state(state: &str) -> Verdict {
-    let message = format!("Nothing is changed while there is an annotation {PAUSED_ANNOTATION}. As it is: {state}");
+    let message = format!(
+        "Nothing is changed while there is an annotation {PAUSED_ANNOTATION}: remove it to go on. As it is: {state}"
+    );
     Verdict::new(Reason::Paused, message)
 }

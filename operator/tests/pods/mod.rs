@@ -69,6 +69,8 @@ async fn pods_that_do_not_start_are_told_with_the_cause_and_the_remedy() {
     kubelet_says(&world, waiting("ImagePullBackOff", "Back-off pulling image")).await;
     world.another_pass("x", "1").await;
     told("ImagePullFailed", "does not give it to the cluster without a sign-in").await;
+    kubelet_says(&world, waiting("CreateContainerConfigError", "secret \"theirs\" not found")).await;
+    told("PodCannotStart", "secret \"theirs\" not found").await;
     let ended =
         json!({"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "{\"message\":\"a request\"}\n"}});
     kubelet_says(&world, container(json!({"waiting": {"reason": "CrashLoopBackOff"}}), ended)).await;

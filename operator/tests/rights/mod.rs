@@ -96,7 +96,7 @@ async fn a_paused_instance_is_told_the_right_without_which_nothing_is_known_of_i
     grant_without(&world, "", "").await;
     until("it is told how it is", || async {
         let instance = world.api::<CatalystInstance>().get("x").await.unwrap();
-        ready(&instance)?.message.ends_with("As it is: There is no Deployment.").then_some(())
+        ready(&instance)?.message.contains("As it is: Deployment x is not there.").then_some(())
     })
     .await;
 }

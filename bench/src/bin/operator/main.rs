@@ -145,6 +145,13 @@ async fn work(args: &Args, binary: &Path, table: &mut Table) -> anyhow::Result<(
         remark("from start to the last pass"),
     );
     table.add("restart: writes but the Lease", written as f64, "", Wanted::AtMost(0.0), remark("unchanged"));
+    table.add(
+        "restart: resident memory",
+        operator.rss()?,
+        "MiB",
+        Wanted::AtMost(48.0),
+        remark("when all were looked at"),
+    );
 
     let standby = Operator::start(binary, &stage, "standby").await?;
     let begun = Instant::now();

@@ -28,9 +28,21 @@ impl Mapping {
                 Err(problems) => problems,
             };
             let before = self.spec.clone();
+            // Of these an entry was taken, so the numbers of the others are others: they are looked at anew.
+            let mut shorter = Vec::new();
             for (field, problem) in &problems {
                 let path = without_spec(field.as_deref().unwrap_or_default());
-                if self.remove(&path.split(['.', '[']).collect::<Vec<_>>()) {
+                if let Some((list, index)) = entry_of(path) {
+                    if !shorter.contains(&list)
+                        && let Some(entry) = self.remove_entry(list, index)
+                    {
+                        shorter.push(list);
+                        let which = name_of(&entry).unwrap_or_else(|| format!("number {}", index + 1));
+                        let remedy =
+                            format!("Only this entry is left out; add it to spec.{list} by hand if it is needed.");
+                        self.note(&format!("{list} ({which})"), sentence(path, problem), remedy);
+                    }
+                } else if self.remove(&path.split(['.', '[']).collect::<Vec<_>>()) {
                     let remedy = format!("It is left out; set spec.{path} by hand if it is needed.");
                     self.note(path, sentence(path, problem), remedy);
                 }
@@ -74,13 +86,27 @@ impl Mapping {
         let mut place = &mut self.spec;
         for folder in folders {
             if !place.get(*folder).is_some_and(Value::is_object) {
-                // Below a list: the whole of it is what cannot be taken.
-                return place.remove(*folder).is_some();
+                return false;
             }
             let Some(Value::Object(below)) = place.get_mut(*folder) else { return false };
             place = below;
         }
         place.remove(*last).is_some()
+    }
+
+    /// Removes an entry of a list, and the list when it was the last.
+    fn remove_entry(&mut self, list: &str, index: usize) -> Option<Value> {
+        let (folders, last) = list.rsplit_once('.').map_or(("", list), |(folders, last)| (folders, last));
+        let mut place = &mut self.spec;
+        for folder in folders.split('.').filter(|folder| !folder.is_empty()) {
+            place = place.get_mut(folder)?.as_object_mut()?;
+        }
+        let entries = place.get_mut(last)?.as_array_mut()?;
+        let entry = (index < entries.len()).then(|| entries.remove(index))?;
+        if entries.is_empty() {
+            place.remove(last);
+        }
+        Some(entry)
     }
 
     fn redundant_annotations(&mut self, metadata: &Value) {
@@ -100,6 +126,18 @@ impl Mapping {
             }
         }
     }
+}
+
+/// The list and the index in a path that leads into the entry of one.
+fn entry_of(path: &str) -> Option<(&str, usize)> {
+    let (list, rest) = path.split_once('[')?;
+    Some((list, rest.split_once(']')?.0.parse().ok()?))
+}
+
+/// What a person knows an entry by.
+fn name_of(entry: &Value) -> Option<String> {
+    let known = ["name", "key", "topologyKey", "cidr"].iter().find_map(|key| entry.get(key)?.as_str());
+    known.or(entry.as_str()).map(str::to_owned)
 }
 
 /// The path as the values have it.

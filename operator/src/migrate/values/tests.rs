@@ -72,6 +72,20 @@ fn the_charts_annotations_go_where_the_operator_sets_them_itself_and_others_stay
 }
 
 #[test]
+fn of_a_list_only_the_entries_that_cannot_be_used_are_left_out_and_each_is_named() {
+    let migrated = migrated(&format!(
+        "{SEED}\nextraEnv: [{{name: GOOD, value: y}}, {{name: my.var, value: x}}, {{name: 1x, value: x}}, {{name: ALSO, value: y}}]\n\
+         tolerations: [{{key: pool, operator: Equals}}, {{key: ok, operator: Exists}}]\n"
+    ));
+    let kept = json!([{"name": "GOOD", "value": "y"}, {"name": "ALSO", "value": "y"}]);
+    assert_eq!(spec(&migrated)["extraEnv"], kept);
+    assert_eq!(spec(&migrated)["tolerations"], json!([{"key": "ok", "operator": "Exists"}]));
+    let mut told = notes(&migrated);
+    told.sort_unstable();
+    assert_eq!(told, ["extraEnv (1x)", "extraEnv (my.var)", "tolerations (pool)"]);
+}
+
+#[test]
 fn unknown_keys_and_wrong_values_are_listed_and_the_rest_still_stands() {
     let text = format!(
         "{SEED}\npersistence: {{size: 1Gi}}\nautoscaling: {{enabled: true, maxReplicas: 5}}\nreplicaCount: many\n\
