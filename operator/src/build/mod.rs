@@ -57,7 +57,8 @@ pub struct Desired {
     pub network_policy: Option<NetworkPolicy>,
 }
 
-/// Builds everything. Call it when [`ValidatedInstance::missing_secrets`] is empty.
+/// Builds everything. What is to be applied is built when [`ValidatedInstance::missing_secrets`] is empty; what is only compared or
+/// named (`diff`, a paused instance) may lack the checksums of those.
 pub fn build(instance: &ValidatedInstance) -> Desired {
     let config = config::build(instance);
     Desired {
