@@ -138,6 +138,15 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::stderr();
     let lab = || Lab::named(&arguments.name);
+    // Or a path or an address would be told that leads nowhere, or a folder left of a lab that nobody made.
+    let that_is_there = || {
+        let lab = lab()?;
+        if !Lab::all()?.iter().any(|name| name == lab.name()) {
+            let name = lab.name();
+            bail!("there is no lab {name}; `catalyst-lab list` shows which there are, --name chooses one");
+        }
+        anyhow::Ok(lab)
+    };
     match arguments.command {
         Command::Up => {
             let lab = lab()?;
@@ -157,10 +166,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             lab()?.keep_logs(&to).await?;
             print(format_args!("the lab's logs are in {}", to.display()))?;
         }
-        Command::Kubeconfig => print(lab()?.kubeconfig().display())?,
-        Command::Url { host: None } => print(format_args!("http://{}", lab()?.ingress_addr()))?,
+        Command::Kubeconfig => print(that_is_there()?.kubeconfig().display())?,
+        Command::Url { host: None } => print(format_args!("http://{}", that_is_there()?.ingress_addr()))?,
         Command::Url { host: Some(host) } => {
-            print(format_args!("http://{host}.localhost:{}", lab()?.ingress_addr().port()))?;
+            print(format_args!("http://{host}.localhost:{}", that_is_there()?.ingress_addr().port()))?;
         }
         Command::List => Lab::all()?.iter().try_for_each(print)?,
         Command::Build => {
@@ -190,13 +199,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             std::process::exit(0);
         }
         Command::Vm { event } => {
-            let lab = lab()?;
-            // Or it would leave the folder of a lab that nobody made.
-            if !Lab::all()?.iter().any(|name| name == lab.name()) {
-                let name = lab.name();
-                bail!("there is no lab {name}; `catalyst-lab list` shows which there are, --name chooses one");
-            }
-            befall(&lab.vm(), event).await?;
+            befall(&that_is_there()?.vm(), event).await?;
         }
         Command::Preflight { install, also } => {
             let also = also.iter().map(|pair| need(pair)).collect::<anyhow::Result<Vec<_>>>()?;

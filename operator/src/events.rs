@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -162,11 +163,8 @@ fn type_of(reason: Reason) -> &'static str {
 }
 
 fn hash(object: Option<&ObjectReference>, note: &str) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    object.map(|object| (&object.kind, &object.name, &object.uid)).hash(&mut hasher);
-    note.hash(&mut hasher);
-    hasher.finish()
+    let object = object.map(|object| (&object.kind, &object.name, &object.uid));
+    BuildHasherDefault::<DefaultHasher>::default().hash_one((object, note))
 }
 
 fn cut(note: &str) -> String {

@@ -24,11 +24,14 @@ use crate::{
     versions::Versions,
     words::words,
 };
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Secret, Service},
-    networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
-    policy::v1::PodDisruptionBudget,
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Secret, Service},
+        networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
+        policy::v1::PodDisruptionBudget,
+    },
+    jiff::Timestamp,
 };
 use kube::{
     Api, Client,
@@ -362,7 +365,8 @@ impl Fetcher {
     async fn pods(&self, namespace: &str, name: &InstanceName) -> Result<Vec<crate::observed::PodView>, FetchError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let pods = self.listed_pods(namespace, name).await?;
-        let mut views: Vec<_> = pods.iter().map(view::pod).collect();
+        let now = Timestamp::now();
+        let mut views: Vec<_> = pods.iter().map(|pod| view::pod(pod, now)).collect();
         // One log a pass: that of the newest pod that runs and is not ready.
         if let Some(view) = views.iter_mut().rev().find(|pod| !pod.ready && !pod.terminating && pod.phase == "Running")
         {
@@ -379,7 +383,9 @@ impl Fetcher {
     async fn word_on_ideas_path(&self, namespace: &str, name: &InstanceName) -> Result<Option<String>, FetchError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let pods = self.listed_pods(namespace, name).await?;
-        let Some(pod) = pods.iter().map(view::pod).rfind(|pod| pod.ready && !pod.terminating) else { return Ok(None) };
+        let now = Timestamp::now();
+        let pods = pods.iter().map(|pod| view::pod(pod, now));
+        let Some(pod) = pods.filter(|pod| pod.ready && !pod.terminating).last() else { return Ok(None) };
         let params = LogParams { tail_lines: Some(NEWS_LINES), limit_bytes: Some(262_144), ..LogParams::default() };
         let log = bounded("a pod's log", api.logs(&pod.name, &params)).await;
         Ok(log.ok().and_then(|log| view::ideas_path_in(&log)))

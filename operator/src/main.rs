@@ -68,11 +68,14 @@ fn look(command: Command) -> anyhow::Result<ExitCode> {
         Command::Docs => shown(&crd::reference_markdown(), false),
         Command::Reasons => shown(&reason::reasons_markdown(), false),
         Command::Render(RenderArgs { file, namespace, proxy_image }) => {
+            let sources = offline::read(&file)?;
+            offline::agree(&sources, namespace.as_deref())?;
             let namespace = namespace.as_deref().unwrap_or("default");
-            shown(&offline::render(&offline::read(&file)?, namespace, &defaults(proxy_image))?, false)
+            shown(&offline::render(&sources, namespace, &defaults(proxy_image))?, false)
         }
         Command::Diff(DiffArgs { render: RenderArgs { file, namespace, proxy_image }, cluster }) => {
             let sources = offline::read(&file)?;
+            offline::agree(&sources, namespace.as_deref())?;
             let text = runtime.block_on(async {
                 let cluster = connect(&cluster).await?;
                 let namespace = namespace.unwrap_or_else(|| cluster.namespace.clone());

@@ -191,6 +191,8 @@ pub struct DeploymentView {
 pub struct PodView {
     /// Its name.
     pub name: String,
+    /// Which template it was made from, as the Deployment's controller names it (`pod-template-hash`).
+    pub revision: String,
     /// Whether it is Ready.
     pub ready: bool,
     /// Whether it is being deleted.
@@ -205,8 +207,11 @@ pub struct PodView {
     pub failed: Option<(String, String)>,
     /// The cause in the container's last termination message, if it left one: its last words.
     pub last_words: Option<String>,
-    /// How often the container was restarted.
-    pub restarts: i32,
+    /// Whether the container was restarted twice at least and has ended with an error a short time ago: it ends again and again, even if
+    /// it runs just now.
+    pub crashes: bool,
+    /// Why the node cannot start the container's process (an empty text: it does not say), whether it tries just now or waits.
+    pub unstartable: Option<String>,
     /// The exit code with which it last ended.
     pub last_exit: Option<i32>,
     /// Whether it last ended because it took more memory than its limit.

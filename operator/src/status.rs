@@ -13,7 +13,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 pub use self::{
     conditions::{Conditions, READY, RECONCILING, STALLED, conditions},
     diagnosis::{Circumstances, diagnose},
-    parts::{Part, PartState, faulty_parts, parts, without},
+    parts::{Absent, Part, PartState, faulty_parts, parts, without},
     rollout::{FIRST_PODS, Running, rollout_cause},
 };
 use crate::{
@@ -77,6 +77,8 @@ pub struct Facts<'a> {
     pub generation: i64,
     /// The validated instance, if it came so far.
     pub instance: Option<&'a ValidatedInstance>,
+    /// Whether it may say something else than what was applied, because nothing is: the address stays as it was.
+    pub paused: bool,
     /// The Deployment's report, if there is one.
     pub deployment: Option<&'a DeploymentView>,
     /// What the operator saw of the VM, if it has looked.
@@ -130,7 +132,9 @@ pub fn may_have_news(status: Option<&CatalystInstanceStatus>, now: Timestamp) ->
 
 fn note(status: &mut CatalystInstanceStatus, facts: Facts<'_>, now: Timestamp) {
     if let Some(instance) = facts.instance {
-        status.url = instance.public_url.as_ref().map(crate::validated::PublicUrl::origin);
+        if !facts.paused {
+            status.url = instance.public_url.as_ref().map(crate::validated::PublicUrl::origin);
+        }
         status.selector = Some(instance.name.selector());
         if let KeyState::Present { public_line } = &instance.ssh.key.state {
             status.authorized_keys_line = Some(format!("{KEY_OPTIONS} {public_line}"));
@@ -229,6 +233,22 @@ mod tests {
         assert!(line.starts_with("restrict,pty ssh-ed25519 "), "{line}");
         assert_eq!((after.replicas, after.last_rollout.unwrap().cause.as_str()), (Some(3), "Why."));
         assert_eq!(after.host_keys, before.host_keys);
+    }
+
+    #[test]
+    fn the_address_of_a_paused_instance_is_the_one_that_was_applied() {
+        let valid = crate::validate::tests::valid_instance();
+        let verdict = Verdict::new(Reason::Paused, "Paused.");
+        let told = |url: Option<&str>, paused| {
+            let before = CatalystInstanceStatus { url: url.map(str::to_owned), ..CatalystInstanceStatus::default() };
+            let facts = Facts { instance: Some(&valid), paused, ..Facts::default() };
+            status(Some(&before), &verdict, facts, Timestamp::UNIX_EPOCH).0
+        };
+        let new = valid.public_url.as_ref().map(crate::validated::PublicUrl::origin);
+        assert_eq!(told(Some("http://old.example"), true).url.as_deref(), Some("http://old.example"));
+        assert_eq!(told(None, true).url, None);
+        assert_eq!(told(Some("http://old.example"), false).url, new);
+        assert!(told(None, true).selector.is_some() && told(None, true).authorized_keys_line.is_some());
     }
 
     #[test]

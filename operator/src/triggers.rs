@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt::Debug,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     time::{Duration, Instant},
 };
 
@@ -372,10 +373,7 @@ impl Lists {
 }
 
 fn hash(annotations: &std::collections::BTreeMap<String, String>) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    annotations.hash(&mut hasher);
-    hasher.finish()
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(annotations)
 }
 
 #[cfg(test)]

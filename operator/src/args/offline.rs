@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use crate::validate;
+
 /// Which manifest, and what the operator's release adds to it.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct RenderArgs {
@@ -12,12 +14,20 @@ pub struct RenderArgs {
     pub file: PathBuf,
 
     /// Namespace of instances that name none.
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, value_parser = namespace)]
     pub namespace: Option<String>,
 
     /// Image of the proxy for instances that name none; the proxy of this release when unset. Give what the operator has.
     #[arg(long, env = "PROXY_IMAGE")]
     pub proxy_image: Option<String>,
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    if validate::is_namespace(text) {
+        return Ok(text.to_owned());
+    }
+    Err("no namespace has such a name: at most 63 small letters, digits and -, a letter or digit first and last"
+        .to_owned())
 }
 
 /// Which cluster.
@@ -48,7 +58,7 @@ pub struct DiffArgs {
 #[derive(Clone, Debug, ClapArgs)]
 pub struct UpgradeArgs {
     /// Only instances of this namespace; all when unset.
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, value_parser = namespace)]
     pub namespace: Option<String>,
 
     /// Image of the proxy for instances that name none; the proxy of this release when unset. Give what the operator will have.
@@ -85,7 +95,7 @@ pub struct MigrateArgs {
     pub name: Option<String>,
 
     /// Namespace of the instance, and of the release; that of the context when unset.
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, value_parser = namespace)]
     pub namespace: Option<String>,
 
     /// Take the running objects of this Helm release over: prints the steps, and with --yes carries them out. May be run again

@@ -1,5 +1,7 @@
 //! Kubernetes objects → what matters of them. Pure.
 
+use std::time::Duration;
+
 use catalyst_ssh::{
     Reason as SshReason,
     health_log::{FOLDER_USABLE, IDEAS_PATH_UNWRITABLE, VM_USABLE},
@@ -9,7 +11,8 @@ use k8s_openapi::api::{
     core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus, Secret},
     networking::v1::IngressClass as ApiIngressClass,
 };
-use kube::api::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use kube::{ResourceExt, api::ObjectMeta};
 use serde_json::Value;
 
 use crate::{
@@ -25,6 +28,14 @@ use crate::{
 
 /// The kubelet's reason for a container that was ended because it took more memory than its limit.
 const OUT_OF_MEMORY: &str = "OOMKilled";
+/// The label by which a Deployment's controller tells apart the templates that pods were made from.
+const TEMPLATE_LABEL: &str = "pod-template-hash";
+/// After as long without an end the kubelet counts a container's restarts anew (its `MaxContainerBackOff`, twice over).
+const CRASHED_LATELY: Duration = Duration::from_secs(600);
+/// The reasons of a container that ended before its process began.
+const NEVER_BEGAN: [&str; 2] = ["StartError", "ContainerCannotRun"];
+/// What precedes the cause in the words of a container runtime.
+const BEFORE_CAUSE: [&str; 2] = ["error during container init: ", "unable to start container process: "];
 /// Longest last words that are kept, in characters.
 const LAST_WORDS: usize = 300;
 
@@ -143,7 +154,8 @@ pub(super) fn route(generation: Option<i64>, status: Option<&Value>) -> RouteVie
     if refusals.is_empty() { RouteView::Unheard } else { RouteView::Refused(refusals.join("; ")) }
 }
 
-pub(super) fn pod(pod: &Pod) -> PodView {
+/// `now`: what has ended long before it does not count any more.
+pub(super) fn pod(pod: &Pod, now: Timestamp) -> PodView {
     let nothing = PodStatus::default();
     let status = pod.status.as_ref().unwrap_or(&nothing);
     let condition = |kind: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == kind);
@@ -151,6 +163,7 @@ pub(super) fn pod(pod: &Pod) -> PodView {
     let container = containers().find(|container| container.name == CONTAINER).or_else(|| containers().next());
     PodView {
         name: pod.metadata.name.clone().unwrap_or_default(),
+        revision: pod.labels().get(TEMPLATE_LABEL).cloned().unwrap_or_default(),
         ready: condition("Ready").is_some_and(|ready| ready.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         phase: status.phase.clone().unwrap_or_default(),
@@ -166,7 +179,8 @@ pub(super) fn pod(pod: &Pod) -> PodView {
             .filter(|_| status.phase.as_deref() == Some("Failed"))
             .map(|reason| (reason, plain(status.message.as_deref().unwrap_or_default()))),
         last_words: container.and_then(last_words),
-        restarts: container.map_or(0, |container| container.restart_count),
+        crashes: container.is_some_and(|container| crashes(container, now)),
+        unstartable: container.and_then(unstartable),
         last_exit: container.and_then(last_end).map(|ended| ended.exit_code),
         out_of_memory: container.and_then(last_end).is_some_and(|end| end.reason.as_deref() == Some(OUT_OF_MEMORY)),
         image: pod
@@ -187,6 +201,30 @@ pub(super) fn cannot_pull(pod: &PodView) -> bool {
 fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
     ended.or_else(|| container.last_state.as_ref()?.terminated.as_ref())
+}
+
+fn crashes(container: &ContainerStatus, now: Timestamp) -> bool {
+    let lately = |end: &ContainerStateTerminated| {
+        let ago = end.finished_at.as_ref().map(|at| Duration::try_from(now.duration_since(at.0)).unwrap_or_default());
+        end.exit_code != 0 && ago.is_none_or(|ago| ago < CRASHED_LATELY)
+    };
+    container.restart_count >= 2 && last_end(container).is_some_and(lately)
+}
+
+/// The kubelet says it while it tries, and while it waits before it tries again; the words before the cause may hold identifiers
+/// that change.
+fn unstartable(container: &ContainerStatus) -> Option<String> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let words = if waiting.reason.as_deref() == Some("RunContainerError") {
+        waiting.message.as_deref()
+    } else {
+        let never_began =
+            |end: &&ContainerStateTerminated| end.reason.as_deref().is_some_and(|reason| NEVER_BEGAN.contains(&reason));
+        last_end(container).filter(never_began)?.message.as_deref()
+    };
+    let words = words.unwrap_or_default();
+    let cause = BEFORE_CAUSE.iter().find_map(|before| words.split_once(before)).map(|(_, cause)| cause);
+    Some(plain(cause.unwrap_or_default().trim_end_matches(": unknown")))
 }
 
 /// The cause in the termination message, which, with FallbackToLogsOnError, is the end of the log.
@@ -299,7 +337,11 @@ mod tests {
     use super::*;
 
     fn pod_of(status: Value) -> PodView {
-        pod(&serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap())
+        pod_at(status, Timestamp::UNIX_EPOCH)
+    }
+
+    fn pod_at(status: Value, now: Timestamp) -> PodView {
+        pod(&serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap(), now)
     }
 
     #[test]
@@ -311,7 +353,40 @@ mod tests {
         }]}));
         assert_eq!(view.last_words.as_deref(), Some("no secret"));
         assert_eq!(view.waiting, Some(("CrashLoopBackOff".into(), "back-off".into())));
-        assert_eq!((view.restarts, view.last_exit, view.out_of_memory), (3, Some(1), false));
+        assert_eq!((view.crashes, view.last_exit, view.out_of_memory), (true, Some(1), false));
+    }
+
+    #[test]
+    fn a_container_that_runs_has_crashed_if_it_ended_twice_and_a_short_time_ago() {
+        let crashes = |restarts: i32, code: i32, after: i64| {
+            let status = json!({"phase": "Running", "containerStatuses": [{
+                "name": CONTAINER, "image": "i", "imageID": "", "ready": false, "restartCount": restarts,
+                "state": {"running": {}}, "lastState": {"terminated": {"exitCode": code, "finishedAt": "2026-01-02T03:04:05Z"}}
+            }]});
+            let ended: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+            pod_at(status, ended.checked_add(Duration::from_secs(after as u64)).unwrap()).crashes
+        };
+        assert!(crashes(2, 1, 0) && crashes(9, 137, 599));
+        assert!(!crashes(1, 1, 0) && !crashes(2, 0, 0) && !crashes(2, 1, 600));
+    }
+
+    #[test]
+    fn why_a_process_cannot_be_started_is_the_same_while_the_kubelet_tries_and_while_it_waits() {
+        let words = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: \
+                     unable to start container process: error during container init: exec: \"/no\": stat /no: no such file or directory: unknown";
+        let of = |state: Value, last: Value| {
+            pod_of(json!({"containerStatuses": [{"name": CONTAINER, "image": "i", "imageID": "", "ready": false,
+                "restartCount": 1, "state": state, "lastState": last}]}))
+            .unstartable
+        };
+        let ended = |reason: &str| json!({"terminated": {"exitCode": 128, "reason": reason, "message": words}});
+        let tries = of(json!({"waiting": {"reason": "RunContainerError", "message": words}}), json!({}));
+        assert_eq!(tries.as_deref(), Some("exec: \"/no\": stat /no: no such file or directory"));
+        assert_eq!(of(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "b"}}), ended("StartError")), tries);
+        assert_eq!(of(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "b"}}), ended("Error")), None);
+        assert_eq!(of(json!({"running": {}}), ended("StartError")), None);
+        let silent = json!({"waiting": {"reason": "RunContainerError", "message": "task 4711 failed"}});
+        assert_eq!(of(silent, json!({})).as_deref(), Some(""));
     }
 
     #[test]

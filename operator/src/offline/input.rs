@@ -6,7 +6,7 @@ use std::{fmt, io::Read, path::Path};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::schema::{faults, unknown};
+use super::schema::{faults, no_string, unknown};
 use crate::crd::{CatalystInstance, GROUP, KIND, PAUSED_ANNOTATION, VERSION, spec_schema};
 
 /// Larger than any manifest, small enough to be read by mistake.
@@ -104,6 +104,25 @@ pub fn read(path: &Path) -> Result<Vec<Source>, BadInput> {
     }
 }
 
+/// That the instances are of the namespace that the command names, if it names one; kubectl refuses it too where they are not.
+///
+/// # Errors
+/// Every instance of which the manifest names another.
+pub fn agree(sources: &[Source], namespace: Option<&str>) -> Result<(), BadInput> {
+    let Some(namespace) = namespace else { return Ok(()) };
+    let others = sources.iter().filter_map(|source| {
+        let written = source.instance.metadata.namespace.as_deref().filter(|written| *written != namespace)?;
+        Some(Problem {
+            file: source.file.clone(),
+            document: Some(source.document),
+            field: Some("metadata.namespace".to_owned()),
+            problem: format!("is {written}, and the command says --namespace {namespace}; leave one of them out"),
+        })
+    });
+    let others: Vec<Problem> = others.collect();
+    if others.is_empty() { Ok(()) } else { Err(BadInput(others)) }
+}
+
 fn text(file: &str, reader: impl Read) -> Result<String, BadInput> {
     let mut text = String::new();
     match reader.take(LARGEST + 1).read_to_string(&mut text) {
@@ -175,9 +194,17 @@ pub fn check(document: Value) -> Result<CatalystInstance, Vec<(Option<String>, S
         match key.as_str() {
             "apiVersion" | "kind" | "status" => {}
             "metadata" => {
-                for key in member.as_object().into_iter().flatten().map(|(key, _)| key) {
+                for (key, value) in member.as_object().into_iter().flatten() {
                     if !METADATA.contains(&key.as_str()) {
                         problems.push((Some(format!("metadata.{key}")), unknown(key, "metadata", &METADATA)));
+                    }
+                    if matches!(key.as_str(), "annotations" | "labels") {
+                        let entries = value.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+                        problems.extend(
+                            entries
+                                .filter(|(_, value)| !value.is_string())
+                                .map(|(name, value)| (Some(format!("metadata.{key}.{name}")), no_string(value))),
+                        );
                     }
                 }
             }
@@ -308,6 +335,31 @@ mod tests {
             told[0].contains("spec.paused is not a field; to have an instance left alone, annotate it"),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn an_annotation_or_label_that_is_no_text_is_named_with_the_remedy() {
+        let text =
+            GOOD.replace("name: a", "name: a, annotations: {catalyst.dev/paused: true, x: null}, labels: {n: 1}");
+        assert_eq!(
+            told(&text),
+            [
+                "x.yaml, document 1: metadata.annotations.catalyst.dev/paused must be a string, not true; write it in quotes",
+                "x.yaml, document 1: metadata.labels.n must be a string, not the number 1; write it in quotes",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_instance_that_says_another_namespace_than_the_command_is_not_taken_to_either() {
+        let sources = parse("x.yaml", &GOOD.replace("name: a", "name: a, namespace: there")).unwrap();
+        assert!(agree(&sources, None).is_ok() && agree(&sources, Some("there")).is_ok());
+        let told = agree(&sources, Some("here")).unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "x.yaml, document 1: metadata.namespace is there, and the command says --namespace here; leave one of them out"
+        );
+        assert!(agree(&parse("x.yaml", GOOD).unwrap(), Some("here")).is_ok());
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod stand_in;
 mod unified;
 pub mod upgrade;
 
-pub use input::{BadInput, Problem, Source, check, read};
+pub use input::{BadInput, Problem, Source, agree, check, read};
 pub use manifests::{Manifest, Wanted, wanted};
 pub use render::render;
 pub(crate) use schema::nearest;

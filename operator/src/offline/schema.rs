@@ -49,8 +49,7 @@ fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, faults: &mut Vec<Fa
             (None, _) => wrong(format!("must be a list, not {}", kind_of(value))),
         },
         Some("string") if !value.is_string() => {
-            let quoted = if value.is_object() || value.is_array() { "" } else { "; write it in quotes" };
-            wrong(format!("must be a string, not {}{quoted}", kind_of(value)));
+            wrong(no_string(value));
         }
         Some("integer") if !(value.is_i64() || value.is_u64()) => {
             wrong(format!("must be a whole number, not {}", kind_of(value)));
@@ -94,6 +93,12 @@ fn object(schema: &JSONSchemaProps, value: &Value, path: &str, faults: &mut Vec<
             faults.push(Fault { field: format!("{path}.{required}"), problem, unknown: false });
         }
     }
+}
+
+/// What to say of a value that is not the text that it should be.
+pub(super) fn no_string(value: &Value) -> String {
+    let quoted = if value.is_object() || value.is_array() { "" } else { "; write it in quotes" };
+    format!("must be a string, not {}{quoted}", kind_of(value))
 }
 
 /// What to say of a field that `path` does not have.

@@ -54,7 +54,8 @@ impl Steps {
             again = Some(due);
         }
         let approved = instance.annotations().get(TRUST_HOST_KEY_ANNOTATION).map(String::as_str);
-        let circumstances = Circumstances { forbidden, approved, said_of_image: said_of_image(instance) };
+        let circumstances =
+            Circumstances { forbidden, approved, said_of_image: said_of_image(instance), ..Circumstances::default() };
         let rolling = now.applied.changes.iter().any(|change| change.kind == "Deployment" && change.spec_changed);
         let verdict = if let Some(verdict) = Verdict::of(&now.applied.refused) {
             again = Some(again.unwrap_or(RETRY).min(RETRY));

@@ -1,5 +1,6 @@
 //! An instance that a person has paused: nothing of it is changed, and how it is, is told all the same.
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::{Outcome, ReconcileError, Steps, judge::said_of_image};
@@ -11,7 +12,7 @@ use crate::{
     names::Target,
     observed::Fetched,
     reason::{Reason, Severity},
-    status::{Circumstances, Facts, Verdict, diagnose, faulty_parts, parts, without},
+    status::{Absent, Circumstances, Facts, Verdict, diagnose, faulty_parts, parts, without},
     validate::validate,
     validated::{MissingSecret, ValidatedInstance},
 };
@@ -34,7 +35,7 @@ impl Steps {
         let (verdict, parts) = match &valid {
             Ok(valid) => {
                 let circumstances =
-                    Circumstances { said_of_image: said_of_image(instance), ..Circumstances::default() };
+                    Circumstances { said_of_image: said_of_image(instance), paused: true, ..Circumstances::default() };
                 let absent = absent(valid, &fetched, &live);
                 let parts = without(parts(valid, &fetched, &[], &circumstances), &absent);
                 // Without a Deployment there is nothing else to be said.
@@ -46,17 +47,17 @@ impl Steps {
                 (verdict, faulty_parts(findings))
             }
         };
-        let facts =
-            Facts { instance: valid.as_ref().ok(), deployment: fetched.deployment.as_ref(), parts, ..Facts::default() };
+        let (instance_now, deployment) = (valid.as_ref().ok(), fetched.deployment.as_ref());
+        let facts = Facts { instance: instance_now, paused: true, deployment, parts, ..Facts::default() };
         self.report(instance, &verdict, facts, None).await
     }
 }
 
-/// What would be made if the instance were not paused, each as `KIND NAME`.
-fn absent(valid: &ValidatedInstance, fetched: &Fetched, live: &Live) -> Vec<String> {
+/// What would be made if the instance were not paused.
+fn absent(valid: &ValidatedInstance, fetched: &Fetched, live: &Live) -> Vec<Absent> {
     let secrets = valid.missing_secrets().into_iter().map(|which| match which {
-        MissingSecret::App => format!("Secret {}", valid.app_secret.secret),
-        MissingSecret::SshKey => format!("Secret {}", valid.ssh.key.secret),
+        MissingSecret::App => Absent { kind: Secret::KIND, name: valid.app_secret.secret.clone() },
+        MissingSecret::SshKey => Absent { kind: Secret::KIND, name: valid.ssh.key.secret.clone() },
     });
     let Desired { deployment, service, ingress, http_route, disruption_budget, config, known_hosts, network_policy } =
         build(valid);
@@ -74,14 +75,14 @@ fn absent(valid: &ValidatedInstance, fetched: &Fetched, live: &Live) -> Vec<Stri
     others.into_iter().flatten().chain(secrets).collect()
 }
 
-fn missing<K: Kinded>(live: &Live, wanted: Option<K>) -> Option<String> {
+fn missing<K: Kinded>(live: &Live, wanted: Option<K>) -> Option<Absent> {
     let name = wanted?.name_any();
-    live.get::<K>(&name).is_none().then(|| format!("{} {name}", K::KIND))
+    live.get::<K>(&name).is_none().then_some(Absent { kind: K::KIND, name })
 }
 
 /// What is said where objects are missing, of which the rest would be said otherwise.
-fn lacking(otherwise: Option<&Verdict>, absent: &[String]) -> Verdict {
-    let missing = absent.iter().map(|object| format!("{object} is not there."));
+fn lacking(otherwise: Option<&Verdict>, absent: &[Absent]) -> Verdict {
+    let missing = absent.iter().map(|Absent { kind, name }| format!("{kind} {name} is not there."));
     let rest = otherwise.map(|verdict| {
         let fine = matches!(verdict.reason.severity(), Severity::Ready | Severity::Warning);
         if fine && !absent.is_empty() { verdict.message.clone() } else { told(verdict) }

@@ -7,7 +7,7 @@ mod vm;
 use std::net::IpAddr;
 
 use self::{
-    pods::{crash, crashed, crashing, failed, image, refused, unschedulable, waiting},
+    pods::{crash, failed, image, refused, unschedulable, waiting},
     vm::{Weight, forbidden_host, said_by_pod, seen_from_here},
 };
 use super::{Verdict, ended};
@@ -27,6 +27,8 @@ pub struct Circumstances<'a> {
     /// What status says so far of an image that cannot be pulled: while the kubelet waits before it tries again, not every
     /// version of it repeats why.
     pub said_of_image: Option<&'a str>,
+    /// Whether the instance is paused: nothing that is missing is made.
+    pub paused: bool,
 }
 
 /// The verdict on a valid instance.
@@ -143,11 +145,10 @@ fn cause(
     let verdict = refused(deployment)
         .or_else(|| cannot_pull(instance, fetched, &pods, circumstances))
         .or_else(|| seen(Weight::Decisive))
-        .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod)))
+        .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod, circumstances.paused)))
         .or_else(|| pods.iter().rev().find_map(|pod| unschedulable(pod)))
         .or_else(|| failed(&pods))
         .or_else(|| vm_cause(instance, fetched, circumstances))
-        .or_else(|| pods.iter().rev().find(|pod| crashed(pod)).map(|pod| crashing(instance, pod)))
         .unwrap_or_else(|| waiting(instance, deployment, &pods));
     let serving = deployment.available;
     if serving > 0 && deployment.updated < deployment.replicas {
@@ -181,10 +182,9 @@ pub(super) fn workload_cause(
     let pods = unready(fetched);
     refused(deployment)
         .or_else(|| cannot_pull(instance, fetched, &pods, circumstances))
-        .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod)))
+        .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod, circumstances.paused)))
         .or_else(|| pods.iter().rev().find_map(|pod| unschedulable(pod)))
         .or_else(|| failed(&pods))
-        .or_else(|| pods.iter().rev().find(|pod| crashed(pod)).map(|pod| crashing(instance, pod)))
         .unwrap_or_else(|| waiting(instance, deployment, &pods))
 }
 
@@ -198,8 +198,25 @@ fn cannot_pull(
     pods.iter().rev().find_map(|pod| of(pod))
 }
 
+/// The pods that are not ready, oldest first: those of the newest template, for what holds a rollout up is said by them; where there is
+/// none, the others.
 fn unready(fetched: &Fetched) -> Vec<&PodView> {
-    fetched.pods.iter().filter(|pod| !pod.terminating && !pod.ready).collect()
+    let unready = |pod: &&PodView| !pod.terminating && !pod.ready;
+    let newest = newest_revision(&fetched.pods);
+    let of_newest: Vec<&PodView> =
+        fetched.pods.iter().filter(unready).filter(|pod| Some(pod.revision.as_str()) == newest).collect();
+    if of_newest.is_empty() { fetched.pods.iter().filter(unready).collect() } else { of_newest }
+}
+
+/// The one that came last: of which the oldest pod is the newest. (A pod of an earlier template may be made anew at any time.)
+fn newest_revision(pods: &[PodView]) -> Option<&str> {
+    let mut revisions: Vec<&str> = Vec::new();
+    for pod in pods {
+        if !revisions.contains(&pod.revision.as_str()) {
+            revisions.push(&pod.revision);
+        }
+    }
+    revisions.pop()
 }
 
 #[cfg(test)]

@@ -109,13 +109,21 @@ pub fn parts(
         .collect()
 }
 
-/// The parts of an instance that is paused without these objects, each as `KIND NAME`: a part of which something worse is known
-/// stays as it is.
+/// An object that is to be there and is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+/// The parts of an instance that is paused without these objects: a part of which something worse is known stays as it is.
 #[must_use]
-pub fn without(parts: Vec<PartState>, absent: &[String]) -> Vec<PartState> {
+pub fn without(parts: Vec<PartState>, absent: &[Absent]) -> Vec<PartState> {
     let lacks = |part: Part| {
-        let of_part = absent.iter().filter(|object| object.split(' ').next().and_then(of_kind) == Some(part));
-        of_part.map(String::as_str).collect::<Vec<_>>()
+        let of_part = absent.iter().filter(|object| of_kind(object.kind) == Some(part));
+        of_part.map(|Absent { kind, name }| format!("{kind} {name}")).collect::<Vec<_>>()
     };
     let told = |told: PartState| match lacks(told.part) {
         absent if absent.is_empty() || told.ready == Some(false) => told,
@@ -354,7 +362,8 @@ mod tests {
     #[test]
     fn a_part_without_one_of_its_objects_says_so_unless_it_has_worse_to_say() {
         let failing = PartState::of(Part::Workload, Some(false), Verdict::new(Reason::PodCrashing, "m"));
-        let absent = ["Service x".to_owned(), "Ingress x".to_owned(), "ConfigMap x-config".to_owned()];
+        let absent = [("Service", "x"), ("Ingress", "x"), ("ConfigMap", "x-config")]
+            .map(|(kind, name)| Absent { kind, name: name.to_owned() });
         let told = without(vec![failing.clone(), PartState::fine(Part::Exposure, "m")], &absent);
         assert_eq!(told[0], failing);
         assert_eq!((told[1].ready, told[1].reason), (Some(false), Reason::Paused));

@@ -31,6 +31,12 @@ pub use crate::validated::{Defaults, Finding, ValidatedInstance};
 use findings::Findings;
 pub(crate) use secrets::problem as secret_problem;
 
+/// Whether a namespace can have this name.
+#[must_use]
+pub fn is_namespace(name: &str) -> bool {
+    text::is_dns_label(name)
+}
+
 /// Validates one instance. `Err` holds at least one finding, the order that of the spec; nothing may be changed in the
 /// cluster then.
 ///

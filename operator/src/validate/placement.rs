@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::findings::Findings;
+use super::{findings::Findings, text};
 use crate::crd::TolerationSpec;
 use crate::names::{INSTANCE_LABEL, InstanceName};
 
@@ -44,14 +44,29 @@ fn are_keyed(required: &Option<Vec<PodAffinityTerm>>, preferred: &Option<Vec<Wei
     required.iter().flatten().chain(preferred).all(|term| !term.topology_key.is_empty())
 }
 
-/// Taints that the pods tolerate.
+/// Taints that the pods tolerate. Held to the API server's rules for them, or `render` would print what it refuses.
 pub(super) fn tolerations(given: &[TolerationSpec], findings: &mut Findings) -> Option<Vec<TolerationSpec>> {
     let among = |text: &Option<String>, known: &[&str]| text.as_ref().is_none_or(|text| known.contains(&text.as_str()));
+    let is_there = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     for toleration in given {
+        let exists = toleration.operator.as_deref() == Some("Exists");
+        let fits = |text: &Option<String>, rule: fn(&str) -> bool| {
+            text.as_deref().is_none_or(|text| text.is_empty() || rule(text))
+        };
         let problem = if !among(&toleration.operator, &["Exists", "Equal"]) {
             "must each have the operator Exists or Equal, or none"
         } else if !among(&toleration.effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"]) {
             "must each have the effect NoSchedule, PreferNoSchedule or NoExecute, or none"
+        } else if !fits(&toleration.key, text::is_qualified_name) {
+            "must each have as key the key of a taint, such as dedicated or example.com/dedicated"
+        } else if !is_there(&toleration.key) && !exists {
+            "must each have a key, or the operator Exists, which without a key tolerates every taint"
+        } else if exists && is_there(&toleration.value) {
+            "must have no value where the operator is Exists; write Equal to compare it"
+        } else if !fits(&toleration.value, text::is_label_value) {
+            "must each have as value the value of a taint: at most 63 letters, digits, -, _ and ., a letter or digit first and last"
+        } else if toleration.toleration_seconds.is_some() && toleration.effect.as_deref() != Some("NoExecute") {
+            "must have tolerationSeconds only with the effect NoExecute, which alone ends pods that run"
         } else {
             continue;
         };
@@ -155,6 +170,35 @@ mod tests {
                 ]},
             })
         );
+    }
+
+    #[test]
+    fn a_toleration_that_the_api_server_refuses_is_refused_with_what_to_write() {
+        let told = |given: Value| {
+            let mut findings = Findings::default();
+            let taken = tolerations(&[serde_json::from_value(given).unwrap()], &mut findings);
+            assert_eq!(taken.is_none(), !findings.stopping.is_empty());
+            findings.stopping.pop().map(|finding| finding.message).unwrap_or_default()
+        };
+        for fine in [
+            json!({"operator": "Exists"}),
+            json!({"operator": "Exists", "key": "", "value": ""}),
+            json!({"key": "example.com/dedicated", "value": "ideas", "effect": "NoSchedule"}),
+            json!({"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}),
+        ] {
+            assert_eq!(told(fine.clone()), "", "{fine}");
+        }
+        for (refused, words) in [
+            (json!({"operator": "Exists", "key": "k", "value": "v"}), "no value where the operator is Exists"),
+            (json!({"value": "v"}), "a key, or the operator Exists"),
+            (json!({"key": "a b"}), "as key the key of a taint"),
+            (json!({"key": "k", "value": "a b"}), "as value the value of a taint"),
+            (json!({"key": "k", "tolerationSeconds": 5}), "only with the effect NoExecute"),
+            (json!({"key": "k", "operator": "In"}), "the operator Exists or Equal"),
+        ] {
+            let said = told(refused.clone());
+            assert!(said.contains(words), "{refused}: {said}");
+        }
     }
 
     #[test]

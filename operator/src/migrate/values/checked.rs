@@ -12,6 +12,9 @@ use crate::{
 const GET_ALL: &str =
     "If the chart's defaults had it, get all values with: helm get values RELEASE -n NAMESPACE --all -o yaml";
 
+/// Of a probe, what has one right value alone.
+const PROBED_PORT: &str = "httpGet.port";
+
 impl Mapping {
     /// Takes out again what the rules of the resource refuse, and notes it; what is needed and missing or wrong is an error.
     pub(super) fn checked(mut self, metadata: Value, file: &str) -> Result<Migrated, ValuesError> {
@@ -43,7 +46,11 @@ impl Mapping {
                         self.note(&format!("{list} ({which})"), sentence(path, problem), remedy);
                     }
                 } else if self.remove(&path.split(['.', '[']).collect::<Vec<_>>()) {
-                    let remedy = format!("It is left out; set spec.{path} by hand if it is needed.");
+                    let remedy = if path.ends_with(PROBED_PORT) {
+                        "It is left out, and that port is asked.".to_owned()
+                    } else {
+                        format!("It is left out; set spec.{path} by hand if it is needed.")
+                    };
                     self.note(path, sentence(path, problem), remedy);
                 }
             }

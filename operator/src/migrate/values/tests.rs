@@ -257,6 +257,14 @@ fn a_placeholder_that_the_chart_made_its_secret_of_is_told_before_the_release_is
 }
 
 #[test]
+fn nobody_is_told_to_set_a_probes_port_which_has_one_right_value() {
+    let text = format!("{SEED}\nlivenessProbe: {{httpGet: {{path: /api/health, port: 8080}}}}\n");
+    let told = migrated(&text).notes[0].to_string();
+    let words = "must be 3001, the only port that the server has. It is left out, and that port is asked.";
+    assert!(told.ends_with(words), "{told}");
+}
+
+#[test]
 fn the_charts_defaults_with_a_vm_are_taken_over_but_for_what_the_instance_refuses() {
     let text = format!(
         "{SEED}replicaCount: 1\nnameOverride: \"\"\nimagePullSecrets: []\nservice: {{type: ClusterIP, port: 80}}\nnodeSelector: {{}}\n\

@@ -119,17 +119,31 @@ fn why_not_pulled(instance: &ValidatedInstance, missing_secrets: &[String], word
     }
 }
 
-pub(super) fn crash(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdict> {
-    let (reason, words) = pod.waiting.as_ref()?;
-    match reason.as_str() {
+/// A container that does not start, or that starts again and again, whatever it does just now. `paused`: nothing is put back.
+pub(super) fn crash(instance: &ValidatedInstance, pod: &PodView, paused: bool) -> Option<Verdict> {
+    if let Some(words) = &pod.unstartable {
+        return Some(cannot_start(instance, pod, words));
+    }
+    let waits = pod.waiting.as_ref().and_then(|(reason, words)| waits(instance, pod, reason, words, paused));
+    waits.or_else(|| pod.crashes.then(|| crashing(instance, pod)))
+}
+
+fn waits(instance: &ValidatedInstance, pod: &PodView, reason: &str, words: &str, paused: bool) -> Option<Verdict> {
+    match reason {
         "CrashLoopBackOff" => Some(crashing(instance, pod)),
-        "CreateContainerConfigError" if is_being_put_back(instance, words) => Some(Verdict::new(
+        "CreateContainerConfigError" if is_ours(instance, words) && !paused => Some(Verdict::new(
             Reason::PodNotReady,
-            format!("The container of pod {} waits for an object that was put back just now.", pod.name),
+            format!(
+                "The container of pod {} waits for an object that was missing and has been put back; the kubelet tries again by \
+                 itself.",
+                pod.name
+            ),
         )),
         "CreateContainerConfigError" => {
             let remedy = if words.contains("runAsNonRoot") {
                 "Set securityContext.runAsUser to a user other than root, or choose an image that names one.".to_owned()
+            } else if is_ours(instance, words) {
+                "It is put back when the instance is not paused any more.".to_owned()
             } else {
                 let names = what_names(instance, words);
                 format!("Create what is missing there, or correct {names}; the pod then starts by itself.")
@@ -137,19 +151,19 @@ pub(super) fn crash(instance: &ValidatedInstance, pod: &PodView) -> Option<Verdi
             let message = format!("The container of pod {} cannot be configured: {} {remedy}", pod.name, ended(words));
             Some(Verdict::new(Reason::PodCannotStart, message))
         }
-        // The one is followed by a wait after which it is tried anew, the other by a crash loop.
-        "CreateContainerError" => Some(cannot_start(Reason::PodCannotStart, instance, pod)),
-        "RunContainerError" => Some(cannot_start(Reason::PodCrashing, instance, pod)),
+        // Its words begin with an identifier that is another one with each try.
+        "CreateContainerError" => Some(cannot_start(instance, pod, "")),
         _ => None,
     }
 }
 
-fn cannot_start(reason: Reason, instance: &ValidatedInstance, pod: &PodView) -> Verdict {
+fn cannot_start(instance: &ValidatedInstance, pod: &PodView, words: &str) -> Verdict {
+    let told = if words.is_empty() { ".".to_owned() } else { format!(": {}", ended(words)) };
     let message = format!(
-        "The container of pod {} cannot be started. See kubectl describe pod -n {} {}",
+        "The container of pod {} cannot be started{told} See kubectl describe pod -n {} {}",
         pod.name, instance.namespace, pod.name
     );
-    Verdict::new(reason, message)
+    Verdict::new(Reason::PodCannotStart, message)
 }
 
 /// The field that names what the kubelet does not find, as far as it is one of the instance's variables.
@@ -164,21 +178,16 @@ fn what_names(instance: &ValidatedInstance, words: &str) -> String {
     named.next().unwrap_or_else(|| "what names it".to_owned())
 }
 
-/// What the pod lacks was applied or generated in this very pass, before anything is judged: the kubelet has only not
-/// looked again yet.
-fn is_being_put_back(instance: &ValidatedInstance, words: &str) -> bool {
+/// Whether what the pod lacks is an object of ours. Unless the instance is paused it was applied or generated in this very pass, before
+/// anything is judged: the kubelet has only not looked again yet.
+fn is_ours(instance: &ValidatedInstance, words: &str) -> bool {
     let ours =
         [instance.name.config(), instance.name.known_hosts(), instance.name.app_secret(), instance.name.ssh_key()];
     words.contains("not found") && ours.iter().any(|name| words.contains(&format!("\"{name}\"")))
 }
 
-/// Whether a container that runs for the moment is one that ends again and again.
-pub(super) fn crashed(pod: &PodView) -> bool {
-    pod.restarts >= 2 && pod.last_exit.is_some_and(|code| code != 0)
-}
-
 /// The same for each restart: what counts up would be written each time.
-pub(super) fn crashing(instance: &ValidatedInstance, pod: &PodView) -> Verdict {
+fn crashing(instance: &ValidatedInstance, pod: &PodView) -> Verdict {
     let words = pod.last_words.as_deref().map(ended);
     let told = match (pod.out_of_memory, words) {
         (true, words) => format!(

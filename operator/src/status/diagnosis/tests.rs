@@ -207,12 +207,47 @@ fn a_pod_that_was_quicker_than_the_settings_that_were_put_back_is_not_called_cra
     assert_eq!(lacks("configmap \"c-config\" not found"), Reason::PodNotReady);
     assert_eq!(lacks("secret \"theirs\" not found"), Reason::PodCannotStart);
     assert_eq!(lacks("container has runAsNonRoot and image will run as root"), Reason::PodCannotStart);
+    let waiting = Some(("CreateContainerError".to_owned(), "w".to_owned()));
+    assert_eq!(unready(PodView { waiting, ..running() }, None).reason, Reason::PodCannotStart);
     let told = |waits: &str| {
         let waiting = Some((waits.to_owned(), "w".to_owned()));
-        unready(PodView { waiting, last_exit: Some(128), restarts: 3, ..running() }, None).reason
+        unready(PodView { waiting, last_exit: Some(128), unstartable: Some("no /x".into()), ..running() }, None)
     };
-    assert_eq!(told("CreateContainerError"), Reason::PodCannotStart);
     assert_eq!(told("RunContainerError"), told("CrashLoopBackOff"), "these alternate");
+    assert!(told("RunContainerError").message.contains("cannot be started: no /x. See"));
+}
+
+#[test]
+fn what_a_paused_instance_lacks_is_not_said_to_be_put_back() {
+    let waiting = Some(("CreateContainerConfigError".to_owned(), "configmap \"c-config\" not found".to_owned()));
+    let pods = vec![PodView { waiting, phase: "Pending".into(), ..running() }];
+    let fetched = Fetched { deployment: Some(deployment(0)), pods, ..Fetched::default() };
+    let told = diagnose(&instance(), &fetched, &Circumstances { paused: true, ..Circumstances::default() });
+    assert_eq!(told.reason, Reason::PodCannotStart);
+    assert!(told.message.ends_with("It is put back when the instance is not paused any more."), "{told:?}");
+}
+
+#[test]
+fn what_is_the_matter_with_the_newest_template_is_told_before_what_was_with_an_earlier_one() {
+    let pod = |name: &str, revision: &str, waits: &str| PodView {
+        name: name.into(),
+        revision: revision.into(),
+        waiting: Some((waits.into(), String::new())),
+        ..running()
+    };
+    let told = |pods: Vec<PodView>| {
+        let fetched = Fetched { deployment: Some(deployment(0)), pods, ..Fetched::default() };
+        diagnose(&instance(), &fetched, &Circumstances::default())
+    };
+    let (before, now) = (pod("old", "a", "ErrImagePull"), pod("new", "b", "CrashLoopBackOff"));
+    assert_eq!(told(vec![before.clone(), now.clone()]).reason, Reason::PodCrashing);
+    // One of the earlier template came anew.
+    let anew = PodView { name: "anew".into(), ..before.clone() };
+    let verdict = told(vec![before.clone(), now.clone(), anew]);
+    assert!(verdict.message.contains("of pod new "), "{verdict:?}");
+    // Those of the newest are well, or going.
+    assert_eq!(told(vec![before.clone(), PodView { ready: true, ..now.clone() }]).reason, Reason::ImagePullFailed);
+    assert_eq!(told(vec![before, PodView { terminating: true, ..now }]).reason, Reason::ImagePullFailed);
 }
 
 #[test]
@@ -223,7 +258,7 @@ fn a_variable_of_which_the_source_is_missing_is_named() {
     let told = |words: &str| {
         let waiting = Some(("CreateContainerConfigError".to_owned(), words.to_owned()));
         let pod = PodView { waiting, phase: "Pending".into(), ..running() };
-        pods::crash(&valid, &pod).unwrap().message
+        pods::crash(&valid, &pod, false).unwrap().message
     };
     for words in ["secret \"mine\" not found", "couldn't find key k in Secret n/mine"] {
         assert!(told(words).contains("or correct spec.extraEnv, whose TOKEN names it;"), "{}", told(words));
@@ -236,19 +271,19 @@ fn a_crash_loop_is_told_in_the_same_words_while_the_container_runs_for_a_moment_
     let waits = PodView {
         waiting: Some(("CrashLoopBackOff".into(), "back-off 20s".into())),
         last_words: Some("no secret".into()),
-        restarts: 2,
+        crashes: true,
         last_exit: Some(1),
         ..running()
     };
     let told = unready(waits.clone(), None);
     assert_eq!(told.reason, Reason::PodCrashing);
-    let runs = PodView { waiting: None, restarts: 3, ..waits };
+    let runs = PodView { waiting: None, ..waits };
     assert_eq!(unready(runs.clone(), None), told);
-    // A restart or two, an end as asked, and a pod that says what ails it are no crash loop.
-    assert_eq!(unready(PodView { restarts: 1, ..runs.clone() }, None).reason, Reason::PodNotReady);
-    assert_eq!(unready(PodView { last_exit: Some(0), ..runs.clone() }, None).reason, Reason::PodNotReady);
+    assert_eq!(unready(PodView { crashes: false, ..runs.clone() }, None).reason, Reason::PodNotReady);
+    // It says so only while it runs: the headline would alternate.
     let says = PodView { ssh_says: Some(SshReason::TimedOut), ..runs };
-    assert_eq!(unready(says, None).reason, Reason::SSHTimedOut);
+    assert_eq!(unready(says.clone(), None), told);
+    assert_eq!(unready(PodView { crashes: false, ..says }, None).reason, Reason::SSHTimedOut);
 }
 
 #[test]
