@@ -19,7 +19,7 @@ use k8s_openapi::{
 };
 use kube::{api::ObjectMeta, runtime::watcher};
 
-use crate::{apply::MANAGER, crd::GROUP, live::Kinded, ownership::applied, versions::version_of};
+use crate::{apply::MANAGER, crd::GROUP, live::Kinded, ownership::applied, shown::Shown, versions::version_of};
 
 /// Kinds of which metadata is all that a pass needs.
 const HELD: [&str; 5] = [Service::KIND, Ingress::KIND, ConfigMap::KIND, NetworkPolicy::KIND, PodDisruptionBudget::KIND];
@@ -28,10 +28,10 @@ const SHARED: usize = 256;
 
 /// One for the process.
 #[derive(Clone, Debug, Default)]
-pub struct Children(Arc<Mutex<Shown>>);
+pub struct Children(Arc<Mutex<Followed>>);
 
 #[derive(Debug, Default)]
-struct Shown {
+struct Followed {
     /// (kind, namespace that is watched by itself; `None`: all) → what is held.
     watches: HashMap<(&'static str, Option<String>), Watch>,
     /// Sets of fields. Those of one kind are the same for nearly all instances.
@@ -70,17 +70,17 @@ struct Held {
 
 impl Children {
     /// Follows a watch of a kind, in `scope` (a namespace; `None`: all).
-    pub fn follow<K: kube::Resource>(&self, kind: &'static str, scope: Option<&str>, event: &watcher::Event<K>) {
+    pub fn follow<K, S>(&self, kind: &'static str, scope: Option<&str>, event: &watcher::Event<Shown<K, S>>) {
         if !HELD.contains(&kind) {
             return;
         }
         let mut shown = self.shown();
-        let Shown { watches, fields } = &mut *shown;
+        let Followed { watches, fields } = &mut *shown;
         let watch = watches.entry((kind, scope.map(str::to_owned))).or_default();
         match event {
             watcher::Event::Init => watch.listing = Objects::new(),
             watcher::Event::InitApply(object) => {
-                if let Some((at, held)) = Held::of(object.meta(), fields) {
+                if let Some((at, held)) = Held::shown(object, fields) {
                     watch.listing.insert(at, held);
                 }
             }
@@ -97,8 +97,8 @@ impl Children {
                 watch.objects = Some(listed);
                 watch.doubtful = false;
             }
-            watcher::Event::Apply(object) => watch.note(object.meta(), Held::of(object.meta(), fields)),
-            watcher::Event::Delete(object) => watch.note(object.meta(), None),
+            watcher::Event::Apply(object) => watch.note(&object.metadata, Held::shown(object, fields)),
+            watcher::Event::Delete(object) => watch.note(&object.metadata, None),
         }
     }
 
@@ -110,7 +110,7 @@ impl Children {
         };
         let at = (namespace.clone(), name.clone());
         let mut shown = self.shown();
-        let Shown { watches, fields } = &mut *shown;
+        let Followed { watches, fields } = &mut *shown;
         for scope in [Some(namespace.clone()), None] {
             let Some(watch) = watches.get_mut(&(kind, scope)) else { continue };
             let Some(objects) = &mut watch.objects else {
@@ -124,7 +124,7 @@ impl Children {
                 }
                 Some(held) if held.version < version => {
                     objects.remove(&at);
-                    objects.extend(Held::of(answer, fields));
+                    objects.extend(Held::answered(answer, fields));
                 }
                 Some(_) => {}
             }
@@ -163,7 +163,7 @@ impl Children {
     }
 
     /// Whoever panics in here leaves at worst one object too few.
-    fn shown(&self) -> MutexGuard<'_, Shown> {
+    fn shown(&self) -> MutexGuard<'_, Followed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -189,14 +189,23 @@ impl Watch {
 
 impl Held {
     /// `None`: it is no object of an instance.
-    fn of(meta: &ObjectMeta, shared: &mut HashSet<Arc<str>>) -> Option<((String, String), Held)> {
+    fn shown<K, S>(object: &Shown<K, S>, shared: &mut HashSet<Arc<str>>) -> Option<((String, String), Held)> {
+        Held::of(&object.metadata, object.applied.as_deref(), shared)
+    }
+
+    /// The same.
+    fn answered(meta: &ObjectMeta, shared: &mut HashSet<Arc<str>>) -> Option<((String, String), Held)> {
+        let fields = applied(meta.managed_fields.as_deref().unwrap_or_default(), MANAGER);
+        let fields = fields.and_then(|fields| serde_json::to_string(&fields.0).ok());
+        Held::of(meta, fields.as_deref(), shared)
+    }
+
+    fn of(meta: &ObjectMeta, fields: Option<&str>, shared: &mut HashSet<Arc<str>>) -> Option<((String, String), Held)> {
         let ours = |owner: &&OwnerReference| owner.controller == Some(true) && owner.api_version.starts_with(GROUP);
         let owners: Vec<OwnerReference> = meta.owner_references.iter().flatten().filter(ours).cloned().collect();
         if owners.is_empty() {
             return None;
         }
-        let fields = applied(meta.managed_fields.as_deref().unwrap_or_default(), MANAGER);
-        let fields = fields.and_then(|fields| serde_json::to_string(&fields.0).ok());
         let annotations = meta.annotations.iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
         let held = Held {
             version: version_of(meta)?,
@@ -236,8 +245,8 @@ impl Held {
 }
 
 /// The same text once for all.
-fn share(shared: &mut HashSet<Arc<str>>, text: String) -> Arc<str> {
-    if let Some(known) = shared.get(text.as_str()) {
+fn share(shared: &mut HashSet<Arc<str>>, text: &str) -> Arc<str> {
+    if let Some(known) = shared.get(text) {
         return Arc::clone(known);
     }
     if shared.len() >= SHARED {
@@ -280,7 +289,21 @@ mod tests {
     }
 
     fn tell(children: &Children, event: watcher::Event<Service>) {
-        children.follow("Service", None, &event);
+        tell_of(children, None, event);
+    }
+
+    fn tell_of(children: &Children, scope: Option<&str>, event: watcher::Event<Service>) {
+        let shown = |service: Service| -> Shown<Service> {
+            serde_json::from_str(&serde_json::to_string(&service).unwrap()).unwrap()
+        };
+        let event = match event {
+            watcher::Event::Init => watcher::Event::Init,
+            watcher::Event::InitDone => watcher::Event::InitDone,
+            watcher::Event::InitApply(service) => watcher::Event::InitApply(shown(service)),
+            watcher::Event::Apply(service) => watcher::Event::Apply(shown(service)),
+            watcher::Event::Delete(service) => watcher::Event::Delete(shown(service)),
+        };
+        children.follow("Service", scope, &event);
     }
 
     fn held(children: &Children, name: &str) -> Option<u64> {
@@ -414,10 +437,10 @@ mod tests {
     fn each_namespace_that_is_watched_by_itself_tells_of_its_own() {
         let children = Children::default();
         for event in [watcher::Event::Init, watcher::Event::InitApply(object("a", 5, true)), watcher::Event::InitDone] {
-            children.follow("Service", Some("n"), &event);
+            tell_of(&children, Some("n"), event);
         }
-        children.follow::<Service>("Service", Some("other"), &watcher::Event::Init);
-        children.follow::<Service>("Service", Some("other"), &watcher::Event::InitDone);
+        tell_of(&children, Some("other"), watcher::Event::Init);
+        tell_of(&children, Some("other"), watcher::Event::InitDone);
         children.wrote("Service", &object("a", 6, true).metadata);
         assert_eq!(held(&children, "a"), Some(6));
         assert_eq!(children.get("Service", "other", "a").map(|meta| meta.name), None);
@@ -426,9 +449,9 @@ mod tests {
     #[test]
     fn the_same_fields_are_kept_once_and_those_of_nobody_are_let_go() {
         let mut shared = HashSet::new();
-        let (one, same) = (share(&mut shared, "{}".to_owned()), share(&mut shared, "{}".to_owned()));
+        let (one, same) = (share(&mut shared, "{}"), share(&mut shared, "{}"));
         assert!(Arc::ptr_eq(&one, &same));
-        (0..2 * SHARED).for_each(|number| drop(share(&mut shared, number.to_string())));
+        (0..2 * SHARED).for_each(|number| drop(share(&mut shared, &number.to_string())));
         assert!(shared.len() <= SHARED && shared.contains("{}"), "{}", shared.len());
     }
 }

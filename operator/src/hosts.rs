@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::{api::networking::v1::Ingress, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use crate::names::Target;
+use crate::{names::Target, shown::ShownIngress};
 
 /// The annotation that named the class before `spec.ingressClassName` did.
 const OLD_CLASS: &str = "kubernetes.io/ingress.class";
@@ -57,7 +57,7 @@ impl HostClaims {
     }
 
     /// Notes an Ingress as it is; the instances that it may matter to.
-    pub fn note(&self, ingress: &Ingress) -> Vec<Target> {
+    pub fn note(&self, ingress: &ShownIngress) -> Vec<Target> {
         let claim = Claim {
             namespace: ingress.namespace().unwrap_or_default(),
             name: ingress.name_any(),
@@ -68,7 +68,7 @@ impl HostClaims {
     }
 
     /// Notes that an Ingress is gone; the instances that it may matter to.
-    pub fn forget(&self, ingress: &Ingress) -> Vec<Target> {
+    pub fn forget(&self, ingress: &ShownIngress) -> Vec<Target> {
         self.set(&ingress.namespace().unwrap_or_default(), &ingress.name_any(), Vec::new(), None)
     }
 
@@ -82,7 +82,7 @@ impl HostClaims {
 
     /// Whether somebody else claims a host of this Ingress too.
     #[must_use]
-    pub fn is_contested(&self, ingress: &Ingress) -> bool {
+    pub fn is_contested(&self, ingress: &ShownIngress) -> bool {
         let known = self.known();
         hosts(ingress).iter().any(|host| known.claims.get(host).is_some_and(|claims| claims.len() > 1))
     }
@@ -164,13 +164,13 @@ impl HostClaims {
     }
 }
 
-fn class(ingress: &Ingress) -> Option<String> {
+fn class(ingress: &ShownIngress) -> Option<String> {
     let named = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.clone());
     named.or_else(|| ingress.annotations().get(OLD_CLASS).cloned())
 }
 
 /// The hosts whose root it claims: one that claims a path below it lives beside ours.
-fn hosts(ingress: &Ingress) -> Vec<String> {
+fn hosts(ingress: &ShownIngress) -> Vec<String> {
     let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
     let whole = rules.filter(|rule| {
         let paths = rule.http.as_ref().map(|http| http.paths.as_slice()).unwrap_or_default();
@@ -188,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    fn ingress(namespace: &str, second: u32, host: &str, path: &str) -> Ingress {
+    fn ingress(namespace: &str, second: u32, host: &str, path: &str) -> ShownIngress {
         serde_json::from_value(json!({
             "metadata": {"namespace": namespace, "name": "i", "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z")},
             "spec": {"ingressClassName": "nginx", "rules": [{"host": host, "http": {"paths": [

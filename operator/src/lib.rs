@@ -33,6 +33,7 @@ pub mod reconcile;
 pub mod rotation;
 pub mod secret_uses;
 pub mod secrets;
+pub mod shown;
 pub mod status;
 pub mod telemetry;
 pub mod triggers;

@@ -11,11 +11,20 @@ use serde_json::{Map, Value};
 /// The fields that `manager` applied to the object itself.
 pub(crate) fn applied<'a>(managed: &'a [ManagedFieldsEntry], manager: &str) -> Option<&'a FieldsV1> {
     let applied = managed.iter().find(|entry| {
-        entry.manager.as_deref() == Some(manager)
-            && entry.operation.as_deref() == Some("Apply")
-            && entry.subresource.as_deref().unwrap_or_default().is_empty()
+        let (by, operation) = (entry.manager.as_deref(), entry.operation.as_deref());
+        is_applied_by(manager, by, operation, entry.subresource.as_deref())
     });
     applied?.fields_v1.as_ref()
+}
+
+/// Whether an entry of the managed fields (by whom, how, through which subresource) is of `manager`'s apply to the object itself.
+pub(crate) fn is_applied_by(
+    manager: &str,
+    by: Option<&str>,
+    operation: Option<&str>,
+    subresource: Option<&str>,
+) -> bool {
+    by == Some(manager) && operation == Some("Apply") && subresource.unwrap_or_default().is_empty()
 }
 
 /// Whether `manager`'s applied fields cover the whole of `desired` (a manifest as sent to server-side apply).

@@ -20,21 +20,18 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Pod, Secret, Service},
-        networking::v1::{Ingress, NetworkPolicy},
+        networking::v1::{Ingress, IngressSpec, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
     },
-    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
         reflector::{ObjectRef, Store, store::Writer},
         watcher,
     },
 };
-use serde::de::DeserializeOwned;
 
 use crate::{
     build::HTTPRoute,
@@ -44,12 +41,13 @@ use crate::{
     live::Kinded,
     names::INSTANCE_LABEL,
     secret_uses::SecretUses,
+    shown::{Beside, Nothing, Shown},
     versions::{Versions, version_of},
     watches::RefusedWatches,
 };
 
 /// An instance as the watch keeps it.
-pub type Watched = PartialObjectMeta<CatalystInstance>;
+pub type Watched = Shown<CatalystInstance>;
 /// A stream of instances to look at.
 pub type Triggers = BoxStream<'static, Result<Trigger, watcher::Error>>;
 
@@ -82,6 +80,10 @@ impl Trigger {
 /// The kind of pods.
 pub const POD: &str = "Pod";
 
+/// Objects of a page of a first list. Ten kinds are listed beside each other, and each page is held whole; kube's own 500 take some MiB more
+/// that are not given back. (Secrets, of which most are none of ours, come in pages of that size: there may be very many.)
+const PAGE: u32 = 100;
+
 /// Where to watch: one namespace, or all.
 #[derive(Clone)]
 pub struct Scope {
@@ -108,25 +110,21 @@ impl Scope {
         }
     }
 
-    /// The events of one kind, without the largest part of metadata, of which triggers need nothing.
-    fn watch<K>(
+    /// The events of one kind.
+    fn watch<K, S>(
         &self,
         kind: &'static str,
         config: watcher::Config,
-    ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static + use<K>
+    ) -> impl Stream<Item = Result<watcher::Event<Shown<K, S>>, watcher::Error>> + Send + 'static + use<K, S>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + 'static,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + 'static,
+        S: Beside + Clone + Debug + Send + Sync + 'static,
     {
         let versions = self.versions.clone();
         let (refused, namespace) = (self.refused.clone(), self.namespace.clone());
         let (children, scope) = (self.children.clone(), self.namespace.clone());
         let mut listed = false;
-        watcher::watcher(self.api::<K>(), config)
+        watcher::watcher(self.api::<Shown<K, S>>(), config)
             .default_backoff()
             // That it begins says nothing yet: only what it is answered does.
             .inspect(move |outcome| match outcome {
@@ -139,28 +137,10 @@ impl Scope {
                 watcher::Event::InitDone if std::mem::replace(&mut listed, true) => {}
                 watcher::Event::InitDone => versions.listed(kind),
                 watcher::Event::Apply(object) | watcher::Event::InitApply(object) | watcher::Event::Delete(object) => {
-                    versions.seen(kind, object.meta());
+                    versions.seen(kind, &object.metadata);
                 }
             })
-            .try_filter(move |event| futures::future::ready(!is_half_told(kind, event)))
-            .modify(|object: &mut K| object.meta_mut().managed_fields = None)
     }
-}
-
-/// Whether a Deployment's controller has begun to say how a new one is, and not come to which generation it means: it says so a moment
-/// later, and only then is there something to be told of it. (It notes the revision first.)
-fn is_half_told<K: Resource>(kind: &str, event: &watcher::Event<K>) -> bool {
-    let watcher::Event::Apply(object) = event else { return false };
-    if kind != Deployment::KIND {
-        return false;
-    }
-    let managed = object.meta().managed_fields.iter().flatten();
-    let mut said = managed.filter(|entry| entry.subresource.as_deref() == Some("status")).peekable();
-    let generation = |entry: &ManagedFieldsEntry| {
-        let fields = entry.fields_v1.as_ref();
-        fields.is_some_and(|fields| fields.0.pointer("/f:status/f:observedGeneration").is_some())
-    };
-    said.peek().is_some() && !said.any(generation)
 }
 
 /// The instances: kept in `writer`'s store, and a trigger when what a person can change of one has changed. Our own status
@@ -170,7 +150,7 @@ pub fn instances(scope: &Scope, writer: Writer<Watched>) -> Triggers {
     // UIDs: what is gone when a list is whole is not remembered, for nobody tells its deletion.
     let mut listed = HashSet::new();
     scope
-        .watch::<Watched>(crate::crd::KIND, watcher::Config::default())
+        .watch::<CatalystInstance, Nothing>(crate::crd::KIND, watcher::Config::default().page_size(PAGE))
         .reflect(writer)
         .try_filter_map(move |event| {
             if let watcher::Event::InitApply(instance) = &event {
@@ -209,7 +189,7 @@ fn news_of(instance: &Watched) -> Trigger {
 /// Our objects, the pods and the Secrets. A watch that had to begin anew has not told what was deleted meanwhile: then every
 /// instance in `known` is looked at.
 pub fn surroundings(scope: &Scope, uses: &SecretUses, claims: &HostClaims, known: &Store<Watched>) -> Triggers {
-    let labelled = watcher::Config::default().labels(INSTANCE_LABEL);
+    let labelled = watcher::Config::default().labels(INSTANCE_LABEL).page_size(PAGE);
     let uses = uses.clone();
     let (refused, everybody) = (scope.refused.clone(), known.clone());
     let all = stream::select_all([
@@ -263,7 +243,7 @@ fn ingresses(scope: &Scope, claims: &HostClaims, known: &Store<Watched>) -> Trig
     let mut lists = Lists::default();
     let mut listed = HashSet::new();
     scope
-        .watch::<Ingress>(Ingress::KIND, watcher::Config::default())
+        .watch::<Ingress, IngressSpec>(Ingress::KIND, watcher::Config::default().page_size(PAGE))
         .map_ok(move |event| {
             if let watcher::Event::InitApply(ingress) = &event {
                 listed.insert((ingress.namespace().unwrap_or_default(), ingress.name_any()));
@@ -324,16 +304,23 @@ fn mapped<K, F>(
     names: F,
 ) -> Triggers
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
-    F: Fn(&PartialObjectMeta<K>) -> Vec<String> + Send + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + 'static,
+    F: Fn(&Shown<K>) -> Vec<String> + Send + 'static,
 {
     let known = known.clone();
     let mut lists = Lists::default();
     scope
-        .watch::<PartialObjectMeta<K>>(kind, config.clone())
+        .watch::<K, Nothing>(kind, config.clone())
+        .try_filter(move |event| futures::future::ready(!is_half_told(kind, event)))
         .map_ok(move |event| stream::iter(lists.targets(kind, event, &names, &known).into_iter().map(Ok)))
         .try_flatten()
         .boxed()
+}
+
+/// Whether a Deployment's controller has only begun to say how a new one is: it says the rest a moment later, and only then is there
+/// something to be told of it.
+fn is_half_told<K>(kind: &str, event: &watcher::Event<Shown<K>>) -> bool {
+    kind == Deployment::KIND && matches!(event, watcher::Event::Apply(object) if object.half_told)
 }
 
 /// How often a watch has listed all of its objects.
@@ -378,26 +365,23 @@ fn hash(annotations: &std::collections::BTreeMap<String, String>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::PartialObjectMetaExt;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn a_new_deployment_is_news_once_its_controller_has_said_which_generation_it_means() {
-        let told = |fields: &[&str]| {
-            let entry = |of: &str, fields: Value| json!({"manager": "m", "operation": "Update", "subresource": of, "fieldsV1": fields});
-            let mut managed = vec![entry("", json!({"f:spec": {"f:replicas": {}}}))];
-            managed.extend(fields.iter().map(|field| entry("status", json!({"f:status": {*field: {}}}))));
-            serde_json::from_value::<Deployment>(json!({"metadata": {"managedFields": managed}})).unwrap()
+    fn what_a_deployments_controller_has_only_begun_to_say_is_waited_for() {
+        let told = || serde_json::from_value::<Shown<Deployment>>(json!({"metadata": {"name": "a"}})).unwrap();
+        let begun = || {
+            let mut object = told();
+            object.half_told = true;
+            object
         };
-        let is_half = |fields: &[&str]| is_half_told(Deployment::KIND, &watcher::Event::Apply(told(fields)));
-        assert!(is_half(&["f:conditions"]));
-        assert!(!is_half(&[]), "ours alone");
-        assert!(!is_half(&["f:conditions", "f:observedGeneration"]) && !is_half(&["f:observedGeneration"]));
-        assert!(!is_half_told(Deployment::KIND, &watcher::Event::Delete(told(&["f:conditions"]))));
-        assert!(!is_half_told(Deployment::KIND, &watcher::Event::InitApply(told(&["f:conditions"]))));
-        assert!(!is_half_told("Service", &watcher::Event::Apply(told(&["f:conditions"]))));
+        assert!(is_half_told(Deployment::KIND, &watcher::Event::Apply(begun())));
+        assert!(!is_half_told(Deployment::KIND, &watcher::Event::Apply(told())));
+        assert!(!is_half_told(Deployment::KIND, &watcher::Event::Delete(begun())));
+        assert!(!is_half_told(Deployment::KIND, &watcher::Event::InitApply(begun())));
+        assert!(!is_half_told("Service", &watcher::Event::Apply(begun())));
     }
 
     #[test]
@@ -423,7 +407,7 @@ mod tests {
             ..kube::api::ObjectMeta::default()
         };
         for name in ["a", "b"] {
-            let instance: Watched = named(name).into_response_partial();
+            let instance: Watched = serde_json::from_value(json!({"metadata": named(name)})).unwrap();
             writer.apply_watcher_event(&watcher::Event::Apply(instance));
         }
         let mut lists = Lists::default();

@@ -21,6 +21,12 @@ const CALM: Duration = Duration::from_secs(5);
 /// Each instance is looked at about once an hour though nothing happens: of so many, one in two times [`CALM`].
 const LOOKED_AT: usize = 400;
 
+/// The settings that the operator's image has, which are part of what is measured.
+fn image_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = include_str!("../../../../Dockerfile.operator").lines().filter_map(|line| line.strip_prefix("ENV "));
+    lines.flat_map(str::split_whitespace).filter_map(|setting| setting.split_once('='))
+}
+
 /// Refuses a binary with debug information: its figures would say nothing.
 pub(crate) fn refuse_debug(binary: &Path) -> anyhow::Result<()> {
     let bytes = std::fs::read(binary).with_context(|| {
@@ -77,6 +83,7 @@ impl Operator {
         let log = std::fs::File::create(&path)?;
         let child = Command::new(binary)
             .env_clear()
+            .envs(image_environment())
             .envs(std::env::var("LOG").map(|filter| ("LOG", filter)))
             .env("KUBECONFIG", stage.kubeconfig())
             .env("POD_NAME", identity)
