@@ -4,27 +4,25 @@
 //! ours. Where that would be in doubt nothing is held, and what is not held has to be read (so is what never carries our mark), unless it is
 //! not wanted: then only what is ours would matter.
 
+mod held;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::{
-    api::{
-        core::v1::{ConfigMap, Service},
-        networking::v1::{Ingress, NetworkPolicy},
-        policy::v1::PodDisruptionBudget,
-    },
-    apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, OwnerReference, Time},
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Service},
+    networking::v1::{Ingress, NetworkPolicy},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{api::ObjectMeta, runtime::watcher};
 
-use crate::{apply::MANAGER, crd::GROUP, live::Kinded, ownership::applied, shown::Shown, versions::version_of};
+use self::held::{Held, Place, Texts, place};
+use crate::{live::Kinded, shown::Shown, versions::version_of};
 
 /// Kinds of which metadata is all that a pass needs.
 const HELD: [&str; 5] = [Service::KIND, Ingress::KIND, ConfigMap::KIND, NetworkPolicy::KIND, PodDisruptionBudget::KIND];
-/// Sets of fields that are kept once for all objects that have the same; beyond as many, those that no object has are let go.
-const SHARED: usize = 256;
 
 /// One for the process.
 #[derive(Clone, Debug, Default)]
@@ -34,12 +32,11 @@ pub struct Children(Arc<Mutex<Followed>>);
 struct Followed {
     /// (kind, namespace that is watched by itself; `None`: all) → what is held.
     watches: HashMap<(&'static str, Option<String>), Watch>,
-    /// Sets of fields. Those of one kind are the same for nearly all instances.
-    fields: HashSet<Arc<str>>,
+    /// What objects have in common.
+    texts: Texts,
 }
 
-/// By namespace and name.
-type Objects = HashMap<(String, String), Held>;
+type Objects = HashMap<Place, Held>;
 
 #[derive(Debug, Default)]
 struct Watch {
@@ -48,24 +45,9 @@ struct Watch {
     /// What it has told so far of what there is, while it begins anew.
     listing: Objects,
     /// There by an answer to a write of ours, and not shown yet as it is now.
-    unshown: HashSet<(String, String)>,
+    unshown: HashSet<Place>,
     /// What is not held may be there all the same, until it has told anew what there is.
     doubtful: bool,
-}
-
-/// What apply decides on.
-#[derive(Debug)]
-struct Held {
-    version: u64,
-    uid: String,
-    generation: Option<i64>,
-    created: Option<Time>,
-    deleted: Option<Time>,
-    owners: Vec<OwnerReference>,
-    /// Only ours.
-    annotations: Vec<(String, String)>,
-    /// The fields that we applied, as JSON.
-    fields: Option<Arc<str>>,
 }
 
 impl Children {
@@ -74,13 +56,13 @@ impl Children {
         if !HELD.contains(&kind) {
             return;
         }
-        let mut shown = self.shown();
-        let Followed { watches, fields } = &mut *shown;
+        let mut followed = self.followed();
+        let Followed { watches, texts } = &mut *followed;
         let watch = watches.entry((kind, scope.map(str::to_owned))).or_default();
         match event {
             watcher::Event::Init => watch.listing = Objects::new(),
             watcher::Event::InitApply(object) => {
-                if let Some((at, held)) = Held::shown(object, fields) {
+                if let Some((at, held)) = Held::shown(object, texts) {
                     watch.listing.insert(at, held);
                 }
             }
@@ -97,7 +79,7 @@ impl Children {
                 watch.objects = Some(listed);
                 watch.doubtful = false;
             }
-            watcher::Event::Apply(object) => watch.note(&object.metadata, Held::shown(object, fields)),
+            watcher::Event::Apply(object) => watch.note(&object.metadata, Held::shown(object, texts)),
             watcher::Event::Delete(object) => watch.note(&object.metadata, None),
         }
     }
@@ -108,9 +90,9 @@ impl Children {
         let (Some(namespace), Some(name), Some(version)) = (&answer.namespace, &answer.name, version_of(answer)) else {
             return;
         };
-        let at = (namespace.clone(), name.clone());
-        let mut shown = self.shown();
-        let Followed { watches, fields } = &mut *shown;
+        let at = place(namespace, name);
+        let mut followed = self.followed();
+        let Followed { watches, texts } = &mut *followed;
         for scope in [Some(namespace.clone()), None] {
             let Some(watch) = watches.get_mut(&(kind, scope)) else { continue };
             let Some(objects) = &mut watch.objects else {
@@ -124,7 +106,7 @@ impl Children {
                 }
                 Some(held) if held.version < version => {
                     objects.remove(&at);
-                    objects.extend(Held::answered(answer, fields));
+                    objects.extend(Held::answered(answer, texts));
                 }
                 Some(_) => {}
             }
@@ -134,9 +116,9 @@ impl Children {
     /// The metadata of an object, in which managed fields and annotations are ours alone. `None`: it has to be read.
     #[must_use]
     pub fn get(&self, kind: &'static str, namespace: &str, name: &str) -> Option<ObjectMeta> {
-        let shown = self.shown();
-        let at = (namespace.to_owned(), name.to_owned());
-        let in_scope = |scope| shown.watches.get(&(kind, scope))?.objects.as_ref()?.get(&at);
+        let followed = self.followed();
+        let at = place(namespace, name);
+        let in_scope = |scope| followed.watches.get(&(kind, scope))?.objects.as_ref()?.get(&at);
         in_scope(Some(namespace.to_owned())).or_else(|| in_scope(None))?.meta(namespace, name)
     }
 
@@ -144,9 +126,9 @@ impl Children {
     /// one of somebody else's.
     #[must_use]
     pub fn lacks(&self, kind: &'static str, namespace: &str, name: &str) -> bool {
-        let shown = self.shown();
-        let at = (namespace.to_owned(), name.to_owned());
-        let watch = |scope| shown.watches.get(&(kind, scope));
+        let followed = self.followed();
+        let at = place(namespace, name);
+        let watch = |scope| followed.watches.get(&(kind, scope));
         watch(Some(namespace.to_owned())).or_else(|| watch(None)).is_some_and(|watch| {
             let told = watch.objects.as_ref().filter(|_| !watch.doubtful);
             told.is_some_and(|objects| !objects.contains_key(&at)) && !watch.unshown.contains(&at)
@@ -155,23 +137,23 @@ impl Children {
 
     /// Versions of this kind may be given out a second time: nothing is held until a watch tells it.
     pub fn doubt(&self, kind: &str) {
-        let mut shown = self.shown();
-        for (_, watch) in shown.watches.iter_mut().filter(|((of, _), _)| *of == kind) {
+        let mut followed = self.followed();
+        for (_, watch) in followed.watches.iter_mut().filter(|((of, _), _)| *of == kind) {
             watch.objects.iter_mut().for_each(Objects::clear);
             watch.doubtful = true;
         }
     }
 
     /// Whoever panics in here leaves at worst one object too few.
-    fn shown(&self) -> MutexGuard<'_, Followed> {
+    fn followed(&self) -> MutexGuard<'_, Followed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Watch {
     /// Puts what was told of an object in the place of what is held of it; in doubt, nothing.
-    fn note(&mut self, meta: &ObjectMeta, told: Option<((String, String), Held)>) {
-        let at = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+    fn note(&mut self, meta: &ObjectMeta, told: Option<(Place, Held)>) {
+        let at = place(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
         self.unshown.remove(&at);
         let Some(objects) = &mut self.objects else { return };
         let before = objects.remove(&at);
@@ -187,81 +169,12 @@ impl Watch {
     }
 }
 
-impl Held {
-    /// `None`: it is no object of an instance.
-    fn shown<K, S>(object: &Shown<K, S>, shared: &mut HashSet<Arc<str>>) -> Option<((String, String), Held)> {
-        Held::of(&object.metadata, object.applied.as_deref(), shared)
-    }
-
-    /// The same.
-    fn answered(meta: &ObjectMeta, shared: &mut HashSet<Arc<str>>) -> Option<((String, String), Held)> {
-        let fields = applied(meta.managed_fields.as_deref().unwrap_or_default(), MANAGER);
-        let fields = fields.and_then(|fields| serde_json::to_string(&fields.0).ok());
-        Held::of(meta, fields.as_deref(), shared)
-    }
-
-    fn of(meta: &ObjectMeta, fields: Option<&str>, shared: &mut HashSet<Arc<str>>) -> Option<((String, String), Held)> {
-        let ours = |owner: &&OwnerReference| owner.controller == Some(true) && owner.api_version.starts_with(GROUP);
-        let owners: Vec<OwnerReference> = meta.owner_references.iter().flatten().filter(ours).cloned().collect();
-        if owners.is_empty() {
-            return None;
-        }
-        let annotations = meta.annotations.iter().flatten().filter(|(key, _)| key.starts_with(GROUP));
-        let held = Held {
-            version: version_of(meta)?,
-            uid: meta.uid.clone()?,
-            generation: meta.generation,
-            created: meta.creation_timestamp.clone(),
-            deleted: meta.deletion_timestamp.clone(),
-            owners,
-            annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
-            fields: fields.map(|fields| share(shared, fields)),
-        };
-        Some(((meta.namespace.clone()?, meta.name.clone()?), held))
-    }
-
-    fn meta(&self, namespace: &str, name: &str) -> Option<ObjectMeta> {
-        let fields = self.fields.as_ref().map(|fields| serde_json::from_str(fields)).transpose().ok()?;
-        let applied = fields.map(|fields| ManagedFieldsEntry {
-            manager: Some(MANAGER.to_owned()),
-            operation: Some("Apply".to_owned()),
-            fields_v1: Some(FieldsV1(fields)),
-            ..ManagedFieldsEntry::default()
-        });
-        Some(ObjectMeta {
-            namespace: Some(namespace.to_owned()),
-            name: Some(name.to_owned()),
-            uid: Some(self.uid.clone()),
-            resource_version: Some(self.version.to_string()),
-            generation: self.generation,
-            creation_timestamp: self.created.clone(),
-            deletion_timestamp: self.deleted.clone(),
-            owner_references: Some(self.owners.clone()),
-            annotations: Some(self.annotations.iter().cloned().collect()),
-            managed_fields: applied.map(|applied| vec![applied]),
-            ..ObjectMeta::default()
-        })
-    }
-}
-
-/// The same text once for all.
-fn share(shared: &mut HashSet<Arc<str>>, text: &str) -> Arc<str> {
-    if let Some(known) = shared.get(text) {
-        return Arc::clone(known);
-    }
-    if shared.len() >= SHARED {
-        shared.retain(|text| Arc::strong_count(text) > 1);
-    }
-    let text: Arc<str> = text.into();
-    shared.insert(Arc::clone(&text));
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::apply::MANAGER;
 
     fn object(name: &str, version: u64, owned: bool) -> Service {
         let owners = json!([{"apiVersion": "catalyst.dev/v1alpha1", "kind": "CatalystInstance", "name": "x",
@@ -444,14 +357,5 @@ mod tests {
         children.wrote("Service", &object("a", 6, true).metadata);
         assert_eq!(held(&children, "a"), Some(6));
         assert_eq!(children.get("Service", "other", "a").map(|meta| meta.name), None);
-    }
-
-    #[test]
-    fn the_same_fields_are_kept_once_and_those_of_nobody_are_let_go() {
-        let mut shared = HashSet::new();
-        let (one, same) = (share(&mut shared, "{}"), share(&mut shared, "{}"));
-        assert!(Arc::ptr_eq(&one, &same));
-        (0..2 * SHARED).for_each(|number| drop(share(&mut shared, &number.to_string())));
-        assert!(shared.len() <= SHARED && shared.contains("{}"), "{}", shared.len());
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     crd::{CatalystInstance, CatalystInstanceStatus, KIND},
     live::{Kinded, Live},
     names::{InstanceName, References},
-    observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SshKeySecret},
+    observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SshKeySecret, all_unready, unready},
     triggers::POD,
     versions::Versions,
     words::words,
@@ -367,9 +367,10 @@ impl Fetcher {
         let pods = self.listed_pods(namespace, name).await?;
         let now = Timestamp::now();
         let mut views: Vec<_> = pods.iter().map(|pod| view::pod(pod, now)).collect();
-        // One log a pass: that of the newest pod that runs and is not ready.
-        if let Some(view) = views.iter_mut().rev().find(|pod| !pod.ready && !pod.terminating && pod.phase == "Running")
-        {
+        // One log a pass: that of a pod of the newest template, or else of another.
+        let chosen = unready(&views).rev().chain(all_unready(&views).rev()).find(|pod| pod.phase == "Running");
+        let chosen = chosen.map(|pod| pod.name.clone());
+        if let Some(view) = views.iter_mut().find(|pod| Some(&pod.name) == chosen.as_ref()) {
             let params = LogParams { tail_lines: Some(LOG_LINES), limit_bytes: Some(65_536), ..LogParams::default() };
             // A log that cannot be had (the container is only starting, RBAC) leaves the pod without a word of its own.
             if let Ok(log) = bounded("a pod's log", api.logs(&view.name, &params)).await {
@@ -384,8 +385,8 @@ impl Fetcher {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let pods = self.listed_pods(namespace, name).await?;
         let now = Timestamp::now();
-        let pods = pods.iter().map(|pod| view::pod(pod, now));
-        let Some(pod) = pods.filter(|pod| pod.ready && !pod.terminating).last() else { return Ok(None) };
+        let mut pods = pods.iter().map(|pod| view::pod(pod, now));
+        let Some(pod) = pods.rfind(|pod| pod.ready && !pod.terminating) else { return Ok(None) };
         let params = LogParams { tail_lines: Some(NEWS_LINES), limit_bytes: Some(262_144), ..LogParams::default() };
         let log = bounded("a pod's log", api.logs(&pod.name, &params)).await;
         Ok(log.ok().and_then(|log| view::ideas_path_in(&log)))

@@ -222,6 +222,30 @@ pub struct PodView {
     pub ssh_says: Option<SshReason>,
 }
 
+/// The pods that are not ready and stay, oldest first.
+pub fn all_unready(pods: &[PodView]) -> impl DoubleEndedIterator<Item = &PodView> {
+    pods.iter().filter(|pod| !pod.terminating && !pod.ready)
+}
+
+/// Of these the ones of the newest template, for what holds a rollout up is said by them; where it has none, all.
+pub fn unready(pods: &[PodView]) -> impl DoubleEndedIterator<Item = &PodView> {
+    let newest = newest_revision(pods);
+    let of_newest = all_unready(pods).any(|pod| Some(pod.revision.as_str()) == newest);
+    all_unready(pods).filter(move |pod| !of_newest || Some(pod.revision.as_str()) == newest)
+}
+
+/// The one that came last: of which the oldest pod is the newest, for a pod of an earlier template may be made anew at any time. One that
+/// its node ended says nothing of it: it lies there until it is cleared away.
+fn newest_revision(pods: &[PodView]) -> Option<&str> {
+    let mut revisions: Vec<&str> = Vec::new();
+    for pod in pods.iter().filter(|pod| pod.failed.is_none() && !pod.terminating) {
+        if !revisions.contains(&pod.revision.as_str()) {
+            revisions.push(&pod.revision);
+        }
+    }
+    revisions.pop()
+}
+
 /// What the operator's own attempt at the VM showed. Only enumerated reasons and sentences of ours; never a banner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshObservation {

@@ -124,7 +124,7 @@ reasons! {
     PodCrashing(Stalled) "The container ends soon after each start.",
         "The message has its last words and the command that shows more.";
     PodCannotStart(Stalled) "The container cannot be started: something that it refers to is not there, it would run as root, or its node cannot make it.",
-        "Create what the message names, or correct the field that names it: the pod then starts by itself; where the message says only how to ask the node, ask it.";
+        "Create what the message names, or correct the field that names it (image, where its program is not there): the pod then starts by itself; where the message says only how to ask the node, ask it.";
     IdeasPathUnwritable(Stalled) "The folder that ssh.ideasBasePath names cannot be made or written on the VM.",
         "Give it to ssh.user on the VM, free space there, or set ssh.ideasBasePath to a folder that this user can write.";
     GatewayApiMissing(Stalled) "The cluster has no HTTPRoute, which gateway asks for.",

@@ -77,7 +77,7 @@ pub struct Facts<'a> {
     pub generation: i64,
     /// The validated instance, if it came so far.
     pub instance: Option<&'a ValidatedInstance>,
-    /// Whether it may say something else than what was applied, because nothing is: the address stays as it was.
+    /// Whether the instance is paused: its spec may differ from what was applied, so its address stays as it was.
     pub paused: bool,
     /// The Deployment's report, if there is one.
     pub deployment: Option<&'a DeploymentView>,

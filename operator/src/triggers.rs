@@ -81,7 +81,7 @@ impl Trigger {
 pub const POD: &str = "Pod";
 
 /// Objects of a page of a first list. Ten kinds are listed beside each other, and each page is held whole; kube's own 500 take some MiB more
-/// that are not given back. (Secrets, of which most are none of ours, come in pages of that size: there may be very many.)
+/// that are not given back. (Secrets come in pages of 500 all the same: most are none of ours, and there may be very many.)
 const PAGE: u32 = 100;
 
 /// Where to watch: one namespace, or all.

@@ -30,7 +30,8 @@ use crate::{
 const OUT_OF_MEMORY: &str = "OOMKilled";
 /// The label by which a Deployment's controller tells apart the templates that pods were made from.
 const TEMPLATE_LABEL: &str = "pod-template-hash";
-/// After as long without an end the kubelet counts a container's restarts anew (its `MaxContainerBackOff`, twice over).
+/// A container that ran for longer the kubelet starts anew without a wait (twice its `MaxContainerBackOff`): its end is no crash. Neither is
+/// one of which that long nothing came.
 const CRASHED_LATELY: Duration = Duration::from_secs(600);
 /// The reasons of a container that ended before its process began.
 const NEVER_BEGAN: [&str; 2] = ["StartError", "ContainerCannotRun"];
@@ -204,27 +205,43 @@ fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
 }
 
 fn crashes(container: &ContainerStatus, now: Timestamp) -> bool {
+    let short = |from: Timestamp, to: Timestamp| {
+        Duration::try_from(to.duration_since(from)).unwrap_or_default() < CRASHED_LATELY
+    };
     let lately = |end: &ContainerStateTerminated| {
-        let ago = end.finished_at.as_ref().map(|at| Duration::try_from(now.duration_since(at.0)).unwrap_or_default());
-        end.exit_code != 0 && ago.is_none_or(|ago| ago < CRASHED_LATELY)
+        let (started, finished) = (end.started_at.as_ref().map(|at| at.0), end.finished_at.as_ref().map(|at| at.0));
+        let ran_shortly = started.zip(finished).is_none_or(|(started, finished)| short(started, finished));
+        end.exit_code != 0 && !never_began(end) && ran_shortly && finished.is_none_or(|finished| short(finished, now))
     };
     container.restart_count >= 2 && last_end(container).is_some_and(lately)
 }
 
-/// The kubelet says it while it tries, and while it waits before it tries again; the words before the cause may hold identifiers
-/// that change.
+fn never_began(end: &ContainerStateTerminated) -> bool {
+    end.reason.as_deref().is_some_and(|reason| NEVER_BEGAN.contains(&reason))
+}
+
+/// The kubelet says it while it tries, and while it waits before it tries again. Identifiers are another each time.
 fn unstartable(container: &ContainerStatus) -> Option<String> {
-    let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    let words = if waiting.reason.as_deref() == Some("RunContainerError") {
-        waiting.message.as_deref()
-    } else {
-        let never_began =
-            |end: &&ContainerStateTerminated| end.reason.as_deref().is_some_and(|reason| NEVER_BEGAN.contains(&reason));
-        last_end(container).filter(never_began)?.message.as_deref()
+    let state = container.state.as_ref();
+    let tries = state.and_then(|state| state.waiting.as_ref());
+    let words = match tries.filter(|waiting| waiting.reason.as_deref() == Some("RunContainerError")) {
+        Some(waiting) => waiting.message.as_deref(),
+        None if state.is_some_and(|state| state.running.is_some()) => return None,
+        None => last_end(container).filter(|end| never_began(end))?.message.as_deref(),
     };
     let words = words.unwrap_or_default();
     let cause = BEFORE_CAUSE.iter().find_map(|before| words.split_once(before)).map(|(_, cause)| cause);
-    Some(plain(cause.unwrap_or_default().trim_end_matches(": unknown")))
+    Some(plain(&without_identifiers(cause.unwrap_or_default().trim_end_matches(": unknown"))))
+}
+
+/// Long runs of hexadecimal digits, such as a container's identifier, are left out.
+fn without_identifiers(words: &str) -> String {
+    let pieces = words.split_inclusive(|letter: char| !letter.is_ascii_hexdigit());
+    let kept = pieces.map(|piece| {
+        let rest = piece.trim_start_matches(|letter: char| letter.is_ascii_hexdigit());
+        if piece.len() - rest.len() < 32 { piece.to_owned() } else { format!("…{rest}") }
+    });
+    kept.collect()
 }
 
 /// The cause in the termination message, which, with FallbackToLogsOnError, is the end of the log.
@@ -358,16 +375,22 @@ mod tests {
 
     #[test]
     fn a_container_that_runs_has_crashed_if_it_ended_twice_and_a_short_time_ago() {
-        let crashes = |restarts: i32, code: i32, after: i64| {
+        let crashes = |restarts: i32, end: Value, after: u64| {
+            let mut end = end;
+            end.as_object_mut().unwrap().insert("finishedAt".to_owned(), json!("2026-01-02T03:04:05Z"));
             let status = json!({"phase": "Running", "containerStatuses": [{
                 "name": CONTAINER, "image": "i", "imageID": "", "ready": false, "restartCount": restarts,
-                "state": {"running": {}}, "lastState": {"terminated": {"exitCode": code, "finishedAt": "2026-01-02T03:04:05Z"}}
+                "state": {"running": {}}, "lastState": {"terminated": end}
             }]});
             let ended: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-            pod_at(status, ended.checked_add(Duration::from_secs(after as u64)).unwrap()).crashes
+            pod_at(status, ended.checked_add(Duration::from_secs(after)).unwrap()).crashes
         };
-        assert!(crashes(2, 1, 0) && crashes(9, 137, 599));
-        assert!(!crashes(1, 1, 0) && !crashes(2, 0, 0) && !crashes(2, 1, 600));
+        let end = |code: i32| json!({"exitCode": code, "startedAt": "2026-01-02T03:00:00Z"});
+        assert!(crashes(2, end(1), 0) && crashes(9, end(137), 599) && crashes(2, json!({"exitCode": 1}), 0));
+        assert!(!crashes(1, end(1), 0) && !crashes(2, end(0), 0) && !crashes(2, end(1), 600));
+        // A node that is started anew ends containers that ran for long; and one that never began is told otherwise.
+        assert!(!crashes(3, json!({"exitCode": 255, "startedAt": "2026-01-01T03:04:05Z"}), 0));
+        assert!(!crashes(3, json!({"exitCode": 128, "reason": "StartError"}), 0));
     }
 
     #[test]
@@ -384,7 +407,16 @@ mod tests {
         assert_eq!(tries.as_deref(), Some("exec: \"/no\": stat /no: no such file or directory"));
         assert_eq!(of(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "b"}}), ended("StartError")), tries);
         assert_eq!(of(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "b"}}), ended("Error")), None);
+        assert_eq!(of(ended("StartError"), json!({})), tries, "before the kubelet has come to say that it waits");
         assert_eq!(of(json!({"running": {}}), ended("StartError")), None);
+        let with = |digit: &str| {
+            let words = format!(
+                "unable to start container process: mkdirat /run/{}/rootfs/x: read-only file system",
+                digit.repeat(64)
+            );
+            of(json!({"waiting": {"reason": "RunContainerError", "message": words}}), json!({})).unwrap()
+        };
+        assert_eq!((with("a"), with("a")), (with("b"), "mkdirat /run/…/rootfs/x: read-only file system".to_owned()));
         let silent = json!({"waiting": {"reason": "RunContainerError", "message": "task 4711 failed"}});
         assert_eq!(of(silent, json!({})).as_deref(), Some(""));
     }

@@ -111,7 +111,8 @@ pub fn read(path: &Path) -> Result<Vec<Source>, BadInput> {
 pub fn agree(sources: &[Source], namespace: Option<&str>) -> Result<(), BadInput> {
     let Some(namespace) = namespace else { return Ok(()) };
     let others = sources.iter().filter_map(|source| {
-        let written = source.instance.metadata.namespace.as_deref().filter(|written| *written != namespace)?;
+        let written = source.instance.metadata.namespace.as_deref();
+        let written = written.filter(|written| !written.is_empty() && *written != namespace)?;
         Some(Problem {
             file: source.file.clone(),
             document: Some(source.document),

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often a matter that no watch tells of (an IngressClass, somebody else's object, a refusal) is looked at again.
-const RETRY: Duration = Duration::from_secs(30);
+pub(super) const RETRY: Duration = Duration::from_secs(30);
 
 /// How often the server of an instance that became ready a moment ago is listened to.
 const LISTEN: Duration = Duration::from_secs(20);

@@ -3,7 +3,10 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
-use super::{Outcome, ReconcileError, Steps, judge::said_of_image};
+use super::{
+    Outcome, ReconcileError, Steps,
+    judge::{RETRY, said_of_image},
+};
 use crate::{
     build::{Desired, build},
     crd::{CatalystInstance, PAUSED_ANNOTATION, pauses},
@@ -47,9 +50,11 @@ impl Steps {
                 (verdict, faulty_parts(findings))
             }
         };
+        // Of a crash nobody tells when it is long past.
+        let again = parts.iter().any(|part| part.reason.severity() == Severity::Stalled).then_some(RETRY);
         let (instance_now, deployment) = (valid.as_ref().ok(), fetched.deployment.as_ref());
         let facts = Facts { instance: instance_now, paused: true, deployment, parts, ..Facts::default() };
-        self.report(instance, &verdict, facts, None).await
+        self.report(instance, &verdict, facts, again).await
     }
 }
 

@@ -12,7 +12,7 @@ use self::{
 };
 use super::{Verdict, ended};
 use crate::{
-    observed::{DeploymentView, Fetched, PodView},
+    observed::{DeploymentView, Fetched, PodView, all_unready, unready},
     reason::{Reason, Severity},
     validated::{Finding, ValidatedInstance},
 };
@@ -140,7 +140,7 @@ fn cause(
     deployment: &DeploymentView,
     circumstances: &Circumstances<'_>,
 ) -> Verdict {
-    let pods = unready(fetched);
+    let pods: Vec<&PodView> = unready(&fetched.pods).collect();
     let seen = |weight| seen_from_here(instance, fetched.ssh.as_ref(), weight, circumstances);
     let verdict = refused(deployment)
         .or_else(|| cannot_pull(instance, fetched, &pods, circumstances))
@@ -166,10 +166,11 @@ pub(super) fn vm_cause(
     fetched: &Fetched,
     circumstances: &Circumstances<'_>,
 ) -> Option<Verdict> {
-    let pods = unready(fetched);
+    // Of the pods one alone was listened to, whatever template it is of.
+    let mut pods = all_unready(&fetched.pods);
     seen_from_here(instance, fetched.ssh.as_ref(), Weight::Any, circumstances)
         .or_else(|| forbidden_host(instance, circumstances))
-        .or_else(|| pods.iter().rev().find_map(|pod| said_by_pod(instance, pod, fetched.ssh.as_ref())))
+        .or_else(|| pods.find_map(|pod| said_by_pod(instance, pod, fetched.ssh.as_ref())))
 }
 
 /// Of all that, what is the pods' own matter.
@@ -179,7 +180,7 @@ pub(super) fn workload_cause(
     deployment: &DeploymentView,
     circumstances: &Circumstances<'_>,
 ) -> Verdict {
-    let pods = unready(fetched);
+    let pods: Vec<&PodView> = unready(&fetched.pods).collect();
     refused(deployment)
         .or_else(|| cannot_pull(instance, fetched, &pods, circumstances))
         .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod, circumstances.paused)))
@@ -196,27 +197,6 @@ fn cannot_pull(
 ) -> Option<Verdict> {
     let of = |pod: &PodView| image(instance, &fetched.missing_pull_secrets, pod, circumstances.said_of_image);
     pods.iter().rev().find_map(|pod| of(pod))
-}
-
-/// The pods that are not ready, oldest first: those of the newest template, for what holds a rollout up is said by them; where there is
-/// none, the others.
-fn unready(fetched: &Fetched) -> Vec<&PodView> {
-    let unready = |pod: &&PodView| !pod.terminating && !pod.ready;
-    let newest = newest_revision(&fetched.pods);
-    let of_newest: Vec<&PodView> =
-        fetched.pods.iter().filter(unready).filter(|pod| Some(pod.revision.as_str()) == newest).collect();
-    if of_newest.is_empty() { fetched.pods.iter().filter(unready).collect() } else { of_newest }
-}
-
-/// The one that came last: of which the oldest pod is the newest. (A pod of an earlier template may be made anew at any time.)
-fn newest_revision(pods: &[PodView]) -> Option<&str> {
-    let mut revisions: Vec<&str> = Vec::new();
-    for pod in pods {
-        if !revisions.contains(&pod.revision.as_str()) {
-            revisions.push(&pod.revision);
-        }
-    }
-    revisions.pop()
 }
 
 #[cfg(test)]

@@ -213,7 +213,7 @@ pub(super) fn annotations(
     findings: &mut Findings,
 ) -> Option<BTreeMap<String, String>> {
     let given = given.cloned().unwrap_or_default();
-    match given.keys().find(|key| !text::is_qualified_name(key)) {
+    match given.keys().find(|key| !text::is_qualified_name(&key.to_ascii_lowercase())) {
         Some(key) => findings.invalid(field, format_args!("has the key {key:?}, which is no annotation's name")),
         None => Some(given),
     }

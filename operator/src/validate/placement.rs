@@ -192,6 +192,7 @@ mod tests {
             (json!({"operator": "Exists", "key": "k", "value": "v"}), "no value where the operator is Exists"),
             (json!({"value": "v"}), "a key, or the operator Exists"),
             (json!({"key": "a b"}), "as key the key of a taint"),
+            (json!({"key": "Example.com/dedicated"}), "as key the key of a taint"),
             (json!({"key": "k", "value": "a b"}), "as value the value of a taint"),
             (json!({"key": "k", "tolerationSeconds": 5}), "only with the effect NoExecute"),
             (json!({"key": "k", "operator": "In"}), "the operator Exists or Equal"),

@@ -168,12 +168,10 @@ pub(super) fn is_entry(text: &str) -> bool {
     !text.is_empty() && text != "." && !text.starts_with("..") && text.bytes().all(fits)
 }
 
-/// The key of a label or annotation: `[prefix/]name`.
+/// The key of a label, a taint or (in lower case) an annotation: `[prefix/]name`.
 pub(super) fn is_qualified_name(text: &str) -> bool {
     let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
-    prefix.is_none_or(|prefix| is_dns_subdomain(&prefix.to_ascii_lowercase()))
-        && !name.is_empty()
-        && is_label_value(name)
+    prefix.is_none_or(is_dns_subdomain) && !name.is_empty() && is_label_value(name)
 }
 
 /// The value of a label.

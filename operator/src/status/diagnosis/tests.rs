@@ -209,12 +209,10 @@ fn a_pod_that_was_quicker_than_the_settings_that_were_put_back_is_not_called_cra
     assert_eq!(lacks("container has runAsNonRoot and image will run as root"), Reason::PodCannotStart);
     let waiting = Some(("CreateContainerError".to_owned(), "w".to_owned()));
     assert_eq!(unready(PodView { waiting, ..running() }, None).reason, Reason::PodCannotStart);
-    let told = |waits: &str| {
-        let waiting = Some((waits.to_owned(), "w".to_owned()));
-        unready(PodView { waiting, last_exit: Some(128), unstartable: Some("no /x".into()), ..running() }, None)
-    };
-    assert_eq!(told("RunContainerError"), told("CrashLoopBackOff"), "these alternate");
-    assert!(told("RunContainerError").message.contains("cannot be started: no /x. See"));
+    let waits = Some(("CrashLoopBackOff".to_owned(), "w".to_owned()));
+    let told = unready(PodView { waiting: waits, unstartable: Some("no /x".into()), ..running() }, None);
+    assert_eq!(told.reason, Reason::PodCannotStart);
+    assert!(told.message.contains("cannot be started: no /x. See"), "{told:?}");
 }
 
 #[test]
@@ -247,7 +245,17 @@ fn what_is_the_matter_with_the_newest_template_is_told_before_what_was_with_an_e
     assert!(verdict.message.contains("of pod new "), "{verdict:?}");
     // Those of the newest are well, or going.
     assert_eq!(told(vec![before.clone(), PodView { ready: true, ..now.clone() }]).reason, Reason::ImagePullFailed);
-    assert_eq!(told(vec![before, PodView { terminating: true, ..now }]).reason, Reason::ImagePullFailed);
+    assert_eq!(
+        told(vec![before.clone(), PodView { terminating: true, ..now.clone() }]).reason,
+        Reason::ImagePullFailed
+    );
+    // One that a node ended lies there: the earlier template was gone back to.
+    let ended = PodView { waiting: None, failed: Some(("Evicted".into(), String::new())), ..now.clone() };
+    assert_eq!(told(vec![before.clone(), ended]).reason, Reason::ImagePullFailed);
+    // What a pod says of the VM counts until one of the newest template runs.
+    let says = PodView { waiting: None, ssh_says: Some(SshReason::TimedOut), ..before };
+    let starts = PodView { waiting: Some(("ContainerCreating".into(), String::new())), ..now };
+    assert_eq!(told(vec![says, starts]).reason, Reason::SSHTimedOut);
 }
 
 #[test]
