@@ -95,10 +95,14 @@ pub struct SecurityContextSpec {
 /// A taint that the pods tolerate.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.key) && self.key != '' || has(self.operator) && self.operator == 'Exists'").message("a toleration needs a key, or the operator Exists, which without a key tolerates every taint"))]
+#[x_kube(validation = Rule::new("!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''").message("a toleration with the operator Exists has no value; write Equal to compare it"))]
+#[x_kube(validation = Rule::new("!has(self.tolerationSeconds) || has(self.effect) && self.effect == 'NoExecute'").message("a toleration has tolerationSeconds only with the effect NoExecute, which alone ends pods that run"))]
 pub struct TolerationSpec {
     /// Key of the taint. Unset, with operator Exists: every taint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 317))]
+    #[x_kube(validation = Rule::new(r"self.matches('^(([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$')").message("a toleration's key must be the key of a taint, such as dedicated or example.com/dedicated"))]
     pub key: Option<String>,
 
     /// Exists or Equal. Unset: Equal.
@@ -110,6 +114,7 @@ pub struct TolerationSpec {
     /// Value of the taint, with operator Equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$')").message("a toleration's value must be the value of a taint: letters, digits, -, _ and ., a letter or digit first and last"))]
     pub value: Option<String>,
 
     /// NoSchedule, PreferNoSchedule or NoExecute. Unset: all of them.
