@@ -193,6 +193,8 @@ pub struct PodView {
     pub name: String,
     /// Which template it was made from, as the Deployment's controller names it (`pod-template-hash`).
     pub revision: String,
+    /// The checksum of the settings that it was made with.
+    pub settings: Option<String>,
     /// Whether it is Ready.
     pub ready: bool,
     /// Whether it is being deleted.
@@ -207,8 +209,8 @@ pub struct PodView {
     pub failed: Option<(String, String)>,
     /// The cause in the container's last termination message, if it left one: its last words.
     pub last_words: Option<String>,
-    /// Whether the container was restarted twice at least and has ended with an error a short time ago: it ends again and again, even if
-    /// it runs just now.
+    /// Whether the container was restarted twice at least and has ended with an error a short time ago and soon after its start: it ends
+    /// again and again, even if it runs just now. (One of which the process never began is `unstartable`.)
     pub crashes: bool,
     /// Why the node cannot start the container's process (an empty text: it does not say), whether it tries just now or waits.
     pub unstartable: Option<String>,

@@ -26,8 +26,7 @@ fn namespace(text: &str) -> Result<String, String> {
     if validate::is_namespace(text) {
         return Ok(text.to_owned());
     }
-    Err("no namespace has such a name: at most 63 small letters, digits and -, a letter or digit first and last"
-        .to_owned())
+    Err(format!("no namespace has such a name: {}", validate::NAMESPACES))
 }
 
 /// Which cluster.

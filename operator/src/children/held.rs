@@ -1,4 +1,4 @@
-//! What is held of one object, packed: of ten thousand instances sixty thousand objects are held. What many have in common (the fields
+//! What is held of one object, packed: of ten thousand instances fifty thousand objects and more are held. What many have in common (the fields
 //! that we set, the owner, the names of annotations) is kept once.
 
 use std::{collections::HashSet, sync::Arc};

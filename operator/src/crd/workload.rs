@@ -108,7 +108,7 @@ pub struct TolerationSpec {
     /// Exists or Equal. Unset: Equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = Rule::new("self in ['Exists', 'Equal']").message("a toleration's operator must be Exists or Equal"))]
+    #[x_kube(validation = Rule::new("self in ['', 'Exists', 'Equal']").message("a toleration's operator must be Exists or Equal"))]
     pub operator: Option<String>,
 
     /// Value of the taint, with operator Equal.
@@ -120,7 +120,7 @@ pub struct TolerationSpec {
     /// NoSchedule, PreferNoSchedule or NoExecute. Unset: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self in ['NoSchedule', 'PreferNoSchedule', 'NoExecute']").message("a toleration's effect must be NoSchedule, PreferNoSchedule or NoExecute"))]
+    #[x_kube(validation = Rule::new("self in ['', 'NoSchedule', 'PreferNoSchedule', 'NoExecute']").message("a toleration's effect must be NoSchedule, PreferNoSchedule or NoExecute"))]
     pub effect: Option<String>,
 
     /// Seconds that a running pod stays on a node with this taint (effect NoExecute). Unset: for ever.

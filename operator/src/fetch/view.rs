@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::{
     apply::{APPLIED_REPLICAS_ANNOTATION, left_to_scaler},
+    build::CONFIG_CHECKSUM,
     container::{CATALYST_SECRET, COOKIE_SECRET, COOKIE_SECRET_PREVIOUS},
     crd::{ROTATE_CATALYST_SECRET_ANNOTATION, ROTATE_COOKIE_SECRET_ANNOTATION, ROTATE_SSH_KEY_ANNOTATION},
     names::CONTAINER,
@@ -30,8 +31,8 @@ use crate::{
 const OUT_OF_MEMORY: &str = "OOMKilled";
 /// The label by which a Deployment's controller tells apart the templates that pods were made from.
 const TEMPLATE_LABEL: &str = "pod-template-hash";
-/// A container that ran for longer the kubelet starts anew without a wait (twice its `MaxContainerBackOff`): its end is no crash. Neither is
-/// one of which that long nothing came.
+/// A container that ran for longer the kubelet starts anew without a wait (twice its `MaxContainerBackOff`): its end is no crash. And a
+/// crash that is longer past says nothing of how the container is now.
 const CRASHED_LATELY: Duration = Duration::from_secs(600);
 /// The reasons of a container that ended before its process began.
 const NEVER_BEGAN: [&str; 2] = ["StartError", "ContainerCannotRun"];
@@ -164,6 +165,7 @@ pub(super) fn pod(pod: &Pod, now: Timestamp) -> PodView {
     let container = containers().find(|container| container.name == CONTAINER).or_else(|| containers().next());
     PodView {
         name: pod.metadata.name.clone().unwrap_or_default(),
+        settings: pod.annotations().get(CONFIG_CHECKSUM).cloned(),
         revision: pod.labels().get(TEMPLATE_LABEL).cloned().unwrap_or_default(),
         ready: condition("Ready").is_some_and(|ready| ready.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),

@@ -8,7 +8,10 @@ use super::{
     kinds,
     values::{Migrated, Options, ValuesError, migrate},
 };
-use crate::{args::MigrateArgs, offline::cluster::Cluster};
+use crate::{
+    args::MigrateArgs,
+    offline::{cluster::Cluster, to_yaml},
+};
 
 /// Why the command failed.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +64,7 @@ pub fn convert(args: &MigrateArgs) -> Result<Converted, MigrateError> {
     let options =
         Options { name: args.name.clone(), namespace: args.namespace.clone(), adopting: args.adopt.is_some() };
     let migrated = migrate(&text, &file, &options)?;
-    let yaml = serde_yaml::to_string(&migrated.manifest)?;
+    let yaml = to_yaml(&migrated.manifest)?;
     let mut notes = String::new();
     if !migrated.notes.is_empty() {
         notes.push_str(&format!("{file}: not taken over as it is:\n"));

@@ -14,6 +14,7 @@ use super::{
     manifests::{Manifest, Wanted, wanted},
     stand_in,
     unified::unified,
+    yaml::to_yaml,
 };
 use crate::{
     apply::{APPLIED_ANNOTATION, MANAGER, left_to_scaler},
@@ -218,7 +219,7 @@ fn head(instance: &CatalystInstance, only: Option<&CatalystInstance>) -> Result<
         }
     }
     head.insert("spec".to_owned(), serde_json::to_value(&instance.spec)?);
-    Ok(serde_yaml::to_string(&head)?)
+    Ok(to_yaml(&head)?)
 }
 
 /// An object as YAML without what changes with every write, and without the operator's own notes.
@@ -239,7 +240,7 @@ fn plain(mut object: DynamicObject) -> Result<String, DiffError> {
     if let Some(members) = object.data.as_object_mut() {
         members.remove("status");
     }
-    Ok(serde_yaml::to_string(&object)?)
+    Ok(to_yaml(&object)?)
 }
 
 fn show(what: &str, before: &str, after: &str) -> String {

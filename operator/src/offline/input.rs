@@ -7,7 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::schema::{faults, no_string, unknown};
-use crate::crd::{CatalystInstance, GROUP, KIND, PAUSED_ANNOTATION, VERSION, spec_schema};
+use crate::{
+    crd::{CatalystInstance, GROUP, KIND, PAUSED_ANNOTATION, VERSION, spec_schema},
+    validate::{NAMESPACES, is_namespace},
+};
 
 /// Larger than any manifest, small enough to be read by mistake.
 const LARGEST: u64 = 4 << 20;
@@ -104,6 +107,21 @@ pub fn read(path: &Path) -> Result<Vec<Source>, BadInput> {
     }
 }
 
+/// The instances that an earlier document has already: of two the last would be what is applied.
+fn twice(sources: &[Source]) -> Vec<Problem> {
+    let place = |source: &Source| (source.instance.metadata.namespace.clone(), source.instance.metadata.name.clone());
+    let again = sources.iter().enumerate().filter_map(|(index, source)| {
+        let first = sources.iter().take(index).find(|other| place(other) == place(source))?;
+        Some(Problem {
+            file: source.file.clone(),
+            document: Some(source.document),
+            field: Some("metadata.name".to_owned()),
+            problem: format!("is that of document {} too; leave one of them out, or name it otherwise", first.document),
+        })
+    });
+    again.collect()
+}
+
 /// That the instances are of the namespace that the command names, if it names one; kubectl refuses it too where they are not.
 ///
 /// # Errors
@@ -130,7 +148,8 @@ fn text(file: &str, reader: impl Read) -> Result<String, BadInput> {
         Ok(read) if read as u64 > LARGEST => {
             Err(BadInput::of_file(file, format!("is larger than {} MiB, which no manifest is", LARGEST >> 20)))
         }
-        Ok(_) => Ok(text),
+        // Windows' editors begin a file with a mark.
+        Ok(_) => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
         Err(error) => {
             Err(BadInput::of_file(file, format!("cannot be read as text ({error}); it must be YAML in UTF-8")))
         }
@@ -163,6 +182,7 @@ fn parse(file: &str, text: &str) -> Result<Vec<Source>, BadInput> {
             Err(found) => found.into_iter().for_each(|(field, problem)| wrong(field, problem)),
         }
     }
+    problems.extend(twice(&sources));
     if !problems.is_empty() {
         return Err(BadInput(problems));
     }
@@ -225,8 +245,21 @@ pub fn check(document: Value) -> Result<CatalystInstance, Vec<(Option<String>, S
     if document.get("spec").is_none_or(Value::is_null) {
         problems.push((Some("spec".into()), "is required; at least spec.ssh.host and spec.ssh.user".to_owned()));
     }
-    if document.pointer("/metadata/name").and_then(Value::as_str).is_none() {
-        problems.push((Some("metadata.name".into()), "is required: everything is named after it".to_owned()));
+    match document.pointer("/metadata/name") {
+        None | Some(Value::Null) => {
+            problems.push((Some("metadata.name".into()), "is required: everything is named after it".to_owned()));
+        }
+        Some(name) if !name.is_string() => problems.push((Some("metadata.name".into()), no_string(name))),
+        Some(_) => {}
+    }
+    match document.pointer("/metadata/namespace") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(name)) if name.is_empty() || is_namespace(name) => {}
+        Some(Value::String(name)) => problems.push((
+            Some("metadata.namespace".into()),
+            format!("is {name}, and no namespace has such a name: {NAMESPACES}"),
+        )),
+        Some(other) => problems.push((Some("metadata.namespace".into()), no_string(other))),
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -349,6 +382,29 @@ mod tests {
                 "x.yaml, document 1: metadata.labels.n must be a string, not the number 1; write it in quotes",
             ]
         );
+    }
+
+    #[test]
+    fn names_that_cannot_be_and_the_same_instance_twice_are_told() {
+        for (metadata, words) in [
+            ("{name: 1}", "metadata.name must be a string, not the number 1; write it in quotes"),
+            ("{name: a, namespace: 1}", "metadata.namespace must be a string, not the number 1; write it in quotes"),
+            (
+                "{name: a, namespace: Bad_NS}",
+                "metadata.namespace is Bad_NS, and no namespace has such a name: at most 63",
+            ),
+        ] {
+            let told = told(&GOOD.replace("{name: a}", metadata));
+            assert!(told[0].starts_with(&format!("x.yaml, document 1: {words}")), "{told:?}");
+        }
+        let told = told(&format!("{GOOD}---\n{GOOD}"));
+        assert_eq!(
+            told,
+            [
+                "x.yaml, document 2: metadata.name is that of document 1 too; leave one of them out, or name it otherwise"
+            ]
+        );
+        assert_eq!(text("x", "\u{feff}a".as_bytes()).unwrap(), "a", "a mark of Windows' editors");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod schema;
 mod stand_in;
 mod unified;
 pub mod upgrade;
+mod yaml;
 
 pub use input::{BadInput, Problem, Source, agree, check, read};
 pub use manifests::{Manifest, Wanted, wanted};
@@ -21,3 +22,4 @@ pub use render::render;
 pub(crate) use schema::nearest;
 pub use schema::{Fault, faults};
 pub use stand_in::{acceptable, ingress_annotations, names_of};
+pub(crate) use yaml::to_yaml;

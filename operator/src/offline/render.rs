@@ -6,6 +6,7 @@ use super::{
     input::{BadInput, Problem, Source},
     manifests::{Wanted, wanted},
     stand_in,
+    yaml::to_yaml,
 };
 use crate::{
     apply::APPLIED_ANNOTATION,
@@ -115,6 +116,6 @@ fn document(mut object: Value, text: &mut String) -> Result<(), serde_yaml::Erro
         metadata.remove("ownerReferences");
     }
     text.push_str("---\n");
-    text.push_str(&serde_yaml::to_string(&object)?);
+    text.push_str(&to_yaml(&object)?);
     Ok(())
 }

@@ -51,7 +51,7 @@ impl Steps {
             }
         };
         // Of a crash nobody tells when it is long past.
-        let again = parts.iter().any(|part| part.reason.severity() == Severity::Stalled).then_some(RETRY);
+        let again = parts.iter().any(|part| part.reason == Reason::PodCrashing).then_some(RETRY);
         let (instance_now, deployment) = (valid.as_ref().ok(), fetched.deployment.as_ref());
         let facts = Facts { instance: instance_now, paused: true, deployment, parts, ..Facts::default() };
         self.report(instance, &verdict, facts, again).await

@@ -12,6 +12,7 @@ use self::{
 };
 use super::{Verdict, ended};
 use crate::{
+    build::CONFIG_CHECKSUM,
     observed::{DeploymentView, Fetched, PodView, all_unready, unready},
     reason::{Reason, Severity},
     validated::{Finding, ValidatedInstance},
@@ -166,11 +167,17 @@ pub(super) fn vm_cause(
     fetched: &Fetched,
     circumstances: &Circumstances<'_>,
 ) -> Option<Verdict> {
-    // Of the pods one alone was listened to, whatever template it is of.
-    let mut pods = all_unready(&fetched.pods);
+    // Of the pods one alone was listened to, whatever template it is of. One with other settings may speak of another VM.
+    let settings = fetched.deployment.as_ref().and_then(settings);
+    let mut pods = all_unready(&fetched.pods).filter(|pod| pod.settings.as_ref() == settings);
     seen_from_here(instance, fetched.ssh.as_ref(), Weight::Any, circumstances)
         .or_else(|| forbidden_host(instance, circumstances))
         .or_else(|| pods.find_map(|pod| said_by_pod(instance, pod, fetched.ssh.as_ref())))
+}
+
+/// The checksum of the settings with which pods are made now.
+fn settings(deployment: &DeploymentView) -> Option<&String> {
+    deployment.template.as_ref()?.metadata.as_ref()?.annotations.as_ref()?.get(CONFIG_CHECKSUM)
 }
 
 /// Of all that, what is the pods' own matter.

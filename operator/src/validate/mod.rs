@@ -31,6 +31,9 @@ pub use crate::validated::{Defaults, Finding, ValidatedInstance};
 use findings::Findings;
 pub(crate) use secrets::problem as secret_problem;
 
+/// What the name of a namespace is made of.
+pub const NAMESPACES: &str = "at most 63 small letters, digits and -, a letter or digit first and last";
+
 /// Whether a namespace can have this name.
 #[must_use]
 pub fn is_namespace(name: &str) -> bool {

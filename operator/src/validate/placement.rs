@@ -53,9 +53,9 @@ pub(super) fn tolerations(given: &[TolerationSpec], findings: &mut Findings) -> 
         let fits = |text: &Option<String>, rule: fn(&str) -> bool| {
             text.as_deref().is_none_or(|text| text.is_empty() || rule(text))
         };
-        let problem = if !among(&toleration.operator, &["Exists", "Equal"]) {
+        let problem = if !among(&toleration.operator, &["", "Exists", "Equal"]) {
             "must each have the operator Exists or Equal, or none"
-        } else if !among(&toleration.effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"]) {
+        } else if !among(&toleration.effect, &["", "NoSchedule", "PreferNoSchedule", "NoExecute"]) {
             "must each have the effect NoSchedule, PreferNoSchedule or NoExecute, or none"
         } else if !fits(&toleration.key, text::is_qualified_name) {
             "must each have as key the key of a taint, such as dedicated or example.com/dedicated"
@@ -182,7 +182,8 @@ mod tests {
         };
         for fine in [
             json!({"operator": "Exists"}),
-            json!({"operator": "Exists", "key": "", "value": ""}),
+            json!({"operator": "Exists", "key": "", "value": "", "effect": ""}),
+            json!({"operator": "", "key": "k"}),
             json!({"key": "example.com/dedicated", "value": "ideas", "effect": "NoSchedule"}),
             json!({"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}),
         ] {

@@ -255,7 +255,10 @@ fn what_is_the_matter_with_the_newest_template_is_told_before_what_was_with_an_e
     // What a pod says of the VM counts until one of the newest template runs.
     let says = PodView { waiting: None, ssh_says: Some(SshReason::TimedOut), ..before };
     let starts = PodView { waiting: Some(("ContainerCreating".into(), String::new())), ..now };
-    assert_eq!(told(vec![says, starts]).reason, Reason::SSHTimedOut);
+    assert_eq!(told(vec![says.clone(), starts.clone()]).reason, Reason::SSHTimedOut);
+    // But not one that was made with other settings: perhaps the VM is another now.
+    let says = PodView { settings: Some("before".into()), ..says };
+    assert_eq!(told(vec![says, starts]).reason, Reason::PodStarting);
 }
 
 #[test]
