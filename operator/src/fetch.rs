@@ -4,6 +4,7 @@
 //! Secrets by name and only those that the instance uses; pods only while they are not ready. Every read is bounded by
 //! [`READ_DEADLINE`]. Where versions are followed, what can be had from the API server's cache is, and is never older than what is known.
 
+mod pods;
 mod view;
 
 use std::{
@@ -19,24 +20,20 @@ use crate::{
     crd::{CatalystInstance, CatalystInstanceStatus, KIND},
     live::{Kinded, Live},
     names::{InstanceName, References},
-    observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SshKeySecret, all_unready, unready},
-    triggers::POD,
+    observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SshKeySecret},
     versions::Versions,
     words::words,
 };
-use k8s_openapi::{
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, Pod, Secret, Service},
-        networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
-        policy::v1::PodDisruptionBudget,
-    },
-    jiff::Timestamp,
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Secret, Service},
+    networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client,
-    api::{DynamicObject, GetParams, ListParams, LogParams, ObjectMeta},
-    core::{ApiResource, params::VersionMatch},
+    api::{DynamicObject, GetParams, ListParams, ObjectMeta},
+    core::ApiResource,
 };
 
 pub(crate) use self::view::{app_secret as app_secret_in, ssh_key as ssh_key_in};
@@ -45,10 +42,6 @@ pub(crate) use self::view::{app_secret as app_secret_in, ssh_key as ssh_key_in};
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// IngressClasses are not watched: the operator may be confined to namespaces. Many passes at once share one list.
 const CLASSES_LISTED_EVERY: Duration = Duration::from_secs(5);
-/// Lines of a ready pod's log that are looked through for its word on the ideas folder.
-const NEWS_LINES: i64 = 500;
-/// Lines of a pod's log that are looked through for its word on the VM.
-const LOG_LINES: i64 = 40;
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -344,52 +337,6 @@ impl Fetcher {
             Err(FetchError::Api { source, .. }) if is_forbidden(&source) => Ok(Some(Err(words(&source)))),
             Err(error) => Err(error),
         }
-    }
-
-    /// Oldest first.
-    async fn listed_pods(&self, namespace: &str, name: &InstanceName) -> Result<Vec<Pod>, FetchError> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let read = |params: GetParams| {
-            let mut list = ListParams::default().labels(&name.selector());
-            if let Some(version) = &params.resource_version {
-                list = list.at(version).matching(VersionMatch::NotOlderThan);
-            }
-            let api = api.clone();
-            async move { api.list(&list).await }
-        };
-        let mut pods = self.not_older(POD, "the pods", read).await?.map(|list| list.items).unwrap_or_default();
-        pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
-        Ok(pods)
-    }
-
-    async fn pods(&self, namespace: &str, name: &InstanceName) -> Result<Vec<crate::observed::PodView>, FetchError> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pods = self.listed_pods(namespace, name).await?;
-        let now = Timestamp::now();
-        let mut views: Vec<_> = pods.iter().map(|pod| view::pod(pod, now)).collect();
-        // One log a pass: that of a pod of the newest template, or else of another.
-        let chosen = unready(&views).rev().chain(all_unready(&views).rev()).find(|pod| pod.phase == "Running");
-        let chosen = chosen.map(|pod| pod.name.clone());
-        if let Some(view) = views.iter_mut().find(|pod| Some(&pod.name) == chosen.as_ref()) {
-            let params = LogParams { tail_lines: Some(LOG_LINES), limit_bytes: Some(65_536), ..LogParams::default() };
-            // A log that cannot be had (the container is only starting, RBAC) leaves the pod without a word of its own.
-            if let Ok(log) = bounded("a pod's log", api.logs(&view.name, &params)).await {
-                view.ssh_says = view::ssh_reason_in(&log);
-            }
-        }
-        Ok(views)
-    }
-
-    /// What the newest ready pod last logged against the ideas folder.
-    async fn word_on_ideas_path(&self, namespace: &str, name: &InstanceName) -> Result<Option<String>, FetchError> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pods = self.listed_pods(namespace, name).await?;
-        let now = Timestamp::now();
-        let mut pods = pods.iter().map(|pod| view::pod(pod, now));
-        let Some(pod) = pods.rfind(|pod| pod.ready && !pod.terminating) else { return Ok(None) };
-        let params = LogParams { tail_lines: Some(NEWS_LINES), limit_bytes: Some(262_144), ..LogParams::default() };
-        let log = bounded("a pod's log", api.logs(&pod.name, &params)).await;
-        Ok(log.ok().and_then(|log| view::ideas_path_in(&log)))
     }
 
     async fn get<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<K>, FetchError> {

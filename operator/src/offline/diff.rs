@@ -76,7 +76,6 @@ async fn one(
     defaults: &Defaults,
 ) -> Result<String, DiffError> {
     let mut instance = written.clone();
-    instance.metadata.namespace = instance.metadata.namespace.filter(|written| !written.is_empty());
     let namespace = instance.metadata.namespace.get_or_insert_with(|| namespace.to_owned()).clone();
     let name = instance.metadata.name.clone().unwrap_or_default();
     let fetcher = Fetcher::new(cluster.client.clone());

@@ -129,8 +129,7 @@ fn twice(sources: &[Source]) -> Vec<Problem> {
 pub fn agree(sources: &[Source], namespace: Option<&str>) -> Result<(), BadInput> {
     let Some(namespace) = namespace else { return Ok(()) };
     let others = sources.iter().filter_map(|source| {
-        let written = source.instance.metadata.namespace.as_deref();
-        let written = written.filter(|written| !written.is_empty() && *written != namespace)?;
+        let written = source.instance.metadata.namespace.as_deref().filter(|written| *written != namespace)?;
         Some(Problem {
             file: source.file.clone(),
             document: Some(source.document),
@@ -264,8 +263,10 @@ pub fn check(document: Value) -> Result<CatalystInstance, Vec<(Option<String>, S
     if !problems.is_empty() {
         return Err(problems);
     }
-    let instance: CatalystInstance = serde_json::from_value(without_nulls(document))
+    let mut instance: CatalystInstance = serde_json::from_value(without_nulls(document))
         .map_err(|error| vec![(None, format!("cannot be understood: {error}"))])?;
+    // As kubectl takes it: an empty text is none.
+    instance.metadata.namespace = instance.metadata.namespace.filter(|written| !written.is_empty());
     match instance.validate_cel() {
         Ok(()) => Ok(instance),
         Err(errors) => {
@@ -417,6 +418,8 @@ mod tests {
             "x.yaml, document 1: metadata.namespace is there, and the command says --namespace here; leave one of them out"
         );
         assert!(agree(&parse("x.yaml", GOOD).unwrap(), Some("here")).is_ok());
+        let unset = parse("x.yaml", &GOOD.replace("name: a", "name: a, namespace: ''")).unwrap();
+        assert!(agree(&unset, Some("here")).is_ok() && unset[0].instance.metadata.namespace.is_none());
     }
 
     #[test]

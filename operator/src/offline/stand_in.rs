@@ -29,7 +29,6 @@ pub(super) fn validated(
 ) -> Result<ValidatedInstance, Vec<Finding>> {
     let mut instance = instance.clone();
     instance.metadata.uid.get_or_insert_with(|| UID.to_owned());
-    instance.metadata.namespace = instance.metadata.namespace.filter(|written| !written.is_empty());
     instance.metadata.namespace.get_or_insert_with(|| namespace.to_owned());
     let mut fetched = Fetched::default();
     let mut outcome = validate(&instance, &fetched, defaults);

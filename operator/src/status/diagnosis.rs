@@ -146,9 +146,7 @@ fn cause(
     let verdict = refused(deployment)
         .or_else(|| cannot_pull(instance, fetched, &pods, circumstances))
         .or_else(|| seen(Weight::Decisive))
-        .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod, circumstances.paused)))
-        .or_else(|| pods.iter().rev().find_map(|pod| unschedulable(pod)))
-        .or_else(|| failed(&pods))
+        .or_else(|| stopped(instance, &pods, circumstances))
         .or_else(|| vm_cause(instance, fetched, circumstances))
         .unwrap_or_else(|| waiting(instance, deployment, &pods));
     let serving = deployment.available;
@@ -190,10 +188,17 @@ pub(super) fn workload_cause(
     let pods: Vec<&PodView> = unready(&fetched.pods).collect();
     refused(deployment)
         .or_else(|| cannot_pull(instance, fetched, &pods, circumstances))
-        .or_else(|| pods.iter().rev().find_map(|pod| crash(instance, pod, circumstances.paused)))
-        .or_else(|| pods.iter().rev().find_map(|pod| unschedulable(pod)))
-        .or_else(|| failed(&pods))
+        .or_else(|| stopped(instance, &pods, circumstances))
         .unwrap_or_else(|| waiting(instance, deployment, &pods))
+}
+
+/// What keeps a pod from running that has its image: it does not start, no node takes it, or its node ended it.
+fn stopped(instance: &ValidatedInstance, pods: &[&PodView], circumstances: &Circumstances<'_>) -> Option<Verdict> {
+    let newest = || pods.iter().rev();
+    newest()
+        .find_map(|pod| crash(instance, pod, circumstances.paused))
+        .or_else(|| newest().find_map(|pod| unschedulable(pod)))
+        .or_else(|| failed(pods))
 }
 
 fn cannot_pull(
