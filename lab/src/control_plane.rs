@@ -270,6 +270,16 @@ impl ControlPlane {
         [self.etcd.id(), api_server].into_iter().flatten().chain(clients).collect()
     }
 
+    /// Processor time that each part has taken so far, by its name.
+    ///
+    /// # Errors
+    /// When a part has ended.
+    pub fn processor_time(&self) -> anyhow::Result<Vec<(&'static str, Duration)>> {
+        let api_server = self.api_server.try_lock().context("the API server is being started or ended")?;
+        let parts = [Some(&self.etcd), api_server.as_ref(), self.controllers.as_ref(), self.scheduler.as_ref()];
+        parts.into_iter().flatten().map(Held::processor_time).collect()
+    }
+
     async fn await_api_server(&self) -> anyhow::Result<()> {
         let client = self.client().await?;
         let deadline = Instant::now() + READY_DEADLINE;

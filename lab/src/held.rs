@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::process::{Child, ChildStdin, Command};
@@ -60,6 +61,20 @@ impl Held {
     /// The holder's process id.
     pub(crate) fn id(&self) -> Option<u32> {
         self.holder.id()
+    }
+
+    /// Processor time of the component so far, by its name.
+    pub(crate) fn processor_time(&self) -> anyhow::Result<(&'static str, Duration)> {
+        let holder = self.holder.id().context("the component has ended")?;
+        let children = std::fs::read_to_string(format!("/proc/{holder}/task/{holder}/children"))?;
+        let mut ticks = 0;
+        for child in children.split_whitespace() {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat"))?;
+            let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+            // User and system time, in hundredths of a second (proc_pid_stat(5)).
+            ticks += fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
+        }
+        Ok((self.name, Duration::from_millis(ticks * 10)))
     }
 
     /// An error with the end of the log if the component has ended.

@@ -1,6 +1,7 @@
 //! Brings the cluster to the desired objects by server-side apply, in a fixed order, and removes what is no longer wanted.
 //!
-//! Invariants: an object that is not ours is never written to. Nothing is written when the object carries the hash of what
+//! Invariants: an object that is not ours is never written to, also if it is made while we look: what is to be created takes nobody's
+//! place. Nothing is written when the object carries the hash of what
 //! we want and still all the fields that we applied; so neither a second pass nor a restart writes. Fields of others are
 //! never part of what we send.
 
@@ -21,6 +22,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
 };
 use serde::Serialize;
+use serde_json::Value;
 
 use self::decide::{Decision, decide};
 pub use self::refusal::{ApplyError, refusal};
@@ -50,6 +52,10 @@ pub const HOST_KEYS_ANNOTATION: &str = "catalyst.dev/known-hosts";
 
 /// Annotation on pods: the hash of the public half of the SSH key that was last made known to them.
 pub const SSH_KEY_ANNOTATION: &str = "catalyst.dev/ssh-key";
+
+/// The version of an object that is to be created: no object has it (etcd counts from 1, and the first write makes 2), so the API server
+/// answers 409 where one exists. It is dropped where none does.
+const ABSENT: &str = "1";
 
 /// No single write takes longer.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
@@ -277,9 +283,7 @@ impl Applier {
     ) -> Result<(), ApplyError> {
         let name = desired.name_any();
         let found = live.get::<K>(&name);
-        let last = desired.annotations_mut().insert(APPLIED_ANNOTATION.to_owned(), hash);
-        debug_assert!(last.is_none(), "the annotation is ours to set");
-        let manifest = serde_json::to_value(&desired)?;
+        let manifest = marked(&mut desired, hash)?;
         let act = match decide(found, live.owner(), &manifest) {
             Decision::Keep => return Ok(()),
             // Validation reports it; between its look and ours somebody may have been quicker.
@@ -287,7 +291,10 @@ impl Applier {
             Decision::Write(act) => act,
         };
         // The UID holds the patch to the object that was looked at: one that took its place meanwhile is not touched.
-        desired.meta_mut().uid = found.and_then(|meta| meta.uid.clone());
+        match found {
+            Some(found) => desired.meta_mut().uid.clone_from(&found.uid),
+            None => desired.meta_mut().resource_version = Some(ABSENT.to_owned()),
+        }
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let params = PatchParams::apply(MANAGER).force();
         self.metrics.wrote(K::KIND, "apply");
@@ -324,6 +331,7 @@ impl Applier {
                 applied.changes.push(Change { act, kind: K::KIND, name, spec_changed, rollout });
                 Ok(())
             }
+            Err(error) if found.is_none() && is_conflict(&error) => Err(ApplyError::Foreign { kind: K::KIND, name }),
             Err(error) => keep_refusal(K::KIND, &name, desired.annotations(), error, applied),
         }
     }
@@ -394,6 +402,27 @@ fn keep_refusal(
 
 fn is_invalid(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 422)
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// Whether an object is in the cluster as we want it.
+///
+/// # Errors
+/// It cannot be encoded.
+pub(crate) fn is_as_wanted<K: Kinded>(desired: &K, live: &Live) -> Result<bool, ApplyError> {
+    let (mut desired, hash) = (desired.clone(), hash(desired)?);
+    let manifest = marked(&mut desired, hash)?;
+    Ok(decide(live.get::<K>(&desired.name_any()), live.owner(), &manifest) == Decision::Keep)
+}
+
+/// Notes on an object the hash of what we want of it; what is applied then.
+fn marked<K: Kinded>(desired: &mut K, hash: String) -> Result<Value, ApplyError> {
+    let last = desired.annotations_mut().insert(APPLIED_ANNOTATION.to_owned(), hash);
+    debug_assert!(last.is_none(), "the annotation is ours to set");
+    Ok(serde_json::to_value(&*desired)?)
 }
 
 /// A hash of the whole manifest, short enough to read in `kubectl get -o yaml`.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Client, ResourceExt,
     runtime::{
@@ -32,11 +33,12 @@ use crate::{
     events::Announcer,
     fetch::Fetcher,
     hosts::HostClaims,
+    live::Kinded as _,
     metrics::{Metrics, Phase},
     names::Target,
     prober::{Prober, ProberSettings},
     publish::Publisher,
-    reconcile::{Outcome, ReconcileError, Steps},
+    reconcile::{Left, Outcome, ReconcileError, Start, Steps},
     secret_uses::SecretUses,
     triggers::{Cause, Scope, Trigger, Watched, instances, surroundings},
     validated::Defaults,
@@ -103,6 +105,8 @@ struct Memory {
     phase: Option<Phase>,
     /// When it is to be looked at though nothing happens; `None`: at the next occasion.
     due: Option<Instant>,
+    /// What the pass before left for this one.
+    left: Option<Box<Left>>,
     /// When it may be made again after a failure, if what the failed pass wrote has arrived: it came further.
     goes_on: Option<Instant>,
 }
@@ -302,13 +306,13 @@ impl Shared {
     async fn pass(&self, target: Target) -> Passed {
         let Ok(_slot) = self.slots.acquire().await else { return Ok(Action::await_change()) };
         let causes = self.waits(|waiting| waiting.remove(&target));
-        let in_doubt = match self.begins(&target, causes.unwrap_or_default()) {
-            Begin::NotYet(left) => return Ok(Action::requeue(left)),
-            Begin::Now { in_doubt } => in_doubt,
+        let start = match self.begins(&target, causes.unwrap_or_default()) {
+            Begin::NotYet(wait) => return Ok(Action::requeue(wait)),
+            Begin::Now(start) => start,
         };
         let _running = self.metrics.reconcile_begins();
         let begun = Instant::now();
-        let outcome = match tokio::time::timeout(PASS_DEADLINE, self.steps.reconcile(&target, in_doubt)).await {
+        let outcome = match tokio::time::timeout(PASS_DEADLINE, self.steps.reconcile(&target, start)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ReconcileError::TimedOut(PASS_DEADLINE)),
         };
@@ -342,23 +346,26 @@ impl Shared {
 
     /// Whether the pass is made now. None of this instance's is under way, so the answers to all of its writes are there.
     fn begins(&self, target: &Target, causes: Causes) -> Begin {
-        let others = causes.versions.iter().any(|(kind, version)| !self.versions.is_echo(kind, *version));
+        let mut others =
+            causes.versions.iter().filter(|(kind, version)| !self.versions.is_echo(kind, *version)).peekable();
+        let (is_new, of_objects) = (others.peek().is_some(), others.all(|(kind, _)| *kind != Secret::KIND));
         let mut memories = self.memories();
-        let Some(memory) = memories.get_mut(target) else { return Begin::Now { in_doubt: false } };
-        let in_doubt = memory.backoff.failures() > 0;
+        let Some(memory) = memories.get_mut(target) else { return Begin::Now(Start::Known(None)) };
+        let left = memory.left.take().filter(|_| !causes.news && of_objects);
         // The echo of a pass that failed says that it came further: the next one goes on from there soon, whatever the back-off.
         if !causes.versions.is_empty()
             && let Some(goes_on) = memory.goes_on.take()
         {
             memory.due = memory.due.map(|due| due.min(goes_on));
         }
-        let left = memory.due.map(|due| due.saturating_duration_since(Instant::now())).unwrap_or_default();
-        if !causes.news && !others && !left.is_zero() {
-            return Begin::NotYet(left);
+        let wait = memory.due.map(|due| due.saturating_duration_since(Instant::now())).unwrap_or_default();
+        if !causes.news && !is_new && !wait.is_zero() {
+            memory.left = left;
+            return Begin::NotYet(wait);
         }
         // A pass that ends abnormally leaves it so, and is made again.
         memory.due = None;
-        Begin::Now { in_doubt }
+        Begin::Now(if memory.backoff.failures() > 0 { Start::InDoubt } else { Start::Known(left) })
     }
 
     fn waits<T>(&self, change: impl FnOnce(&mut HashMap<Target, Causes>) -> T) -> T {
@@ -376,7 +383,7 @@ impl Shared {
                 self.forget(target);
                 Action::await_change()
             }
-            Outcome::Done { uid, phase, again } => {
+            Outcome::Done { uid, phase, again, left } => {
                 let again = again.unwrap_or_else(|| AT_REST.mul_f64(rand::rng().random_range(0.8..1.2)));
                 let before = {
                     let mut memories = self.memories();
@@ -387,7 +394,7 @@ impl Shared {
                     }
                     memory.backoff.reset();
                     memory.due = Instant::now().checked_add(again);
-                    memory.goes_on = None;
+                    (memory.goes_on, memory.left) = (None, left);
                     memory.phase.replace(phase)
                 };
                 self.metrics.phase_changed(before, Some(phase));
@@ -448,15 +455,15 @@ impl Shared {
 impl Memory {
     fn new(uid: &str) -> Self {
         let backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
-        Self { uid: uid.to_owned(), backoff, phase: None, due: None, goes_on: None }
+        Self { uid: uid.to_owned(), backoff, phase: None, due: None, left: None, goes_on: None }
     }
 }
 
 /// Whether a pass that was asked for is made.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Begin {
-    /// It is; in doubt, what was read last time may be what it failed by.
-    Now { in_doubt: bool },
+    /// It is.
+    Now(Start),
     /// There is nothing new; it is due after this long.
     NotYet(Duration),
 }

@@ -1,8 +1,9 @@
 //! Reads what an instance refers to and what is observed of it. Writes nothing.
 //!
-//! Children are read as metadata only (but the Deployment, and what Gateways say of a route) and not at all where a watch shows them;
-//! Secrets by name and only those that the instance uses; pods only while they are not ready. Every read is bounded by
-//! [`READ_DEADLINE`]. Where versions are followed, what can be had from the API server's cache is, and is never older than what is known.
+//! Children are read as metadata only (but the Deployment, and what Gateways say of a route), and not at all where a watch shows them or
+//! shows none of ours: one of somebody else's is met when ours is to be made, which takes nobody's place. Secrets are read by name and only
+//! those that the instance uses; pods only while they are not ready. Every read is bounded by [`READ_DEADLINE`]. Where versions are
+//! followed, what can be had from the API server's cache is, and is never older than what is known.
 
 mod pods;
 mod view;
@@ -17,7 +18,10 @@ use std::{
 use crate::{
     build::HTTPRoute,
     children::Children,
-    crd::{CatalystInstance, CatalystInstanceStatus, KIND},
+    crd::{
+        CatalystInstance, CatalystInstanceStatus, KIND, ROTATE_CATALYST_SECRET_ANNOTATION,
+        ROTATE_COOKIE_SECRET_ANNOTATION, ROTATE_SSH_KEY_ANNOTATION,
+    },
     live::{Kinded, Live},
     names::{InstanceName, References},
     observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SshKeySecret},
@@ -42,6 +46,10 @@ pub(crate) use self::view::{app_secret as app_secret_in, ssh_key as ssh_key_in};
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// IngressClasses are not watched: the operator may be confined to namespaces. Many passes at once share one list.
 const CLASSES_LISTED_EVERY: Duration = Duration::from_secs(5);
+
+/// What asks for other values in Secrets.
+const ROTATE_ANNOTATIONS: [&str; 3] =
+    [ROTATE_SSH_KEY_ANNOTATION, ROTATE_CATALYST_SECRET_ANNOTATION, ROTATE_COOKIE_SECRET_ANNOTATION];
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +85,15 @@ pub enum Read {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+/// The Secrets that an instance uses.
+#[derive(Debug)]
+pub struct Secrets {
+    /// The application Secret.
+    pub app: Referenced<AppSecret>,
+    /// The Secret with the SSH key.
+    pub ssh_key: Referenced<SshKeySecret>,
 }
 
 /// Reads. One for the process.
@@ -148,11 +165,17 @@ impl Fetcher {
         }))
     }
 
-    /// Everything else that one pass needs to know, except what SSH shows. `listen`: also what a server says that is ready.
+    /// Everything else that one pass needs to know, except what SSH shows. `listen`: also what a server says that is ready. `known`: the
+    /// Secrets, where they are known to be as they were.
     ///
     /// # Errors
     /// Something could not be read; which, says the error.
-    pub async fn everything(&self, instance: &CatalystInstance, listen: bool) -> Result<(Fetched, Live), FetchError> {
+    pub async fn everything(
+        &self,
+        instance: &CatalystInstance,
+        listen: bool,
+        known: Option<Secrets>,
+    ) -> Result<(Fetched, Live), FetchError> {
         let namespace = instance.metadata.namespace.as_deref().unwrap_or_default();
         let owner = instance.metadata.uid.as_deref().unwrap_or_default();
         let references = References::of(instance);
@@ -163,20 +186,18 @@ impl Fetcher {
             return Ok((fetched, live));
         };
         let (config, known_hosts, policy) = (name.config(), name.known_hosts(), name.policy());
-        let (app_secret, ssh_key, deployment, service, ingress, config, known_hosts, policy, classes, tls_secret) = futures::try_join!(
-            self.app_secret(namespace, &references.app_secret, owner),
-            self.ssh_key(namespace, &references.ssh_key, owner),
+        let (secrets, deployment, service, ingress, config, known_hosts, policy, classes, tls_secret) = futures::try_join!(
+            self.secrets(instance, &name, &references, known),
             self.get::<Deployment>(namespace, name.as_str()),
             self.metadata::<Service>(namespace, name.as_str()),
-            self.metadata_if::<Ingress>(references.ingress_host.is_some(), namespace, name.as_str()),
+            self.metadata::<Ingress>(namespace, name.as_str()),
             self.metadata::<ConfigMap>(namespace, &config),
             self.metadata::<ConfigMap>(namespace, &known_hosts),
             self.metadata::<NetworkPolicy>(namespace, &policy),
             self.ingress_classes(references.ingress_class.as_deref()),
             self.tls_secret(namespace, references.tls_secret.as_deref()),
         )?;
-        fetched.app_secret = app_secret;
-        fetched.ssh_key = ssh_key;
+        Secrets { app: fetched.app_secret, ssh_key: fetched.ssh_key } = secrets;
         match classes {
             Some(Ok(classes)) => fetched.ingress_classes = Some(classes),
             Some(Err(words)) => fetched.unseen.push(format!(
@@ -193,7 +214,7 @@ impl Fetcher {
         }
         let (route, budget, gateway_api) = futures::try_join!(
             self.route(namespace, name.as_str(), instance.spec.gateway.is_some()),
-            self.metadata_if::<PodDisruptionBudget>(references.is_redundant, namespace, name.as_str()),
+            self.metadata::<PodDisruptionBudget>(namespace, name.as_str()),
             self.gateway_api(instance.spec.gateway.is_some()),
         )?;
         fetched.gateway_api = gateway_api;
@@ -230,6 +251,46 @@ impl Fetcher {
             }
         }
         Ok((fetched, live))
+    }
+
+    /// The Secrets that an instance uses.
+    async fn secrets(
+        &self,
+        instance: &CatalystInstance,
+        name: &InstanceName,
+        references: &References,
+        known: Option<Secrets>,
+    ) -> Result<Secrets, FetchError> {
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let namespace = instance.metadata.namespace.as_deref().unwrap_or_default();
+        let owner = instance.metadata.uid.as_deref().unwrap_or_default();
+        let unmade = self.is_unmade(instance, name);
+        let app = async {
+            match unmade && !references.app_is_given {
+                true => Ok(Referenced::Missing),
+                false => self.app_secret(namespace, &references.app_secret, owner).await,
+            }
+        };
+        let ssh_key = async {
+            match unmade && !references.key_is_given {
+                true => Ok(Referenced::Missing),
+                false => self.ssh_key(namespace, &references.ssh_key, owner).await,
+            }
+        };
+        let (app, ssh_key) = futures::try_join!(app, ssh_key)?;
+        Ok(Secrets { app, ssh_key })
+    }
+
+    /// Whether nothing was ever made for an instance, as far as is known, so that its Secrets are to be made: one that is there all the same
+    /// is met then. (Asked to replace what is in them, they are looked for.)
+    fn is_unmade(&self, instance: &CatalystInstance, name: &InstanceName) -> bool {
+        let namespace = instance.metadata.namespace.as_deref().unwrap_or_default();
+        let mut annotations = instance.metadata.annotations.iter().flatten();
+        let asks = annotations.any(|(key, _)| ROTATE_ANNOTATIONS.contains(&key.as_str()));
+        let lacks = |known: &Known| known.children.lacks(ConfigMap::KIND, namespace, &name.config());
+        instance.status.is_none() && !asks && self.known.as_ref().is_some_and(lacks)
     }
 
     /// The entries of a ConfigMap of ours; `None`: there is none.
@@ -349,9 +410,11 @@ impl Fetcher {
     }
 
     async fn metadata<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, FetchError> {
-        let held = self.known.as_ref().and_then(|known| known.children.get(K::KIND, namespace, name));
-        if held.is_some() {
-            return Ok(held);
+        if let Some(known) = &self.known {
+            let held = known.children.get(K::KIND, namespace, name);
+            if held.is_some() || known.children.lacks(K::KIND, namespace, name) {
+                return Ok(held);
+            }
         }
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let read = |params: GetParams| {
@@ -361,19 +424,6 @@ impl Fetcher {
         // Of a kind that the cluster does not know there is nothing either, which is said in another way.
         let found = self.not_older(K::KIND, &format!("{} {name}", K::KIND), read).await?;
         Ok(found.map(|partial| partial.metadata))
-    }
-
-    /// The same of what may not be wanted: then one of somebody else's is of no concern, and one of ours is told by its watch.
-    async fn metadata_if<K: Kinded>(
-        &self,
-        wanted: bool,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<ObjectMeta>, FetchError> {
-        if !wanted && self.known.as_ref().is_some_and(|known| known.children.lacks(K::KIND, namespace, name)) {
-            return Ok(None);
-        }
-        self.metadata::<K>(namespace, name).await
     }
 
     /// Reads what is not older than what is known of the kind, or else the latest; `None`: there is no such thing.

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 
 fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     telemetry::start(args.log_format, &args.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(run(args));
     // A name look-up of the resolver cannot be cancelled; it must not hold the process up.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -20,7 +20,7 @@ use crate::{
     apply::{Applier, ApplyError, refusal},
     crd::{CatalystInstance, CatalystInstanceStatus},
     events::Announcer,
-    fetch::{FetchError, Fetcher, Read},
+    fetch::{FetchError, Fetcher, Read, Secrets},
     hosts::HostClaims,
     metrics::Phase,
     names::Target,
@@ -61,7 +61,7 @@ pub struct Steps {
 }
 
 /// How a pass ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Outcome {
     /// The instance is gone or going; what it owned goes with it by garbage collection.
     Gone,
@@ -73,7 +73,26 @@ pub enum Outcome {
         phase: Phase,
         /// Look again after this long if nothing happens before; `None`: nothing changes by itself.
         again: Option<Duration>,
+        /// What the next pass need not read if nothing but its objects' news comes before it.
+        left: Option<Box<Left>>,
     },
+}
+
+/// What the pass that made an instance's objects knows of the rest. It has the values of Secrets, so it is kept no longer than until the
+/// next pass, which comes a moment later.
+#[derive(Debug)]
+pub struct Left {
+    instance: CatalystInstance,
+    secrets: Secrets,
+}
+
+/// What a pass starts from.
+#[derive(Debug)]
+pub enum Start {
+    /// The pass before failed, so only the latest is good enough.
+    InDoubt,
+    /// What is not older than what is known; if there is something left, only the instance's objects have had news since.
+    Known(Option<Box<Left>>),
 }
 
 /// Why a pass could not be brought to its end.
@@ -150,18 +169,24 @@ impl From<ReconcileError> for Stop {
 }
 
 impl Steps {
-    /// One pass. `in_doubt`: the one before failed, so only the latest is good enough.
+    /// One pass.
     ///
     /// # Errors
     /// The API server could not be used; what was done so far stays, and the next pass goes on from there.
-    pub async fn reconcile(&self, target: &Target, in_doubt: bool) -> Result<Outcome, ReconcileError> {
-        let reads = if in_doubt { &self.fetcher } else { &self.cached };
-        let mut instance = match reads.instance(&target.namespace, &target.name).await? {
-            None => return Ok(Outcome::Gone),
-            Some(Read::Malformed { metadata, status, problem }) => {
-                return self.report_malformed(*metadata, status.as_deref(), &problem).await;
-            }
-            Some(Read::Instance(instance)) => instance,
+    pub async fn reconcile(&self, target: &Target, start: Start) -> Result<Outcome, ReconcileError> {
+        let (mut reads, left) = match start {
+            Start::InDoubt => (&self.fetcher, None),
+            Start::Known(left) => (&self.cached, left),
+        };
+        let (mut instance, secrets) = match left {
+            Some(left) => (Box::new(left.instance), Some(left.secrets)),
+            None => match reads.instance(&target.namespace, &target.name).await? {
+                None => return Ok(Outcome::Gone),
+                Some(Read::Malformed { metadata, status, problem }) => {
+                    return self.report_malformed(*metadata, status.as_deref(), &problem).await;
+                }
+                Some(Read::Instance(instance)) => (instance, None),
+            },
         };
         if instance.metadata.deletion_timestamp.is_some() {
             return Ok(Outcome::Gone);
@@ -169,10 +194,23 @@ impl Steps {
         // Before anything is read: a Secret that is created after the read triggers another pass.
         self.uses.note(&instance);
         if is_paused(&instance) {
-            return self.report_paused(&instance, reads, target).await;
+            return self.report_paused(&instance, target).await;
+        }
+        if reason_of(instance.status.as_ref()) == Some(Reason::NameConflict.as_str()) {
+            // What is in the way is seen by a look alone.
+            reads = &self.fetcher;
         }
         let first_word = self.acknowledge(instance.metadata.clone(), instance.status.is_some());
-        let converged = meanwhile(first_word, Box::pin(self.converge(&mut instance, reads, target))).await;
+        let work = async {
+            match self.converge(&mut instance, reads, secrets, target).await {
+                // What no watch of ours shows is there all the same.
+                Err(Stop::Failed(ReconcileError::Apply(ApplyError::Foreign { .. }))) => {
+                    self.converge(&mut instance, &self.fetcher, None, target).await
+                }
+                converged => converged,
+            }
+        };
+        let converged = meanwhile(first_word, Box::pin(work)).await;
         match converged {
             Ok(outcome) => Ok(outcome),
             Err(Stop::Findings(findings)) => self.report_findings(&instance, target, &findings).await,
@@ -185,9 +223,10 @@ impl Steps {
         &self,
         instance: &mut CatalystInstance,
         reads: &Fetcher,
+        known: Option<Secrets>,
         target: &Target,
     ) -> Result<Outcome, Stop> {
-        let (mut fetched, live) = self.fetch(instance, reads, target).await?;
+        let (mut fetched, live) = self.fetch(instance, reads, known, target).await?;
         let valid = validate(instance, &fetched, &self.defaults)?;
         self.trust(instance, &valid).await?;
         let rotation = self.rotate(instance, &valid, &mut fetched, target).await?;
@@ -199,10 +238,13 @@ impl Steps {
         let look = self.look(instance, &valid, &fetched, target);
         let applied = self.build_and_apply(instance, &valid, &fetched, &live, look.as_ref()).await?;
         self.tell_repairs(instance, &applied).await;
-        let Converged { verdict, facts, again, hold } = self.judge(instance, &valid, &mut fetched, &applied, look);
+        let Converged { verdict, facts, again, hold, only_made } =
+            self.judge(instance, &valid, &mut fetched, &applied, look);
         if hold {
             self.note_facts(instance, facts).await?;
-            return Ok(self.outcome(instance, phase_before(instance), again));
+            let secrets = Secrets { app: fetched.app_secret, ssh_key: fetched.ssh_key };
+            let left = only_made.then(|| Box::new(Left { instance: instance.clone(), secrets }));
+            return Ok(self.outcome(instance, phase_before(instance), again, left));
         }
         let again = [again, rotation, renewal].into_iter().flatten().min();
         Ok(self.report(instance, &verdict, facts, again).await?)
@@ -244,11 +286,17 @@ impl Steps {
             self.announcer.tell(instance, verdict.reason, &verdict.message).await;
         }
         let again = [again, patience].into_iter().flatten().min();
-        Ok(self.outcome(instance, phase_of(&after), again))
+        Ok(self.outcome(instance, phase_of(&after), again, None))
     }
 
-    fn outcome(&self, instance: &CatalystInstance, phase: Phase, again: Option<Duration>) -> Outcome {
-        Outcome::Done { uid: instance.uid().unwrap_or_default(), phase, again }
+    fn outcome(
+        &self,
+        instance: &CatalystInstance,
+        phase: Phase,
+        again: Option<Duration>,
+        left: Option<Box<Left>>,
+    ) -> Outcome {
+        Outcome::Done { uid: instance.uid().unwrap_or_default(), phase, again, left }
     }
 }
 

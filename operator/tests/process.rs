@@ -353,6 +353,11 @@ async fn with_the_rights_of_config_rbac_everything_works_and_sigterm_releases_th
     let instance: CatalystInstance = world.exists("x").await;
     assert_eq!(instance.name_any(), "x");
     use_the_rest(&world).await;
+    // Of a paused one each object is looked at.
+    world
+        .edit::<CatalystInstance>("service", json!({"metadata": {"annotations": {"catalyst.dev/paused": "true"}}}))
+        .await;
+    world.reason("service", "Paused").await;
     let missing = || granted().difference(&used("confined")).cloned().collect::<Vec<_>>();
     until("every verb that is granted is used", || async {
         let missing = missing();

@@ -282,8 +282,16 @@ async fn an_operator_that_dies_after_any_of_its_writes_leaves_what_the_next_one_
         whole(&world).await;
         world.settled().await;
         let writes = world.writes();
-        for secret in ["create secrets x-secrets", "create secrets x-ssh-key"] {
-            assert_eq!(writes.iter().filter(|write| *write == secret).count(), 1, "after {point}: {writes:#?}");
+        // A second attempt, by who cannot know of the first, makes nothing and replaces nothing.
+        let secrets: Vec<_> = plane().writes().unwrap().into_iter().filter(|it| it.user == world.account()).collect();
+        for secret in ["x-secrets", "x-ssh-key"] {
+            let these = secrets.iter().filter(|write| write.resource == "secrets" && write.name == secret);
+            let (made, refused): (Vec<_>, Vec<_>) = these.partition(|write| write.code == 201);
+            assert_eq!(made.len(), 1, "after {point}: {writes:#?}");
+            assert!(
+                refused.iter().all(|write| write.verb == "create" && write.code == 409),
+                "after {point}: {refused:#?}"
+            );
         }
         let again = |object: &str| writes.iter().filter(|write| write.ends_with(object)).count();
         for object in ["configmaps x-config", "services x", "deployments x", "ingresses x", "networkpolicies x-policy"]

@@ -18,7 +18,7 @@ pub enum ApplyError {
         #[source]
         source: Box<kube::Error>,
     },
-    /// Somebody else created an object of that name between our look and our write.
+    /// There is an object of that name which we did not see, or which is not ours.
     #[error("{kind} {name} exists and is not ours")]
     Foreign {
         /// The object's kind.

@@ -93,7 +93,7 @@ async fn one(
     let mut text = show(&format!("CatalystInstance/{namespace}/{name}"), &before, &head(&instance, None)?);
     instance.metadata.uid = Some(metadata.uid.unwrap_or_else(|| stand_in::UID.to_owned()));
     instance.status = status;
-    let (fetched, _) = fetcher.everything(&instance, false).await?;
+    let (fetched, _) = fetcher.everything(&instance, false, None).await?;
     let valid = validate(&instance, &fetched, defaults)
         .map_err(|findings| DiffError::Invalid { place: format!("{place} ({namespace}/{name})"), findings })?;
     for which in valid.missing_secrets() {

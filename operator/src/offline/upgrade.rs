@@ -86,7 +86,7 @@ async fn fate(
     instance: &CatalystInstance,
     defaults: &Defaults,
 ) -> Result<(i64, Fate), DiffError> {
-    let (fetched, _) = fetcher.everything(instance, false).await?;
+    let (fetched, _) = fetcher.everything(instance, false, None).await?;
     let pods = fetched.deployment.as_ref().map_or(0, |deployment| i64::from(deployment.replicas));
     let valid = match validate(instance, &fetched, defaults) {
         Ok(valid) => valid,

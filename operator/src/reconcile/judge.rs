@@ -32,6 +32,8 @@ pub(super) struct Converged<'a> {
     pub(super) again: Option<Duration>,
     /// The status stays: the first look at the VM is under way and nothing else is new, or what was just made has no news yet.
     pub(super) hold: bool,
+    /// It stays for what was just made alone.
+    pub(super) only_made: bool,
 }
 
 impl Steps {
@@ -90,7 +92,7 @@ impl Steps {
         let first_pods = || (deployment.is_some() && !rolled_out(instance)).then(|| FIRST_PODS.to_owned());
         let (vm, rollout) = (fetched.ssh.as_ref(), now.rollout.clone().or_else(first_pods));
         let facts = Facts { instance: Some(valid), deployment, vm, parts, rollout, ..Facts::default() };
-        Converged { verdict, facts, again, hold: (pending && unchanged) || only_made }
+        Converged { verdict, facts, again, hold: (pending && unchanged) || only_made, only_made }
     }
 
     /// Findings that keep anything from being applied.
@@ -129,7 +131,7 @@ impl Steps {
         let (after, _) = crate::status::status(status, &verdict, facts, Timestamp::now());
         self.publisher.publish(&metadata, status, &after).await?;
         let uid = metadata.uid.unwrap_or_default();
-        Ok(Outcome::Done { uid, phase: crate::metrics::Phase::Stalled, again: None })
+        Ok(Outcome::Done { uid, phase: crate::metrics::Phase::Stalled, again: None, left: None })
     }
 }
 

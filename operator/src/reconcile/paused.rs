@@ -10,7 +10,6 @@ use super::{
 use crate::{
     build::{Desired, build},
     crd::{CatalystInstance, PAUSED_ANNOTATION, pauses},
-    fetch::Fetcher,
     live::{Kinded, Live},
     names::Target,
     observed::Fetched,
@@ -30,10 +29,10 @@ impl Steps {
     pub(super) async fn report_paused(
         &self,
         instance: &CatalystInstance,
-        reads: &Fetcher,
         target: &Target,
     ) -> Result<Outcome, ReconcileError> {
-        let (fetched, live) = self.fetch(instance, reads, target).await?;
+        // Of what is not there it is told that it is not, so it is looked for.
+        let (fetched, live) = self.fetch(instance, &self.fetcher, None, target).await?;
         let valid = validate(instance, &fetched, &self.defaults);
         let (verdict, parts) = match &valid {
             Ok(valid) => {

@@ -14,10 +14,10 @@ use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{ReconcileError, Steps};
 use crate::{
-    apply::{Act, Applied, Change, Pods, replaces_pods},
+    apply::{Act, Applied, Change, Pods, is_as_wanted, replaces_pods},
     build::{Desired, build},
     crd::{CatalystInstance, CatalystInstanceStatus, TRUST_HOST_KEY_ANNOTATION},
-    fetch::{Fetcher, app_secret_in, ssh_key_in},
+    fetch::{Fetcher, Secrets, app_secret_in, ssh_key_in},
     live::Live,
     names::{References, Target, ingress_class},
     observed::{Fetched, Referenced},
@@ -64,12 +64,13 @@ impl Steps {
         &self,
         instance: &CatalystInstance,
         reads: &Fetcher,
+        known: Option<Secrets>,
         target: &Target,
     ) -> Result<(Fetched, Live), ReconcileError> {
         let host = References::of(instance).ingress_host;
         self.claims.want(target, host.as_deref());
-        let (mut fetched, live) =
-            reads.everything(instance, may_have_news(instance.status.as_ref(), Timestamp::now())).await?;
+        let listen = may_have_news(instance.status.as_ref(), Timestamp::now());
+        let (mut fetched, live) = reads.everything(instance, listen, known).await?;
         let uid = instance.uid().unwrap_or_default();
         if let (Some(host), Some(ingress)) = (host, &instance.spec.ingress) {
             let since = live.get::<Ingress>(&target.name).and_then(|meta| meta.creation_timestamp.as_ref());
@@ -199,8 +200,9 @@ impl Steps {
         }
         let template = fetched.deployment.as_ref().and_then(|deployment| deployment.template.as_ref());
         let config = match template {
-            Some(_) => self.cached.settings(&valid.namespace, &valid.name.config()).await?,
             None => None,
+            Some(_) if is_as_wanted(&desired.config, live)? => desired.config.data.clone(),
+            Some(_) => self.cached.settings(&valid.namespace, &valid.name.config()).await?,
         };
         let running = Running { template, config: config.as_ref(), ran: rolled_out(instance) };
         Ok(Some(rollout_cause(running, &desired.deployment, &desired.config)))

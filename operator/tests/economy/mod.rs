@@ -86,14 +86,48 @@ async fn at_rest_every_read_is_content_with_what_the_api_servers_cache_holds() {
     asked.lock().unwrap().clear();
     world.another_pass("x", "one").await;
     let asked = asked.lock().unwrap().clone();
-    let kinds = |uri: &String| uri.split('/').nth_back(1).unwrap_or_default().to_owned();
-    let mut read: Vec<String> = asked.iter().map(kinds).collect();
+    let mut read: Vec<String> = asked.iter().map(kind_of).collect();
     read.sort();
     // What a watch shows of our objects is not read again, nor is looked for what is not wanted and of which it shows none of ours.
     let needed = ["catalystinstances", "deployments", "secrets", "secrets"];
     assert_eq!(read, needed, "{asked:#?}");
     let latest: Vec<_> = asked.iter().filter(|uri| !uri.contains("resourceVersion=")).collect();
     assert!(latest.is_empty(), "{latest:#?}");
+}
+
+/// The resource of a request for one object.
+fn kind_of(uri: &String) -> String {
+    let path = uri.split('?').next().unwrap_or_default();
+    path.split('/').nth_back(1).unwrap_or_default().to_owned()
+}
+
+/// What is not there is not looked for: that something is there all the same shows when it is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_instances_objects_are_made_without_looking_for_each() {
+    let mut world = World::without_operator("new").await;
+    // Reads, and the write of the Deployment, before which all but the way in is made.
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let asking = Arc::clone(&asked);
+    let watched = client(
+        world.account(),
+        Arc::new(move |request| {
+            let uri = request.uri().to_string();
+            let makes_pods = request.method() == Method::PATCH && uri.contains("/namespaces/new/deployments/");
+            if of_a_pass(request) || makes_pods {
+                asking.lock().unwrap().push(format!("{} {}", request.method(), kind_of(&uri)));
+            }
+            Fault::Pass
+        }),
+    )
+    .await;
+    world.start_operator_with(watched).await;
+    world.settled().await;
+    world.apply("x", suspended()).await;
+    world.reason("x", "Suspended").await;
+    let asked = asked.lock().unwrap().clone();
+    let until_made: Vec<&str> = asked.iter().map(String::as_str).take(3).collect();
+    assert_eq!(until_made, ["GET catalystinstances", "GET deployments", "PATCH deployments"], "{asked:#?}");
+    world.exists::<Secret>("x-ssh-key").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

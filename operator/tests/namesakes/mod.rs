@@ -4,6 +4,7 @@ use catalyst_operator::crd::CatalystInstance;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service},
+    networking::v1::Ingress,
 };
 use kube::{
     ResourceExt,
@@ -50,6 +51,49 @@ async fn an_object_whose_owner_is_taken_away_is_somebody_elses_from_then_on() {
     until("another one, which is ours", || async {
         let service = world.api::<Service>().get_opt("x").await.unwrap()?;
         (!service.owner_references().is_empty()).then_some(())
+    })
+    .await;
+}
+
+/// No watch shows it, so it is met when ours is to be made.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_object_that_bears_no_mark_of_ours_is_seized_whichever_it_is() {
+    let world = World::with_operator("unmarked").await;
+    let theirs: ConfigMap =
+        serde_json::from_value(json!({"metadata": {"name": "service-config"}, "data": {"SSH_HOST": "theirs"}}))
+            .unwrap();
+    let config = world.api::<ConfigMap>().create(&PostParams::default(), &theirs).await.unwrap();
+    let theirs: Service =
+        serde_json::from_value(json!({"metadata": {"name": "port"}, "spec": {"ports": [{"port": 80}]}})).unwrap();
+    let service = world.api::<Service>().create(&PostParams::default(), &theirs).await.unwrap();
+    let theirs: Ingress = serde_json::from_value(json!({"metadata": {"name": "way"},
+        "spec": {"defaultBackend": {"service": {"name": "other", "port": {"number": 80}}}}}))
+    .unwrap();
+    let ingress = world.api::<Ingress>().create(&PostParams::default(), &theirs).await.unwrap();
+    let failures = || world.metrics.text().contains("catalyst_operator_reconcile_errors_total{");
+    for (name, named) in [("service", "ConfigMap service-config"), ("port", "Service port"), ("way", "Ingress way")] {
+        let host = format!("{name}.unmarked.example.com");
+        world.apply(name, json!({"ssh": {"host": "192.0.2.1", "user": "dev"}, "ingress": {"host": host}})).await;
+        let instance = world.reason(name, "NameConflict").await;
+        assert!(ready(&instance).unwrap().message.contains(named), "{:?}", ready(&instance));
+    }
+    assert!(!failures(), "a pass failed: {}", world.metrics.text());
+    assert_eq!(world.api::<ConfigMap>().get("service-config").await.unwrap(), config);
+    assert_eq!(world.api::<Service>().get("port").await.unwrap(), service);
+    assert_eq!(world.api::<Ingress>().get("way").await.unwrap(), ingress);
+
+    // At rest nothing is tried that would be refused.
+    world.settled().await;
+    let writes = world.writes();
+    for name in ["service", "port", "way"] {
+        world.another_pass(name, "one").await;
+    }
+    assert_eq!(world.writes(), writes);
+    world.api::<Ingress>().delete("way", &DeleteParams::default()).await.unwrap();
+    world.another_pass("way", "two").await;
+    until("one that is ours", || async {
+        let ingress = world.api::<Ingress>().get_opt("way").await.unwrap()?;
+        (!ingress.owner_references().is_empty()).then_some(())
     })
     .await;
 }

@@ -6,6 +6,7 @@
 //! for a VM.
 
 mod changes;
+mod create;
 mod fleet;
 mod hand;
 mod plain;
@@ -41,6 +42,9 @@ struct Args {
     /// Unrelated Secrets, and as many Pods.
     #[arg(long, default_value_t = 10_000)]
     unrelated: usize,
+    /// Rounds of `create`, of which the middle one counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
     /// Seconds at rest.
     #[arg(long, default_value_t = 60)]
     rest: u64,
@@ -57,7 +61,9 @@ struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Group {
-    /// Many suspended instances, against a plain client.
+    /// Many suspended instances made at once, against a plain client.
+    Create,
+    /// Many suspended instances: changed, at rest, held and taken over.
     Work,
     /// One after another, against kubectl and Helm.
     Hand,
@@ -79,6 +85,7 @@ async fn main() -> anyhow::Result<()> {
     // Each has a control plane of its own, so that none pays for what another left behind.
     for group in groups {
         match group {
+            Group::Create => create::measure(&binary, args.instances, args.rounds, &mut table).await?,
             Group::Work => work(&args, &binary, &mut table).await?,
             Group::Hand => hand::measure(&binary, &mut table).await?,
             Group::Fleet => fleet::measure(&binary, args.fleet, args.rest, &mut table).await?,
@@ -91,21 +98,21 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What many suspended instances take: to make, to change, to hold, at rest and by a new process.
+/// What many suspended instances take: to change, to hold, at rest and by a new process.
 async fn work(args: &Args, binary: &Path, table: &mut Table) -> anyhow::Result<()> {
-    let stage = Stage::start(binary, ControlPlaneOptions::default()).await?;
+    let mut stage = Stage::start(binary, ControlPlaneOptions::default()).await?;
+    stage.sample(binary).await.context("one instance as a sample")?;
     let many = args.instances;
 
-    let first = plain::apply(&stage, many, plain::FIRST).await.context("plain client")?;
+    plain::apply(&stage, many, plain::FIRST).await.context("plain client")?;
     let mut least = changes::spec(&stage, args.changes, many, By::Ourselves).await.context("changing specs")?;
     let mut least_deleted = changes::deleted(&stage, args.changes, many, By::Ourselves).await.context("deleting")?;
     plain::remove(&stage, plain::FIRST).await.context("removing what the plain client wrote")?;
 
     let mut operator = Operator::start(binary, &stage, "first").await?;
-    let created = changes::create(&stage, many, instance, changes::SUSPENDED).await.context("creating instances")?;
+    changes::create(&stage, many, instance, changes::SUSPENDED).await.context("creating instances")?;
     operator.settled(&stage).await?;
-    let (rss, cpu) = (operator.rss()?, operator.cpu()?);
-    let writes = stage.operators_writes()?.len() as f64 / many as f64;
+    let rss = operator.rss()?;
 
     let remark = |what: &str| format!("{what}; {many} instances");
     let took = changes::spec(&stage, args.changes, many, By::Operator).await.context("changing specs")?;
@@ -172,29 +179,6 @@ async fn work(args: &Args, binary: &Path, table: &mut Table) -> anyhow::Result<(
     stage.leader_is("next").await?;
     table.add("handover on SIGKILL", begun.elapsed().as_secs_f64(), "s", Wanted::AtMost(15.0), "the lease time");
     next.end().await?;
-
-    let second = plain::apply(&stage, many, "again").await.context("plain client, again")?;
-    let plain = (first + second) / 2.0;
-    let remark = format!("seconds; the plain client before {first:.1} and after {second:.1}");
-    table.add(
-        &format!("{many} instances created"),
-        created,
-        "s",
-        Wanted::Nothing,
-        "until all children and status are written",
-    );
-    table.add("the same objects by a plain client", plain, "s", Wanted::Nothing, remark);
-    table.add("ratio", created / plain, "", Wanted::AtMost(1.15), "same concurrency, same run");
-    let one = created / many as f64 * 1000.0;
-    table.add("an instance by the operator", one, "ms", Wanted::Nothing, "the time for all, divided");
-    table.add(
-        "CPU time of the operator's process",
-        cpu / many as f64 * 1000.0,
-        "ms",
-        Wanted::Nothing,
-        "an instance made",
-    );
-    table.add("writes of the operator's account but its Lease", writes, "", Wanted::Nothing, "an instance made");
     stage.end().await
 }
 

@@ -1,6 +1,6 @@
 //! The peer: a client that does nothing but write what the operator writes: for each instance the resource itself, its
-//! objects in the same order by server-side apply (Secrets by POST), and a status once the Deployment has said how it is; as
-//! many at a time as the operator.
+//! objects in the same order by server-side apply (Secrets by POST), and the same status once the Deployment has said how it is; as
+//! many at a time as the operator, and as one of the same rights.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -130,9 +130,8 @@ async fn put(stage: &Stage, namespace: &str, name: &str, template: &Value) -> an
 
 async fn status(stage: &Stage, namespace: &str, name: &str) -> anyhow::Result<()> {
     let instances: Api<DynamicObject> = Api::namespaced_with(stage.client.clone(), namespace, &resource());
-    let condition = json!({"type": "Ready", "status": "True", "reason": "Suspended", "message": "Scaled to zero.",
-        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1});
-    let status = json!({"status": {"observedGeneration": 1, "conditions": [condition]}});
+    let text = stage.status.to_string().replace(TEMPLATE, name);
+    let status = json!({"status": serde_json::from_str::<Value>(&text)?});
     instances.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await?;
     Ok(())
 }

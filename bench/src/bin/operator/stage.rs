@@ -10,19 +10,27 @@ use catalyst_lab::{ControlPlane, ControlPlaneOptions};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::{
     api::{
+        authentication::v1::TokenRequest,
         coordination::v1::Lease,
-        core::v1::{Namespace, Pod, Secret},
+        core::v1::{Namespace, Pod, Secret, ServiceAccount},
         networking::v1::IngressClass,
+        rbac::v1::ClusterRoleBinding,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Client, ResourceExt,
-    api::{ApiResource, GroupVersionKind, Patch, PatchParams, PostParams},
+    Api, Client, Config, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
     runtime::{conditions, wait::await_condition},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::{
+    changes::{SUSPENDED, is_ready},
+    process::Operator,
+};
 
 /// Instances are spread over this many namespaces, unless [`Stage::spread_over`] says otherwise.
 pub(crate) const NAMESPACES: usize = 10;
@@ -30,8 +38,14 @@ pub(crate) const NAMESPACES: usize = 10;
 pub(crate) const TEMPLATE: &str = "zztemplatezz";
 /// A host key that no host has.
 const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
-/// The account that the operator uses.
+/// The namespace of what all share.
+const NAMESPACE: &str = "default";
+/// The service account that the operator uses, as its pod would: by a token.
 const ACCOUNT: &str = "operator";
+/// The one that the plain client uses, and whoever looks.
+const PLAIN: &str = "plain";
+/// Longer than anything here takes.
+const TOKEN_SECONDS: i64 = 86_400;
 
 pub(crate) struct Stage {
     plane: ControlPlane,
@@ -41,13 +55,18 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     /// The objects that the operator makes of one instance, as `render` prints them.
     pub(crate) objects: Vec<Value>,
+    /// The status that the operator gives a suspended instance, when it has been [sampled](Stage::sample).
+    pub(crate) status: Value,
 }
 
 impl Stage {
     /// With the cluster's controllers in any case: an instance has come to its end when its Deployment says that it has.
     pub(crate) async fn start(operator: &Path, options: ControlPlaneOptions) -> anyhow::Result<Stage> {
         let plane = ControlPlane::start(ControlPlaneOptions { controllers: true, ..options }).await?;
-        let client = plane.client().await?;
+        let folder = tempfile::tempdir()?;
+        let admin = plane.client().await?;
+        let client = client(&account(&plane, &admin, PLAIN, folder.path()).await?).await?;
+        let kubeconfig = account(&plane, &admin, ACCOUNT, folder.path()).await?;
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
         for document in documents(&run(operator, &["crds"], None).await?)? {
             let crd: CustomResourceDefinition = serde_json::from_value(document)?;
@@ -61,8 +80,8 @@ impl Stage {
         let text = run(operator, &["render", "-f", "-"], Some(&instance(TEMPLATE).to_string())).await?;
         let objects = documents(&text)?;
         anyhow::ensure!(objects.len() >= 5, "the operator renders only {} objects", objects.len());
-        let kubeconfig = plane.kubeconfig_for(ACCOUNT, Some("system:masters"))?;
-        Ok(Stage { plane, kubeconfig, folder: tempfile::tempdir()?, namespaces: NAMESPACES, client, objects })
+        let status = Value::Null;
+        Ok(Stage { plane, kubeconfig, folder, namespaces: NAMESPACES, client, objects, status })
     }
 
     pub(crate) fn kubeconfig(&self) -> &Path {
@@ -84,6 +103,17 @@ impl Stage {
         self.plane.stop().await
     }
 
+    /// What the parts of the cluster have taken of the processor since `before` (see [`ControlPlane::processor_time`]), for each of
+    /// as many instances.
+    pub(crate) fn taken(&self, before: &[(&'static str, Duration)], instances: usize) -> anyhow::Result<String> {
+        let now = self.plane.processor_time()?;
+        let each = now.iter().zip(before).map(|((part, now), (_, before))| {
+            let taken = now.saturating_sub(*before).as_secs_f64() * 1000.0 / instances as f64;
+            format!("{part} {taken:.1} ms")
+        });
+        Ok(each.collect::<Vec<_>>().join(", "))
+    }
+
     /// Where the operator's logs go, and what else is kept until the end.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -92,8 +122,27 @@ impl Stage {
     /// What the operator's account wrote so far, but its Lease.
     pub(crate) fn operators_writes(&self) -> anyhow::Result<Vec<String>> {
         let writes = self.plane.writes()?.into_iter();
-        let ours = writes.filter(|write| write.user == ACCOUNT && write.resource != "leases");
+        let account = format!("system:serviceaccount:{NAMESPACE}:{ACCOUNT}");
+        let ours = writes.filter(|write| write.user == account && write.resource != "leases");
         Ok(ours.map(|write| format!("{} {} {}", write.verb, write.resource, write.name)).collect())
+    }
+
+    /// Has the operator make one instance, and keeps the status that it gave it: what the plain client writes.
+    pub(crate) async fn sample(&mut self, binary: &Path) -> anyhow::Result<()> {
+        let operator = Operator::start(binary, self, "sample").await?;
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), NAMESPACE, &resource());
+        api.create(&PostParams::default(), &serde_json::from_value(instance(TEMPLATE))?).await?;
+        let said = |object: Option<&DynamicObject>| object.is_some_and(|object| is_ready(object, SUSPENDED));
+        let made = tokio::time::timeout(Duration::from_secs(60), await_condition(api.clone(), TEMPLATE, said));
+        let made = made.await.context("the instance did not come to a status")??.context("the instance is gone")?;
+        self.status = made.data.get("status").context("the instance has no status")?.clone();
+        operator.end().await?;
+        api.delete(TEMPLATE, &DeleteParams::background()).await?;
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), NAMESPACE);
+        crate::until("the sample is gone", Duration::from_secs(60), || async {
+            Ok(secrets.list_metadata(&ListParams::default()).await?.items.is_empty().then_some(()))
+        })
+        .await
     }
 
     /// From now on instances are spread over this many namespaces.
@@ -150,6 +199,33 @@ impl Stage {
         };
         crate::until("the standby leads", Duration::from_secs(60), holds).await
     }
+}
+
+/// Makes a service account that may do anything, and a kubeconfig with a token of its.
+async fn account(plane: &ControlPlane, admin: &Client, name: &str, folder: &Path) -> anyhow::Result<PathBuf> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), NAMESPACE);
+    let account = json!({"metadata": {"name": name}});
+    accounts.create(&PostParams::default(), &serde_json::from_value(account)?).await?;
+    let binding = json!({"metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}]});
+    let bindings: Api<ClusterRoleBinding> = Api::all(admin.clone());
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding)?).await?;
+    let request: TokenRequest =
+        serde_json::from_value(json!({"spec": {"audiences": [], "expirationSeconds": TOKEN_SECONDS}}))?;
+    let issued = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+    let token = issued.status.context("no token was issued")?.token;
+    let mut config: Value = serde_yaml::from_str(&std::fs::read_to_string(plane.kubeconfig())?)?;
+    let user = config.pointer_mut("/users/0/user").context("the kubeconfig has no user")?;
+    *user = json!({"token": token});
+    let path = folder.join(format!("{name}.kubeconfig"));
+    std::fs::write(&path, serde_yaml::to_string(&config)?)?;
+    Ok(path)
+}
+
+async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
+    let config = Kubeconfig::read_from(kubeconfig)?;
+    Ok(Client::try_from(Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?)?)
 }
 
 /// The CatalystInstance resource.
