@@ -67,13 +67,12 @@ impl Held {
     pub(crate) fn processor_time(&self) -> anyhow::Result<(&'static str, Duration)> {
         let holder = self.holder.id().context("the component has ended")?;
         let children = std::fs::read_to_string(format!("/proc/{holder}/task/{holder}/children"))?;
-        let mut ticks = 0;
-        for child in children.split_whitespace() {
-            let stat = std::fs::read_to_string(format!("/proc/{child}/stat"))?;
-            let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-            // User and system time, in hundredths of a second (proc_pid_stat(5)).
-            ticks += fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
-        }
+        let mut children = children.split_whitespace();
+        let (Some(child), None) = (children.next(), children.next()) else { bail!("{} does not run", self.name) };
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat"))?;
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        // User and system time, in hundredths of a second (proc_pid_stat(5)).
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
         Ok((self.name, Duration::from_millis(ticks * 10)))
     }
 

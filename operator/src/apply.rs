@@ -290,9 +290,10 @@ impl Applier {
             Decision::Foreign => return Err(ApplyError::Foreign { kind: K::KIND, name }),
             Decision::Write(act) => act,
         };
-        // The UID holds the patch to the object that was looked at: one that took its place meanwhile is not touched.
         match found {
+            // The UID holds the patch to the object that was looked at: one that took its place meanwhile is not touched.
             Some(found) => desired.meta_mut().uid.clone_from(&found.uid),
+            // Nor is one that was made meanwhile, or that we did not look for.
             None => desired.meta_mut().resource_version = Some(ABSENT.to_owned()),
         }
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
@@ -331,7 +332,9 @@ impl Applier {
                 applied.changes.push(Change { act, kind: K::KIND, name, spec_changed, rollout });
                 Ok(())
             }
-            Err(error) if found.is_none() && is_conflict(&error) => Err(ApplyError::Foreign { kind: K::KIND, name }),
+            Err(error) if found.is_none() && is_conflict(&error) => {
+                Err(ApplyError::Unseen { kind: K::KIND, name, source: Box::new(error) })
+            }
             Err(error) => keep_refusal(K::KIND, &name, desired.annotations(), error, applied),
         }
     }

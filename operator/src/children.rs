@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is held of an object is not older than what any watch of ours has shown of it, nor than the answer to a write of
 //! ours. Where that would be in doubt nothing is held, and what is not held has to be read (so is what never carries our mark), unless it is
-//! not wanted: then only what is ours would matter.
+//! not wanted, when only what is ours would matter, or the instance is new, when it is met as it is made.
 
 mod held;
 

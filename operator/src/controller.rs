@@ -98,6 +98,15 @@ struct Causes {
     versions: Vec<(&'static str, u64)>,
 }
 
+impl Causes {
+    /// Whether anything is new, our own writes left out; and whether it leaves the instance itself and its Secrets as they were.
+    fn told(&self, versions: &Versions) -> (bool, bool) {
+        let mut by_others = self.versions.iter().filter(|(kind, version)| !versions.is_echo(kind, *version)).peekable();
+        let has_news = self.news || by_others.peek().is_some();
+        (has_news, !self.news && by_others.all(|(kind, _)| *kind != Secret::KIND))
+    }
+}
+
 /// What is remembered of an instance between passes.
 struct Memory {
     uid: String,
@@ -346,12 +355,10 @@ impl Shared {
 
     /// Whether the pass is made now. None of this instance's is under way, so the answers to all of its writes are there.
     fn begins(&self, target: &Target, causes: Causes) -> Begin {
-        let mut others =
-            causes.versions.iter().filter(|(kind, version)| !self.versions.is_echo(kind, *version)).peekable();
-        let (is_new, of_objects) = (others.peek().is_some(), others.all(|(kind, _)| *kind != Secret::KIND));
+        let (has_news, leaves_the_rest) = causes.told(&self.versions);
         let mut memories = self.memories();
         let Some(memory) = memories.get_mut(target) else { return Begin::Now(Start::Known(None)) };
-        let left = memory.left.take().filter(|_| !causes.news && of_objects);
+        let left = memory.left.take().filter(|_| leaves_the_rest);
         // The echo of a pass that failed says that it came further: the next one goes on from there soon, whatever the back-off.
         if !causes.versions.is_empty()
             && let Some(goes_on) = memory.goes_on.take()
@@ -359,7 +366,7 @@ impl Shared {
             memory.due = memory.due.map(|due| due.min(goes_on));
         }
         let wait = memory.due.map(|due| due.saturating_duration_since(Instant::now())).unwrap_or_default();
-        if !causes.news && !is_new && !wait.is_zero() {
+        if !has_news && !wait.is_zero() {
             memory.left = left;
             return Begin::NotYet(wait);
         }
@@ -466,4 +473,23 @@ enum Begin {
     Now(Start),
     /// There is nothing new; it is due after this long.
     NotYet(Duration),
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::api::ObjectMeta;
+
+    use super::*;
+
+    #[test]
+    fn what_the_last_pass_left_holds_until_there_is_news_of_more_than_the_objects() {
+        let versions = Versions::new(1);
+        versions.wrote("Secret", &ObjectMeta { resource_version: Some("5".to_owned()), ..ObjectMeta::default() });
+        let told = |news, of: &[(&'static str, u64)]| Causes { news, versions: of.to_vec() }.told(&versions);
+        assert_eq!(told(false, &[]), (false, true), "it is due");
+        assert_eq!(told(false, &[("Secret", 5)]), (false, true), "an echo");
+        assert_eq!(told(false, &[("Deployment", 7), ("Secret", 5)]), (true, true));
+        assert_eq!(told(false, &[("Deployment", 7), ("Secret", 6)]), (true, false), "another's Secret");
+        assert_eq!(told(true, &[]), (true, false), "the instance itself");
+    }
 }

@@ -1,9 +1,9 @@
 //! Reads what an instance refers to and what is observed of it. Writes nothing.
 //!
-//! Children are read as metadata only (but the Deployment, and what Gateways say of a route), and not at all where a watch shows them or
-//! shows none of ours: one of somebody else's is met when ours is to be made, which takes nobody's place. Secrets are read by name and only
-//! those that the instance uses; pods only while they are not ready. Every read is bounded by [`READ_DEADLINE`]. Where versions are
-//! followed, what can be had from the API server's cache is, and is never older than what is known.
+//! Children are read as metadata only (but the Deployment, and what Gateways say of a route), and not at all where a watch shows them. Of a
+//! new instance nothing is looked for that no watch shows: something of somebody else's is met when ours is to be made, which takes nobody's
+//! place. Secrets are read by name and only those that the instance uses; pods only while they are not ready. Every read is bounded by
+//! [`READ_DEADLINE`]. Where versions are followed, what can be had from the API server's cache is, and is never older than what is known.
 
 mod pods;
 mod view;
@@ -186,14 +186,15 @@ impl Fetcher {
             return Ok((fetched, live));
         };
         let (config, known_hosts, policy) = (name.config(), name.known_hosts(), name.policy());
+        let new = instance.status.is_none();
         let (secrets, deployment, service, ingress, config, known_hosts, policy, classes, tls_secret) = futures::try_join!(
             self.secrets(instance, &name, &references, known),
             self.get::<Deployment>(namespace, name.as_str()),
-            self.metadata::<Service>(namespace, name.as_str()),
-            self.metadata::<Ingress>(namespace, name.as_str()),
-            self.metadata::<ConfigMap>(namespace, &config),
-            self.metadata::<ConfigMap>(namespace, &known_hosts),
-            self.metadata::<NetworkPolicy>(namespace, &policy),
+            self.child::<Service>(!new, namespace, name.as_str()),
+            self.child::<Ingress>(!new && references.ingress_host.is_some(), namespace, name.as_str()),
+            self.child::<ConfigMap>(!new, namespace, &config),
+            self.child::<ConfigMap>(!new, namespace, &known_hosts),
+            self.child::<NetworkPolicy>(!new, namespace, &policy),
             self.ingress_classes(references.ingress_class.as_deref()),
             self.tls_secret(namespace, references.tls_secret.as_deref()),
         )?;
@@ -214,7 +215,7 @@ impl Fetcher {
         }
         let (route, budget, gateway_api) = futures::try_join!(
             self.route(namespace, name.as_str(), instance.spec.gateway.is_some()),
-            self.metadata::<PodDisruptionBudget>(namespace, name.as_str()),
+            self.child::<PodDisruptionBudget>(!new && references.is_redundant, namespace, name.as_str()),
             self.gateway_api(instance.spec.gateway.is_some()),
         )?;
         fetched.gateway_api = gateway_api;
@@ -410,11 +411,9 @@ impl Fetcher {
     }
 
     async fn metadata<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, FetchError> {
-        if let Some(known) = &self.known {
-            let held = known.children.get(K::KIND, namespace, name);
-            if held.is_some() || known.children.lacks(K::KIND, namespace, name) {
-                return Ok(held);
-            }
+        let held = self.known.as_ref().and_then(|known| known.children.get(K::KIND, namespace, name));
+        if held.is_some() {
+            return Ok(held);
         }
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let read = |params: GetParams| {
@@ -424,6 +423,20 @@ impl Fetcher {
         // Of a kind that the cluster does not know there is nothing either, which is said in another way.
         let found = self.not_older(K::KIND, &format!("{} {name}", K::KIND), read).await?;
         Ok(found.map(|partial| partial.metadata))
+    }
+
+    /// The same of a child. Where none of ours is known, one is looked for only if that is told to: one of somebody else's is of no concern
+    /// where none is wanted, and else is met when ours is to be made.
+    async fn child<K: Kinded>(
+        &self,
+        look: bool,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<ObjectMeta>, FetchError> {
+        if !look && self.known.as_ref().is_some_and(|known| known.children.lacks(K::KIND, namespace, name)) {
+            return Ok(None);
+        }
+        self.metadata::<K>(namespace, name).await
     }
 
     /// Reads what is not older than what is known of the kind, or else the latest; `None`: there is no such thing.

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
 
 fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
     telemetry::start(args.log_format, &args.log)?;
+    // One thread: it waits for the API server most of the time, and to wake another costs more than that other does.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(run(args));
     // A name look-up of the resolver cannot be cancelled; it must not hold the process up.

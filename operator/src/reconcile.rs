@@ -8,13 +8,17 @@ mod rotate_secrets;
 mod steps;
 mod tell;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use kube::ResourceExt;
 
 use self::{
     judge::Converged,
     paused::{is_paused, left_alone},
+    steps::FIRST_WORD,
 };
 use crate::{
     apply::{Applier, ApplyError, refusal},
@@ -132,7 +136,7 @@ impl ReconcileError {
     fn answer(&self) -> Option<&kube::Error> {
         match self {
             Self::Fetch(FetchError::Api { source, .. })
-            | Self::Apply(ApplyError::Api { source, .. })
+            | Self::Apply(ApplyError::Api { source, .. } | ApplyError::Unseen { source, .. })
             | Self::Generate(GenerateError::Apply(ApplyError::Api { source, .. }))
             | Self::Publish(PublishError::Api(source)) => Some(source),
             _ => None,
@@ -174,7 +178,8 @@ impl Steps {
     /// # Errors
     /// The API server could not be used; what was done so far stays, and the next pass goes on from there.
     pub async fn reconcile(&self, target: &Target, start: Start) -> Result<Outcome, ReconcileError> {
-        let (mut reads, left) = match start {
+        let begun = Instant::now();
+        let (reads, left) = match start {
             Start::InDoubt => (&self.fetcher, None),
             Start::Known(left) => (&self.cached, left),
         };
@@ -196,15 +201,12 @@ impl Steps {
         if is_paused(&instance) {
             return self.report_paused(&instance, target).await;
         }
-        if reason_of(instance.status.as_ref()) == Some(Reason::NameConflict.as_str()) {
-            // What is in the way is seen by a look alone.
-            reads = &self.fetcher;
-        }
         let first_word = self.acknowledge(instance.metadata.clone(), instance.status.is_some());
         let work = async {
             match self.converge(&mut instance, reads, secrets, target).await {
-                // What no watch of ours shows is there all the same.
-                Err(Stop::Failed(ReconcileError::Apply(ApplyError::Foreign { .. }))) => {
+                // What was not looked for is there all the same, or was made since we looked.
+                Err(Stop::Failed(ReconcileError::Apply(ApplyError::Unseen { kind, name, .. }))) => {
+                    tracing::info!(kind, object = %name, "it exists: looking at everything");
                     self.converge(&mut instance, &self.fetcher, None, target).await
                 }
                 converged => converged,
@@ -212,6 +214,10 @@ impl Steps {
         };
         let converged = meanwhile(first_word, Box::pin(work)).await;
         match converged {
+            // Meanwhile it was given a status, with which what is left does not reckon.
+            Ok(Outcome::Done { uid, phase, again, .. }) if begun.elapsed() >= FIRST_WORD => {
+                Ok(Outcome::Done { uid, phase, again, left: None })
+            }
             Ok(outcome) => Ok(outcome),
             Err(Stop::Findings(findings)) => self.report_findings(&instance, target, &findings).await,
             Err(Stop::Failed(error)) => Err(error),
@@ -232,9 +238,8 @@ impl Steps {
         let rotation = self.rotate(instance, &valid, &mut fetched, target).await?;
         let renewal = self.rotate_secrets(instance, &valid, &mut fetched).await?;
         let valid = validate(instance, &fetched, &self.defaults)?;
-        let generated = self.generate(instance, &valid, &mut fetched).await?;
+        self.generate(instance, &valid, &mut fetched).await?;
         let valid = validate(instance, &fetched, &self.defaults)?;
-        self.tell_generated(instance, &valid, &generated).await;
         let look = self.look(instance, &valid, &fetched, target);
         let applied = self.build_and_apply(instance, &valid, &fetched, &live, look.as_ref()).await?;
         self.tell_repairs(instance, &applied).await;

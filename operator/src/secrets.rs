@@ -42,6 +42,8 @@ pub struct Generated {
     pub name: String,
     /// The very object, by UID.
     pub reference: ObjectReference,
+    /// The line of its public half; of the application Secret none.
+    pub public_line: Option<String>,
 }
 
 /// Generates each missing Secret, and returns what the API server made of it. One that exists by now is left alone (the next
@@ -56,23 +58,23 @@ pub async fn generate(
 ) -> Result<Vec<(Generated, Secret)>, GenerateError> {
     let mut generated = Vec::new();
     for which in missing {
-        let secret: Secret = match which {
+        let (secret, public_line) = match which {
             MissingSecret::App => {
                 let (catalyst_secret, cookie_secret) = (random()?, random()?);
-                secret::app_secret(
-                    instance,
-                    secret::AppValues { catalyst_secret, cookie_secret, cookie_secret_previous: None },
-                )
+                let values = secret::AppValues { catalyst_secret, cookie_secret, cookie_secret_previous: None };
+                (secret::app_secret(instance, values), None)
             }
             MissingSecret::SshKey => {
                 let comment = format!("catalyst-{}-{}", instance.namespace, instance.name);
                 let key = catalyst_ssh::generate_ed25519(&comment)?;
-                secret::ssh_key(instance, key.private_openssh, key.public_openssh)
+                let line = key.public_openssh.trim_end().to_owned();
+                (secret::ssh_key(instance, key.private_openssh, key.public_openssh), Some(line))
             }
         };
         if let Some(created) = applier.create(&secret, &instance.namespace).await? {
             tracing::info!(secret = %created.name_any(), "generated");
-            let told = Generated { which: *which, name: created.name_any(), reference: created.object_ref(&()) };
+            let (name, reference) = (created.name_any(), created.object_ref(&()));
+            let told = Generated { which: *which, name, reference, public_line };
             generated.push((told, created));
         }
     }

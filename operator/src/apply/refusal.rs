@@ -18,7 +18,18 @@ pub enum ApplyError {
         #[source]
         source: Box<kube::Error>,
     },
-    /// There is an object of that name which we did not see, or which is not ours.
+    /// Where we saw no object, the API server says that there is one, or that something else is in the way for now.
+    #[error("{kind} {name} could not be created: {}", crate::words::words(source))]
+    Unseen {
+        /// The object's kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What came back.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// Somebody else created an object of that name between our look and our write.
     #[error("{kind} {name} exists and is not ours")]
     Foreign {
         /// The object's kind.

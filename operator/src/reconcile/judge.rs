@@ -95,7 +95,7 @@ impl Steps {
         Converged { verdict, facts, again, hold: (pending && unchanged) || only_made, only_made }
     }
 
-    /// Findings that keep anything from being applied.
+    /// Findings that keep anything more from being applied.
     pub(super) async fn report_findings(
         &self,
         instance: &CatalystInstance,

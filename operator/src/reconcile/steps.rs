@@ -23,7 +23,7 @@ use crate::{
     observed::{Fetched, Referenced},
     prober::{Answer, Question},
     reason::Reason,
-    secrets::{Generated, generate},
+    secrets::generate,
     status::{Facts, Running, Verdict, facts_alone, may_have_news, rollout_cause},
     trust::{Trust, consider},
     validated::{HostKeys, MissingSecret, ValidatedInstance},
@@ -123,15 +123,17 @@ impl Steps {
         Ok(())
     }
 
-    /// Makes the Secrets that are missing; one that somebody else made meanwhile is read.
+    /// Makes the Secrets that are missing, and tells it; one that is there all the same is read.
     pub(super) async fn generate(
         &self,
         instance: &CatalystInstance,
         valid: &ValidatedInstance,
         fetched: &mut Fetched,
-    ) -> Result<Vec<Generated>, ReconcileError> {
+    ) -> Result<(), ReconcileError> {
         let missing = valid.missing_secrets();
         let mut generated = generate(&self.applier, valid, &missing).await?;
+        // At once: of what comes next something may be in the way.
+        self.tell_generated(instance, valid, generated.iter().map(|(told, _)| told)).await;
         let owner = instance.uid().unwrap_or_default();
         for which in missing {
             let at = generated.iter().position(|(told, _)| told.which == which);
@@ -149,7 +151,7 @@ impl Steps {
                 }
             }
         }
-        Ok(generated.into_iter().map(|(told, _)| told).collect())
+        Ok(())
     }
 
     /// Brings the cluster to what the instance needs.

@@ -13,7 +13,7 @@ use crate::{
     live::Kinded as _,
     reason::Reason,
     secrets::Generated,
-    validated::{KeyState, MissingSecret, ValidatedInstance},
+    validated::{MissingSecret, ValidatedInstance},
 };
 
 impl Steps {
@@ -22,9 +22,9 @@ impl Steps {
         &self,
         instance: &CatalystInstance,
         valid: &ValidatedInstance,
-        generated: &[Generated],
+        generated: impl Iterator<Item = &Generated>,
     ) {
-        for Generated { which, name, reference } in generated {
+        for Generated { which, name, reference, public_line } in generated {
             let object = Some(reference.clone());
             match which {
                 MissingSecret::App => {
@@ -37,7 +37,7 @@ impl Steps {
                     self.announcer.tell_of(instance, object, Reason::SecretGenerated, &note).await;
                 }
                 MissingSecret::SshKey => {
-                    let KeyState::Present { public_line } = &valid.ssh.key.state else { continue };
+                    let public_line = public_line.as_deref().unwrap_or_default();
                     let note = format!(
                         "An SSH key was generated in Secret {name}. Add this line to ~/.ssh/authorized_keys of {} on {}: {} \
                          {public_line}",

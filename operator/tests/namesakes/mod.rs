@@ -31,6 +31,9 @@ async fn an_object_of_that_name_that_is_not_ours_is_left_alone_and_told() {
     world.another_pass("x", "one").await;
     assert_eq!(world.api::<Secret>().get("x-secrets").await.unwrap(), theirs);
     assert!(world.api::<Deployment>().get_opt("x").await.unwrap().is_none(), "something was made all the same");
+    // The other was made, and its line is told though nothing came of it.
+    world.exists::<Secret>("x-ssh-key").await;
+    assert_eq!(world.events("SSHKeyGenerated").await.len(), 1);
 
     // Its removal is seen, without a touch of the resource.
     world.api::<Secret>().delete("x-secrets", &DeleteParams::default()).await.unwrap();

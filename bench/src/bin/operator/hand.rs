@@ -73,6 +73,7 @@ async fn by_kubectl(stage: &Stage) -> anyhow::Result<Vec<Duration>> {
     for number in 0..TIMES {
         std::fs::write(&file, objects(stage, &format!("k{number}")))?;
         let mut command = stage.plane().kubectl().await?;
+        command.env("KUBECONFIG", stage.plain_kubeconfig());
         command.args(["apply", "--server-side", "-f"]).arg(&file);
         took.push(timed(command).await?);
     }
@@ -88,7 +89,7 @@ async fn by_helm(stage: &Stage, helm: &Path) -> anyhow::Result<Vec<Duration>> {
     for number in 0..TIMES {
         let mut command = Command::new(helm);
         // What it keeps for the next time goes with the rest.
-        command.env("HOME", stage.folder()).env("KUBECONFIG", stage.plane().kubeconfig());
+        command.env("HOME", stage.folder()).env("KUBECONFIG", stage.plain_kubeconfig());
         command.args(["install", &format!("h{number}")]).arg(&chart);
         took.push(timed(command).await?);
     }

@@ -50,6 +50,7 @@ const TOKEN_SECONDS: i64 = 86_400;
 pub(crate) struct Stage {
     plane: ControlPlane,
     kubeconfig: PathBuf,
+    plain_kubeconfig: PathBuf,
     folder: tempfile::TempDir,
     namespaces: usize,
     pub(crate) client: Client,
@@ -65,7 +66,8 @@ impl Stage {
         let plane = ControlPlane::start(ControlPlaneOptions { controllers: true, ..options }).await?;
         let folder = tempfile::tempdir()?;
         let admin = plane.client().await?;
-        let client = client(&account(&plane, &admin, PLAIN, folder.path()).await?).await?;
+        let plain_kubeconfig = account(&plane, &admin, PLAIN, folder.path()).await?;
+        let client = client(&plain_kubeconfig).await?;
         let kubeconfig = account(&plane, &admin, ACCOUNT, folder.path()).await?;
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
         for document in documents(&run(operator, &["crds"], None).await?)? {
@@ -81,11 +83,16 @@ impl Stage {
         let objects = documents(&text)?;
         anyhow::ensure!(objects.len() >= 5, "the operator renders only {} objects", objects.len());
         let status = Value::Null;
-        Ok(Stage { plane, kubeconfig, folder, namespaces: NAMESPACES, client, objects, status })
+        Ok(Stage { plane, kubeconfig, plain_kubeconfig, folder, namespaces: NAMESPACES, client, objects, status })
     }
 
     pub(crate) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// That of whoever is no operator.
+    pub(crate) fn plain_kubeconfig(&self) -> &Path {
+        &self.plain_kubeconfig
     }
 
     /// The control plane itself.
