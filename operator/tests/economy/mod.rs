@@ -86,7 +86,7 @@ async fn at_rest_every_read_is_content_with_what_the_api_servers_cache_holds() {
     asked.lock().unwrap().clear();
     world.another_pass("x", "one").await;
     let asked = asked.lock().unwrap().clone();
-    let mut read: Vec<String> = asked.iter().map(kind_of).collect();
+    let mut read: Vec<String> = asked.iter().map(|uri| kind_of(uri)).collect();
     read.sort();
     // What a watch shows of our objects is not read again, nor is looked for what is not wanted and of which it shows none of ours.
     let needed = ["catalystinstances", "deployments", "secrets", "secrets"];
@@ -96,7 +96,7 @@ async fn at_rest_every_read_is_content_with_what_the_api_servers_cache_holds() {
 }
 
 /// The resource of a request for one object.
-fn kind_of(uri: &String) -> String {
+fn kind_of(uri: &str) -> String {
     let path = uri.split('?').next().unwrap_or_default();
     path.split('/').nth_back(1).unwrap_or_default().to_owned()
 }

@@ -38,12 +38,23 @@ fn one_form(word: &str, name: &str) -> String {
     if let Some((before, _)) = word.split_once("SHA256:") {
         return format!("{before}SHA256:…");
     }
-    // A pod: NAME-REPLICASET-POD.
-    let random = |part: &str| part.chars().all(|letter| letter.is_ascii_alphanumeric());
+    // A pod: NAME-REPLICASET-POD, both in the letters that Kubernetes writes such names with; the first is a number of up to ten digits.
+    let random = |part: &str| part.chars().all(|letter| "bcdfghjklmnpqrstvwxz2456789".contains(letter));
     match word.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).and_then(|rest| rest.split_once('-')) {
-        Some((set, pod)) if random(set) && (8..=10).contains(&set.len()) && random(pod) && pod.len() == 5 => {
+        Some((set, pod)) if random(set) && (1..=10).contains(&set.len()) && random(pod) && pod.len() == 5 => {
             format!("{name}-6d4f8b7c9d-x7k2p")
         }
         _ => word.to_owned(),
+    }
+}
+
+#[test]
+fn a_pod_has_one_name_however_long_the_number_in_it_is_and_nothing_else_has() {
+    let settled = |text: &str| settled(text, "taken", &[]);
+    for pod in ["taken-954ffb5-5hj7c", "taken-6d4f8b7c9d-x7k2p", "taken-b-zzzzz"] {
+        assert_eq!(settled(&format!("Pod {pod}  Pending")), "Pod taken-6d4f8b7c9d-x7k2p  Pending");
+    }
+    for other in ["taken-known-hosts", "taken-secrets", "other-954ffb5-5hj7c"] {
+        assert_eq!(settled(other), other);
     }
 }
