@@ -5,51 +5,47 @@
 //! place. Secrets are read by name and only those that the instance uses; pods only while they are not ready. Every read is bounded by
 //! [`READ_DEADLINE`]. Where versions are followed, what can be had from the API server's cache is, and is never older than what is known.
 
+mod one;
 mod pods;
+mod secrets;
 mod view;
+mod way_in;
 
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use crate::{
     build::HTTPRoute,
     children::Children,
-    crd::{
-        CatalystInstance, CatalystInstanceStatus, KIND, ROTATE_CATALYST_SECRET_ANNOTATION,
-        ROTATE_COOKIE_SECRET_ANNOTATION, ROTATE_SSH_KEY_ANNOTATION,
-    },
-    live::{Kinded, Live},
+    crd::{CatalystInstance, CatalystInstanceStatus, KIND},
+    live::Live,
     names::{InstanceName, References},
-    observed::{AppSecret, Child, Fetched, IngressClass, Ownership, Referenced, SshKeySecret},
+    observed::{Child, Fetched, Ownership},
     versions::Versions,
     words::words,
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Secret, Service},
-    networking::v1::{Ingress, IngressClass as ApiIngressClass, NetworkPolicy},
+    core::v1::{ConfigMap, Service},
+    networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client,
-    api::{DynamicObject, GetParams, ListParams, ObjectMeta},
+    api::{DynamicObject, GetParams, ObjectMeta},
     core::ApiResource,
 };
 
 pub(crate) use self::view::{app_secret as app_secret_in, ssh_key as ssh_key_in};
+use self::way_in::Listed;
+pub use self::{secrets::Secrets, way_in::served};
 
 /// No single read takes longer.
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
-/// IngressClasses are not watched: the operator may be confined to namespaces. Many passes at once share one list.
-const CLASSES_LISTED_EVERY: Duration = Duration::from_secs(5);
-
-/// What asks for other values in Secrets.
-const ROTATE_ANNOTATIONS: [&str; 3] =
-    [ROTATE_SSH_KEY_ANNOTATION, ROTATE_CATALYST_SECRET_ANNOTATION, ROTATE_COOKIE_SECRET_ANNOTATION];
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -87,15 +83,6 @@ pub enum Read {
     },
 }
 
-/// The Secrets that an instance uses.
-#[derive(Debug)]
-pub struct Secrets {
-    /// The application Secret.
-    pub app: Referenced<AppSecret>,
-    /// The Secret with the SSH key.
-    pub ssh_key: Referenced<SshKeySecret>,
-}
-
 /// Reads. One for the process.
 #[derive(Clone)]
 pub struct Fetcher {
@@ -111,9 +98,6 @@ struct Known {
     children: Children,
     classes: Arc<Mutex<Option<Listed>>>,
 }
-
-/// When IngressClasses were listed, and which there were.
-type Listed = (Instant, Vec<IngressClass>);
 
 impl Fetcher {
     /// A reader of the latest.
@@ -254,243 +238,12 @@ impl Fetcher {
         Ok((fetched, live))
     }
 
-    /// The Secrets that an instance uses.
-    async fn secrets(
-        &self,
-        instance: &CatalystInstance,
-        name: &InstanceName,
-        references: &References,
-        known: Option<Secrets>,
-    ) -> Result<Secrets, FetchError> {
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let namespace = instance.metadata.namespace.as_deref().unwrap_or_default();
-        let owner = instance.metadata.uid.as_deref().unwrap_or_default();
-        let unmade = self.is_unmade(instance, name);
-        let app = async {
-            match unmade && !references.app_is_given {
-                true => Ok(Referenced::Missing),
-                false => self.app_secret(namespace, &references.app_secret, owner).await,
-            }
-        };
-        let ssh_key = async {
-            match unmade && !references.key_is_given {
-                true => Ok(Referenced::Missing),
-                false => self.ssh_key(namespace, &references.ssh_key, owner).await,
-            }
-        };
-        let (app, ssh_key) = futures::try_join!(app, ssh_key)?;
-        Ok(Secrets { app, ssh_key })
-    }
-
-    /// Whether nothing was ever made for an instance, as far as is known, so that its Secrets are to be made: one that is there all the same
-    /// is met then. (Asked to replace what is in them, they are looked for.)
-    fn is_unmade(&self, instance: &CatalystInstance, name: &InstanceName) -> bool {
-        let namespace = instance.metadata.namespace.as_deref().unwrap_or_default();
-        let mut annotations = instance.metadata.annotations.iter().flatten();
-        let asks = annotations.any(|(key, _)| ROTATE_ANNOTATIONS.contains(&key.as_str()));
-        let lacks = |known: &Known| known.children.lacks(ConfigMap::KIND, namespace, &name.config());
-        instance.status.is_none() && !asks && self.known.as_ref().is_some_and(lacks)
-    }
-
     /// The entries of a ConfigMap of ours; `None`: there is none.
     ///
     /// # Errors
     /// It could not be read.
     pub async fn settings(&self, namespace: &str, name: &str) -> Result<Option<BTreeMap<String, String>>, FetchError> {
         Ok(self.get::<ConfigMap>(namespace, name).await?.and_then(|config| config.data))
-    }
-
-    /// The application Secret.
-    ///
-    /// # Errors
-    /// It could not be read.
-    pub async fn app_secret(
-        &self,
-        namespace: &str,
-        name: &str,
-        owner: &str,
-    ) -> Result<Referenced<AppSecret>, FetchError> {
-        let secret = self.get::<Secret>(namespace, name).await?;
-        Ok(secret.map_or(Referenced::Missing, |secret| view::app_secret(secret, owner)))
-    }
-
-    /// The Secret with the SSH key.
-    ///
-    /// # Errors
-    /// It could not be read.
-    pub async fn ssh_key(
-        &self,
-        namespace: &str,
-        name: &str,
-        owner: &str,
-    ) -> Result<Referenced<SshKeySecret>, FetchError> {
-        let secret = self.get::<Secret>(namespace, name).await?;
-        Ok(secret.map_or(Referenced::Missing, |secret| view::ssh_key(secret, owner)))
-    }
-
-    /// Only whether it is there: the private key in it is none of ours.
-    async fn tls_secret(&self, namespace: &str, name: Option<&str>) -> Result<Option<bool>, FetchError> {
-        let Some(name) = name else { return Ok(None) };
-        Ok(Some(self.metadata::<Secret>(namespace, name).await?.is_some()))
-    }
-
-    /// Of the Secrets with which the image is pulled those that do not exist.
-    async fn missing_pull_secrets(
-        &self,
-        namespace: &str,
-        instance: &CatalystInstance,
-    ) -> Result<Vec<String>, FetchError> {
-        let named = instance.spec.image.iter().flat_map(|image| image.pull_secrets.iter().flatten());
-        let mut missing = Vec::new();
-        for secret in named {
-            if self.metadata::<Secret>(namespace, &secret.name).await?.is_none() {
-                missing.push(secret.name.clone());
-            }
-        }
-        Ok(missing)
-    }
-
-    /// The route, whatever somebody else made of it: what we set is read by nobody. Where none is wanted and the kind is not
-    /// watched, none is looked for: when the watch comes, it tells.
-    async fn route(&self, namespace: &str, name: &str, wanted: bool) -> Result<Option<DynamicObject>, FetchError> {
-        let watched = |known: &Known| known.versions.is_watched(HTTPRoute::KIND);
-        if !wanted && !self.known.as_ref().is_none_or(watched) {
-            return Ok(None);
-        }
-        let resource = ApiResource::erase::<HTTPRoute>(&());
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let read = |params: GetParams| {
-            let api = api.clone();
-            async move { api.get_with(name, &params).await }
-        };
-        self.not_older(HTTPRoute::KIND, &format!("{} {name}", HTTPRoute::KIND), read).await
-    }
-
-    /// Whether the cluster knows HTTPRoutes.
-    async fn gateway_api(&self, wanted: bool) -> Result<Option<bool>, FetchError> {
-        if !wanted {
-            return Ok(None);
-        }
-        Ok(Some(bounded("the Gateway API", served::<HTTPRoute>(&self.client)).await?))
-    }
-
-    /// `None`: none is wanted. `Err`: the API server's words, where RBAC is narrowed to namespaces; that keeps nothing from working.
-    async fn ingress_classes(
-        &self,
-        wanted: Option<&str>,
-    ) -> Result<Option<Result<Vec<IngressClass>, String>>, FetchError> {
-        let Some(wanted) = wanted else { return Ok(None) };
-        if let Some(classes) = self.known.as_ref().and_then(|known| known.classes_with(wanted, Instant::now())) {
-            return Ok(Some(Ok(classes)));
-        }
-        let api: Api<ApiIngressClass> = Api::all(self.client.clone());
-        // They are not watched. A class that seems to be missing is looked for again anyway.
-        let params = if self.known.is_some() { ListParams::default().match_any() } else { ListParams::default() };
-        match bounded("the IngressClasses", api.list(&params)).await {
-            Ok(list) => {
-                let classes: Vec<IngressClass> = list.items.into_iter().map(view::ingress_class).collect();
-                if let Some(known) = &self.known {
-                    *known.classes() = Some((Instant::now(), classes.clone()));
-                }
-                Ok(Some(Ok(classes)))
-            }
-            Err(FetchError::Api { source, .. }) if is_forbidden(&source) => Ok(Some(Err(words(&source)))),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn get<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<K>, FetchError> {
-        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        let read = |params: GetParams| {
-            let api = api.clone();
-            async move { api.get_with(name, &params).await }
-        };
-        self.not_older(K::KIND, &format!("{} {name}", K::KIND), read).await
-    }
-
-    async fn metadata<K: Kinded>(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, FetchError> {
-        let held = self.known.as_ref().and_then(|known| known.children.get(K::KIND, namespace, name));
-        if held.is_some() {
-            return Ok(held);
-        }
-        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        let read = |params: GetParams| {
-            let api = api.clone();
-            async move { api.get_metadata_with(name, &params).await }
-        };
-        // Of a kind that the cluster does not know there is nothing either, which is said in another way.
-        let found = self.not_older(K::KIND, &format!("{} {name}", K::KIND), read).await?;
-        Ok(found.map(|partial| partial.metadata))
-    }
-
-    /// The same of a child. Where none of ours is known, one is looked for only if that is told to: one of somebody else's is of no concern
-    /// where none is wanted, and else is met when ours is to be made.
-    async fn child<K: Kinded>(
-        &self,
-        look: bool,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<ObjectMeta>, FetchError> {
-        if !look && self.known.as_ref().is_some_and(|known| known.children.lacks(K::KIND, namespace, name)) {
-            return Ok(None);
-        }
-        self.metadata::<K>(namespace, name).await
-    }
-
-    /// Reads what is not older than what is known of the kind, or else the latest; `None`: there is no such thing.
-    async fn not_older<T, F: Future<Output = Result<T, kube::Error>>>(
-        &self,
-        kind: &str,
-        what: &str,
-        read: impl Fn(GetParams) -> F,
-    ) -> Result<Option<T>, FetchError> {
-        // On the heap: a pass makes a dozen reads at once, and each is a deep stack of futures.
-        let read = |params| Box::pin(bounded(what, read(params)));
-        let floor = self.known.as_ref().and_then(|known| Some((known, known.versions.floor(kind)?)));
-        let params = floor.as_ref().map_or_else(GetParams::default, |(_, version)| GetParams::at(version));
-        let mut answer = read(params).await;
-        let not_reached = matches!(&answer, Err(FetchError::Api { source, .. }) if is_not_reached(source));
-        if let Some((known, _)) = floor
-            && not_reached
-        {
-            known.versions.doubt(kind);
-            known.children.doubt(kind);
-            answer = read(GetParams::default()).await;
-        }
-        match answer {
-            Ok(value) => Ok(Some(value)),
-            Err(FetchError::Api { source, .. }) if is_absent(&source) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl Known {
-    /// The classes as they were a moment ago, if the one that is wanted was among them.
-    fn classes_with(&self, wanted: &str, now: Instant) -> Option<Vec<IngressClass>> {
-        let listed = self.classes();
-        let (at, classes) = listed.as_ref()?;
-        let fresh = now.saturating_duration_since(*at) < CLASSES_LISTED_EVERY;
-        (fresh && classes.iter().any(|class| class.name == wanted)).then(|| classes.clone())
-    }
-
-    /// A list is replaced whole.
-    fn classes(&self) -> MutexGuard<'_, Option<Listed>> {
-        self.classes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether the API server serves a kind: its CRD may come and go while we run.
-///
-/// # Errors
-/// It could not be asked.
-pub async fn served<K: Kinded>(client: &Client) -> Result<bool, kube::Error> {
-    match client.list_api_group_resources(&K::api_version(&())).await {
-        Ok(list) => Ok(list.resources.iter().any(|resource| resource.kind == K::KIND)),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-        Err(error) => Err(error),
     }
 }
 
@@ -500,17 +253,4 @@ async fn bounded<T>(what: &str, read: impl Future<Output = Result<T, kube::Error
         Ok(Err(source)) => Err(FetchError::Api { what: what.to_owned(), source: Box::new(source) }),
         Err(_) => Err(FetchError::TimedOut { what: what.to_owned() }),
     }
-}
-
-/// Whether the API server's cache did not come to the version that was asked for within the time that the server gives it.
-fn is_not_reached(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 504)
-}
-
-fn is_absent(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404)
-}
-
-fn is_forbidden(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 403)
 }

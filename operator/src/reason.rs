@@ -184,7 +184,9 @@ reasons! {
     Paused(Ready) "The operator changes nothing while there is an annotation catalyst.dev/paused (of any value but \"false\").", "Remove the annotation to go on.";
 
     // Something was done.
-    SecretGenerated(Event) "A Secret that was missing was generated.", "";
+    SecretsGenerated(Event) "The application Secret and an SSH key were generated.",
+        "Add the line in status.authorizedKeysLine to ~/.ssh/authorized_keys of ssh.user on the VM.";
+    SecretGenerated(Event) "The application Secret was missing and was generated.", "";
     SSHKeyGenerated(Event) "An SSH key was generated.",
         "Add the line in status.authorizedKeysLine to ~/.ssh/authorized_keys of ssh.user on the VM.";
     SSHKeyPrepared(Event) "A new SSH key was generated beside the one in use.",

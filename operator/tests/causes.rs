@@ -197,6 +197,9 @@ async fn a_deleted_generated_secret_is_generated_anew_and_the_line_is_told_again
     let first = world.reason("x", "SSHAuthRejected").await.status.unwrap();
     let app: Secret = world.exists("x-secrets").await;
     world.settled().await;
+    let (told, line) = (world.events("SecretsGenerated").await, first.authorized_keys_line.clone().unwrap());
+    assert!(told.len() == 1 && told[0].contains("kubectl get secret -n secrets x-secrets"), "{told:#?}");
+    assert!(told[0].ends_with(&line), "{told:#?} does not tell {line}");
     let rollout = first.last_rollout.clone();
 
     world.api::<Secret>().delete("x-ssh-key", &DeleteParams::default()).await.unwrap();
@@ -223,7 +226,8 @@ async fn a_deleted_generated_secret_is_generated_anew_and_the_line_is_told_again
     })
     .await;
     assert!(status.last_rollout.unwrap().cause.contains("the values in the application Secret changed"));
-    let command = "Secret x-secrets was generated. The secret to sign in with: kubectl get secret -n secrets x-secrets";
+    let command =
+        "Secret x-secrets was generated. The secret to sign in with: `kubectl get secret -n secrets x-secrets";
     until("the command that shows the new one", || async {
         let told = world.events("SecretGenerated").await;
         let since = world.api::<Secret>().get("x-secrets").await.unwrap().uid();

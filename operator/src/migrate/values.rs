@@ -10,8 +10,12 @@ mod read;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use serde_json::{Map, Value, json};
 
-use self::convert::{at, converted, unset, value_kind};
+use self::{
+    checked::name_of,
+    convert::{at, converted, entry_schema, unset, value_kind},
+};
 use crate::{
+    container::HEALTH_PATH,
     crd::{CatalystInstance, spec_schema},
     names::InstanceName,
     offline,
@@ -158,13 +162,36 @@ impl Mapping {
                     self.value(field, key, &[at, &[key.as_str()]].concat(), member);
                 }
             }
-            _ => match converted(field, value) {
-                Some(value) => self.set(at, value),
-                None => {
+            _ => match (converted(field, value), value) {
+                (Some(value), _) => self.set(at, value),
+                (None, Value::Array(entries)) if entry_schema(field).is_some() => self.entries(field, at, entries),
+                (None, _) => {
                     let reason = format!("{} is not what the field takes.", value_kind(value));
                     self.note(&path, reason, format!("Set spec.{path} by hand (kubectl explain cati.spec.{path})."));
                 }
             },
+        }
+    }
+
+    /// Of a list what can be taken over; what cannot is noted.
+    fn entries(&mut self, list: &JSONSchemaProps, at: &[&str], entries: &[Value]) {
+        let path = at.join(".");
+        let mut taken = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            if let Some(entry) = entry_schema(list).and_then(|of| converted(of, entry)) {
+                taken.push(entry);
+                continue;
+            }
+            let which = name_of(entry).unwrap_or_else(|| format!("number {}", index + 1));
+            let reason = match entry {
+                Value::Object(_) => "a field in it is not of the type that it takes.".to_owned(),
+                other => format!("{} is not what an entry is.", value_kind(other)),
+            };
+            let remedy = format!("Only this entry is left out; add it to spec.{path} by hand if it is needed.");
+            self.note(&format!("{path} ({which})"), reason, remedy);
+        }
+        if !taken.is_empty() {
+            self.set(at, Value::Array(taken));
         }
     }
 
@@ -181,6 +208,21 @@ impl Mapping {
                 self.set(&["image", "pullSecrets"], Value::Array(names.collect()));
             }
             "fullnameOverride" | "nameOverride" => {}
+            "livenessProbe.httpGet.path" | "readinessProbe.httpGet.path" if value.as_str() != Some(HEALTH_PATH) => {
+                let reason = "the server answers every path but that of its health with the page, so this probe would never fail.";
+                let remedy =
+                    format!("It is left out, and {HEALTH_PATH} is asked; set spec.{path} by hand if that is wanted.");
+                self.note(path, reason, remedy);
+            }
+            "livenessProbe.tcpSocket"
+            | "readinessProbe.tcpSocket"
+            | "livenessProbe.exec"
+            | "readinessProbe.exec"
+            | "livenessProbe.grpc"
+            | "readinessProbe.grpc" => {
+                let reason = "the server is asked by HTTP alone, which tells more.";
+                self.note(path, reason, format!("It is left out, and {HEALTH_PATH} is asked."));
+            }
             "containerPort" | "service.targetPort" => {
                 if !["3001", "\"3001\"", "\"http\""].contains(&value.to_string().as_str()) {
                     self.note(path, "the server's port in the container is always 3001.", "Nothing is to be done.");

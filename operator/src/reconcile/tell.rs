@@ -17,37 +17,29 @@ use crate::{
 };
 
 impl Steps {
-    /// What was generated, with what a person needs of it.
+    /// What was generated, with what a person needs of it: in one event, since an event costs as much as any other write.
     pub(super) async fn tell_generated(
         &self,
         instance: &CatalystInstance,
         valid: &ValidatedInstance,
         generated: impl Iterator<Item = &Generated>,
     ) {
+        let mut told: Option<(Reason, ObjectReference, String)> = None;
         for Generated { which, name, reference, public_line } in generated {
-            let object = Some(reference.clone());
-            match which {
-                MissingSecret::App => {
-                    let note = format!(
-                        "Secret {name} was generated. The secret to sign in with: kubectl get secret -n {} {name} -o \
-                         jsonpath='{{.data.{}}}' | base64 -d",
-                        valid.namespace,
-                        crate::container::CATALYST_SECRET
-                    );
-                    self.announcer.tell_of(instance, object, Reason::SecretGenerated, &note).await;
-                }
+            let (reason, note) = match which {
+                MissingSecret::App => (Reason::SecretGenerated, how_to_sign_in(valid, name)),
                 MissingSecret::SshKey => {
-                    let public_line = public_line.as_deref().unwrap_or_default();
-                    let note = format!(
-                        "An SSH key was generated in Secret {name}. Add this line to ~/.ssh/authorized_keys of {} on {}: {} \
-                         {public_line}",
-                        valid.ssh.user,
-                        valid.ssh.host,
-                        crate::status::KEY_OPTIONS
-                    );
-                    self.announcer.tell_of(instance, object, Reason::SSHKeyGenerated, &note).await;
+                    let line = public_line.as_deref().unwrap_or_default();
+                    (Reason::SSHKeyGenerated, what_to_authorize(valid, name, line))
                 }
-            }
+            };
+            told = Some(match told {
+                None => (reason, reference.clone(), note),
+                Some((_, first, before)) => (Reason::SecretsGenerated, first, format!("{before} {note}")),
+            });
+        }
+        if let Some((reason, object, note)) = told {
+            self.announcer.tell_of(instance, Some(object), reason, &note).await;
         }
     }
 
@@ -82,4 +74,22 @@ impl Steps {
             self.announcer.tell(instance, Reason::RolloutStarted, &note).await;
         }
     }
+}
+
+fn how_to_sign_in(valid: &ValidatedInstance, secret: &str) -> String {
+    format!(
+        "Secret {secret} was generated. The secret to sign in with: `kubectl get secret -n {} {secret} -o jsonpath='{{.data.{}}}' | \
+         base64 -d`.",
+        valid.namespace,
+        crate::container::CATALYST_SECRET
+    )
+}
+
+fn what_to_authorize(valid: &ValidatedInstance, secret: &str, public_line: &str) -> String {
+    format!(
+        "An SSH key was generated in Secret {secret}. Add this line to ~/.ssh/authorized_keys of {} on {}: {} {public_line}",
+        valid.ssh.user,
+        valid.ssh.host,
+        crate::status::KEY_OPTIONS
+    )
 }

@@ -303,6 +303,7 @@ fn of_reason(reason: Reason) -> Option<Part> {
         | Reason::Available
         | Reason::Suspended
         | Reason::Paused
+        | Reason::SecretsGenerated
         | Reason::SecretGenerated
         | Reason::SSHKeyGenerated
         | Reason::SSHKeyPrepared

@@ -108,8 +108,9 @@ pub(crate) const SITUATIONS: &[Situation] = &[
 
 /// The reasons of events, and of which instance each is shown.
 pub(crate) const EVENTS: &[(Reason, &str)] = &[
-    (Reason::SecretGenerated, "new"),
-    (Reason::SSHKeyGenerated, "new"),
+    (Reason::SecretsGenerated, "new"),
+    (Reason::SecretGenerated, "renewed"),
+    (Reason::SSHKeyGenerated, "own"),
     (Reason::SSHKeyPrepared, "rotated"),
     (Reason::SSHKeyRotated, "rotated"),
     (Reason::SSHKeyRotationRefused, "renewed"),

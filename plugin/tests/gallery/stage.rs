@@ -95,8 +95,15 @@ fn knowing(vm: &TestSshd) -> Value {
 
 /// One with whose VM nothing is wrong.
 fn with(vm: &TestSshd, more: Value) -> Value {
-    let mut spec = knowing(vm);
+    let mut spec = with_key_generated(vm, json!({}));
     spec["ssh"]["existingKeySecret"] = json!("key");
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec
+}
+
+/// The same, whose VM does not have its key.
+fn with_key_generated(vm: &TestSshd, more: Value) -> Value {
+    let mut spec = knowing(vm);
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     spec
 }
@@ -275,7 +282,7 @@ impl Stage {
             ("balancer", with(good, json!({"service": {"type": "LoadBalancer"}}))),
             ("paused", with(good, nothing())),
             ("renewed", with(good, nothing())),
-            ("own", with(good, json!({"secrets": {"existingSecret": "ours"}}))),
+            ("own", with_key_generated(good, json!({"secrets": {"existingSecret": "ours"}}))),
         ]
     }
 

@@ -142,7 +142,7 @@ fn entry_of(path: &str) -> Option<(&str, usize)> {
 }
 
 /// What a person knows an entry by.
-fn name_of(entry: &Value) -> Option<String> {
+pub(super) fn name_of(entry: &Value) -> Option<String> {
     let known = ["name", "key", "topologyKey", "cidr"].iter().find_map(|key| entry.get(key)?.as_str());
     known.or(entry.as_str()).map(str::to_owned)
 }

@@ -20,6 +20,14 @@ pub(super) fn at<'a>(schema: &'a JSONSchemaProps, path: &[&str]) -> Option<&'a J
     path.iter().try_fold(schema, |schema, key| schema.properties.as_ref()?.get(*key))
 }
 
+/// What the entries of a list are.
+pub(super) fn entry_schema(list: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
+    match &list.items {
+        Some(JSONSchemaPropsOrArray::Schema(of)) => Some(of),
+        _ => None,
+    }
+}
+
 /// The value as the field takes it: templates turn numbers into text and back without a word.
 pub(super) fn converted(schema: &JSONSchemaProps, value: &Value) -> Option<Value> {
     if schema.x_kubernetes_int_or_string == Some(true) {
@@ -32,7 +40,7 @@ pub(super) fn converted(schema: &JSONSchemaProps, value: &Value) -> Option<Value
         ("boolean", Value::String(text)) => text.trim().parse::<bool>().ok().map(Value::Bool),
         ("boolean", value) => value.is_boolean().then(|| value.clone()),
         ("array", Value::Array(items)) => {
-            let Some(JSONSchemaPropsOrArray::Schema(of)) = &schema.items else { return Some(value.clone()) };
+            let Some(of) = entry_schema(schema) else { return Some(value.clone()) };
             items.iter().map(|item| converted(of, item)).collect::<Option<Vec<_>>>().map(Value::Array)
         }
         ("object", Value::Object(members)) => {

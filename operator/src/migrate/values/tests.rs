@@ -265,6 +265,34 @@ fn nobody_is_told_to_set_a_probes_port_which_has_one_right_value() {
 }
 
 #[test]
+fn a_probe_that_would_never_fail_or_asks_otherwise_than_by_http_is_left_out() {
+    let text = format!(
+        "{SEED}\nlivenessProbe: {{httpGet: {{path: /healthz, port: 3001}}, periodSeconds: 7}}\nreadinessProbe: {{tcpSocket: {{port: 3001}}}}\n"
+    );
+    let migrated = migrated(&text);
+    assert_eq!(notes(&migrated), ["livenessProbe.httpGet.path", "readinessProbe.tcpSocket"]);
+    assert!(migrated.notes[0].to_string().contains("would never fail. It is left out, and /api/health is asked;"));
+    assert!(migrated.notes[1].to_string().ends_with("It is left out, and /api/health is asked."));
+    let probe = &spec(&migrated)["livenessProbe"];
+    assert_eq!((&probe["httpGet"]["path"], &probe["periodSeconds"]), (&json!(null), &json!(7)));
+}
+
+#[test]
+fn of_a_list_only_the_entry_that_cannot_be_taken_over_is_left_out() {
+    let text = format!(
+        "{SEED}\ntolerations:\n- {{key: gpu, operator: Exists}}\n- {{key: slow, tolerationSeconds: soon}}\n- always\n- [a]\n"
+    );
+    let migrated = migrated(&text);
+    assert_eq!(notes(&migrated), ["tolerations (slow)", "tolerations (always)", "tolerations (number 4)"]);
+    assert_eq!(spec(&migrated)["tolerations"], json!([{"key": "gpu", "operator": "Exists"}]));
+    let told = migrated.notes[0].to_string();
+    assert!(
+        told.ends_with("Only this entry is left out; add it to spec.tolerations by hand if it is needed."),
+        "{told}"
+    );
+}
+
+#[test]
 fn the_charts_defaults_with_a_vm_are_taken_over_but_for_what_the_instance_refuses() {
     let text = format!(
         "{SEED}replicaCount: 1\nnameOverride: \"\"\nimagePullSecrets: []\nservice: {{type: ClusterIP, port: 80}}\nnodeSelector: {{}}\n\
