@@ -95,15 +95,8 @@ fn knowing(vm: &TestSshd) -> Value {
 
 /// One with whose VM nothing is wrong.
 fn with(vm: &TestSshd, more: Value) -> Value {
-    let mut spec = with_key_generated(vm, json!({}));
-    spec["ssh"]["existingKeySecret"] = json!("key");
-    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    spec
-}
-
-/// The same, whose VM does not have its key.
-fn with_key_generated(vm: &TestSshd, more: Value) -> Value {
     let mut spec = knowing(vm);
+    spec["ssh"]["existingKeySecret"] = json!("key");
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     spec
 }
@@ -282,7 +275,7 @@ impl Stage {
             ("balancer", with(good, json!({"service": {"type": "LoadBalancer"}}))),
             ("paused", with(good, nothing())),
             ("renewed", with(good, nothing())),
-            ("own", with_key_generated(good, json!({"secrets": {"existingSecret": "ours"}}))),
+            ("own", json!({"ssh": {"host": "127.0.0.1", "user": "dev"}, "secrets": {"existingSecret": "ours"}})),
         ]
     }
 
