@@ -286,7 +286,7 @@ impl Applier {
         let manifest = marked(&mut desired, hash)?;
         let act = match decide(found, live.owner(), &manifest) {
             Decision::Keep => return Ok(()),
-            // Validation reports it; between its look and ours somebody may have been quicker.
+            // Validation has reported it before it comes to this.
             Decision::Foreign => return Err(ApplyError::Foreign { kind: K::KIND, name }),
             Decision::Write(act) => act,
         };

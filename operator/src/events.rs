@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The longest note that the API takes, in bytes.
-const LONGEST_NOTE: usize = 1024;
+pub(crate) const LONGEST_NOTE: usize = 1024;
 /// What says the same again within this is counted (as client-go's and kube's recorders do).
 const REMEMBERED: Duration = Duration::from_secs(360);
 /// How often what is older is looked for.

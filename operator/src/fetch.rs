@@ -1,7 +1,7 @@
 //! Reads what an instance refers to and what is observed of it. Writes nothing.
 //!
 //! Children are read as metadata only (but the Deployment, and what Gateways say of a route), and not at all where a watch shows them. Of a
-//! new instance nothing is looked for that no watch shows: something of somebody else's is met when ours is to be made, which takes nobody's
+//! new instance those are not looked for that no watch shows: something of somebody else's is met when ours is to be made, which takes nobody's
 //! place. Secrets are read by name and only those that the instance uses; pods only while they are not ready. Every read is bounded by
 //! [`READ_DEADLINE`]. Where versions are followed, what can be had from the API server's cache is, and is never older than what is known.
 

@@ -37,7 +37,7 @@ use crate::{
     validate::validate,
     validated::{Defaults, Finding},
     watches::RefusedWatches,
-    words::missing_right,
+    words::{missing_right, words},
 };
 
 /// What a pass works with. One for the process.
@@ -136,7 +136,7 @@ impl ReconcileError {
     fn answer(&self) -> Option<&kube::Error> {
         match self {
             Self::Fetch(FetchError::Api { source, .. })
-            | Self::Apply(ApplyError::Api { source, .. } | ApplyError::Unseen { source, .. })
+            | Self::Apply(ApplyError::Api { source, .. })
             | Self::Generate(GenerateError::Apply(ApplyError::Api { source, .. }))
             | Self::Publish(PublishError::Api(source)) => Some(source),
             _ => None,
@@ -205,8 +205,8 @@ impl Steps {
         let work = async {
             match self.converge(&mut instance, reads, secrets, target).await {
                 // What was not looked for is there all the same, or was made since we looked.
-                Err(Stop::Failed(ReconcileError::Apply(ApplyError::Unseen { kind, name, .. }))) => {
-                    tracing::info!(kind, object = %name, "it exists: looking at everything");
+                Err(Stop::Failed(ReconcileError::Apply(ApplyError::Unseen { kind, name, source }))) => {
+                    tracing::info!(kind, object = %name, said = words(&source), "not created: looking at everything");
                     self.converge(&mut instance, &self.fetcher, None, target).await
                 }
                 converged => converged,
@@ -389,6 +389,15 @@ mod tests {
             "Secret x-secrets could not be written: Too many requests, please try again later. It is tried again.";
         let error = not_made(429, "Too many requests, please try again later.");
         assert_eq!(failure(&error), Verdict::new(Reason::ApplyFailed, told));
+    }
+
+    #[test]
+    fn what_keeps_an_object_from_being_created_though_there_is_none_is_told_in_the_api_servers_words() {
+        let answer = kube::core::Status::failure("the quota has been modified", "Conflict").with_code(409).boxed();
+        let error =
+            ApplyError::Unseen { kind: "Service", name: "x".to_owned(), source: Box::new(kube::Error::Api(answer)) };
+        let told = "Service x could not be created: the quota has been modified. It is tried again.";
+        assert_eq!(failure(&error.into()), Verdict::new(Reason::ApplyFailed, told));
     }
 
     #[test]

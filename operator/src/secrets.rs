@@ -46,8 +46,8 @@ pub struct Generated {
     pub public_line: Option<String>,
 }
 
-/// Generates each missing Secret, and returns what the API server made of it. One that exists by now is left alone (the next
-/// read shows whose it is).
+/// Generates each missing Secret, and adds what the API server made of it to `generated`, as soon as it is made. One that exists by now
+/// is left alone (the next read shows whose it is).
 ///
 /// # Errors
 /// See [`GenerateError`]. Secrets generated before the error stay; the next pass finds them.
@@ -55,8 +55,8 @@ pub async fn generate(
     applier: &Applier,
     instance: &ValidatedInstance,
     missing: &[MissingSecret],
-) -> Result<Vec<(Generated, Secret)>, GenerateError> {
-    let mut generated = Vec::new();
+    generated: &mut Vec<(Generated, Secret)>,
+) -> Result<(), GenerateError> {
     for which in missing {
         let (secret, public_line) = match which {
             MissingSecret::App => {
@@ -78,7 +78,7 @@ pub async fn generate(
             generated.push((told, created));
         }
     }
-    Ok(generated)
+    Ok(())
 }
 
 /// Generates the key that is to take the other's place in answer to a request; its line for authorized_keys, or `None` if

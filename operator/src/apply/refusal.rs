@@ -29,7 +29,7 @@ pub enum ApplyError {
         #[source]
         source: Box<kube::Error>,
     },
-    /// Somebody else created an object of that name between our look and our write.
+    /// The object that we saw is not ours. (Validation says so before; this is for whatever it may miss.)
     #[error("{kind} {name} exists and is not ours")]
     Foreign {
         /// The object's kind.

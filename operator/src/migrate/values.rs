@@ -173,6 +173,14 @@ impl Mapping {
         }
     }
 
+    /// A probe that asks something else than the server answers for it: `instead` says whether it runs, or takes requests, and no more, as
+    /// such a probe would.
+    fn probe(&mut self, path: &str, probe: &str, instead: &str) {
+        self.set(&[probe, "httpGet", "path"], json!(instead));
+        let remedy = format!("{instead} is asked instead; {HEALTH_PATH} would fail while the VM is out of reach, too.");
+        self.note(path, "the server tells how it is by httpGet, and on other paths.", remedy);
+    }
+
     /// Of a list what can be taken over; what cannot is noted.
     fn entries(&mut self, list: &JSONSchemaProps, at: &[&str], entries: &[Value]) {
         let path = at.join(".");
@@ -208,20 +216,15 @@ impl Mapping {
                 self.set(&["image", "pullSecrets"], Value::Array(names.collect()));
             }
             "fullnameOverride" | "nameOverride" => {}
-            "livenessProbe.httpGet.path" | "readinessProbe.httpGet.path" if value.as_str() != Some(HEALTH_PATH) => {
-                let reason = "the server answers every path but that of its health with the page, so this probe would never fail.";
-                let remedy =
-                    format!("It is left out, and {HEALTH_PATH} is asked; set spec.{path} by hand if that is wanted.");
-                self.note(path, reason, remedy);
+            "livenessProbe.httpGet.path" if !is_asked(value, "/livez") => self.probe(path, "livenessProbe", "/livez"),
+            "readinessProbe.httpGet.path" if !is_asked(value, "/readyz") => {
+                self.probe(path, "readinessProbe", "/readyz")
             }
-            "livenessProbe.tcpSocket"
-            | "readinessProbe.tcpSocket"
-            | "livenessProbe.exec"
-            | "readinessProbe.exec"
-            | "livenessProbe.grpc"
-            | "readinessProbe.grpc" => {
-                let reason = "the server is asked by HTTP alone, which tells more.";
-                self.note(path, reason, format!("It is left out, and {HEALTH_PATH} is asked."));
+            "livenessProbe.tcpSocket" | "livenessProbe.exec" | "livenessProbe.grpc" => {
+                self.probe(path, "livenessProbe", "/livez");
+            }
+            "readinessProbe.tcpSocket" | "readinessProbe.exec" | "readinessProbe.grpc" => {
+                self.probe(path, "readinessProbe", "/readyz");
             }
             "containerPort" | "service.targetPort" => {
                 if !["3001", "\"3001\"", "\"http\""].contains(&value.to_string().as_str()) {
@@ -279,6 +282,11 @@ impl Mapping {
         }
         place.insert((*last).to_owned(), value);
     }
+}
+
+/// Whether a probe's path is the server's health, or what it says on `own` alone.
+fn is_asked(path: &Value, own: &str) -> bool {
+    path.as_str().is_some_and(|path| path == HEALTH_PATH || path == own)
 }
 
 /// The path of the mapping that a value is in, as `kubectl explain` takes it after `spec`.

@@ -131,9 +131,11 @@ impl Steps {
         fetched: &mut Fetched,
     ) -> Result<(), ReconcileError> {
         let missing = valid.missing_secrets();
-        let mut generated = generate(&self.applier, valid, &missing).await?;
-        // At once: of what comes next something may be in the way.
+        let mut generated = Vec::new();
+        let outcome = generate(&self.applier, valid, &missing, &mut generated).await;
+        // At once, whatever is in the way of the rest: the next pass finds it and cannot tell that it is new.
         self.tell_generated(instance, valid, generated.iter().map(|(told, _)| told)).await;
+        outcome?;
         let owner = instance.uid().unwrap_or_default();
         for which in missing {
             let at = generated.iter().position(|(told, _)| told.which == which);

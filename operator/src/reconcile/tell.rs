@@ -10,6 +10,7 @@ use super::{
 use crate::{
     apply::Act,
     crd::CatalystInstance,
+    events::LONGEST_NOTE,
     live::Kinded as _,
     reason::Reason,
     secrets::Generated,
@@ -17,28 +18,21 @@ use crate::{
 };
 
 impl Steps {
-    /// What was generated, with what a person needs of it: in one event, since an event costs as much as any other write.
+    /// What was generated, with what a person needs of it: in one event if there is room, since an event costs as much as any other write.
     pub(super) async fn tell_generated(
         &self,
         instance: &CatalystInstance,
         valid: &ValidatedInstance,
         generated: impl Iterator<Item = &Generated>,
     ) {
-        let mut told: Option<(Reason, ObjectReference, String)> = None;
-        for Generated { which, name, reference, public_line } in generated {
-            let (reason, note) = match which {
-                MissingSecret::App => (Reason::SecretGenerated, how_to_sign_in(valid, name)),
-                MissingSecret::SshKey => {
-                    let line = public_line.as_deref().unwrap_or_default();
-                    (Reason::SSHKeyGenerated, what_to_authorize(valid, name, line))
-                }
-            };
-            told = Some(match told {
-                None => (reason, reference.clone(), note),
-                Some((_, first, before)) => (Reason::SecretsGenerated, first, format!("{before} {note}")),
-            });
-        }
-        if let Some((reason, object, note)) = told {
+        let notes = generated.map(|Generated { which, name, reference, public_line }| match which {
+            MissingSecret::App => (Reason::SecretGenerated, reference.clone(), how_to_sign_in(valid, name)),
+            MissingSecret::SshKey => {
+                let line = public_line.as_deref().unwrap_or_default();
+                (Reason::SSHKeyGenerated, reference.clone(), what_to_authorize(valid, name, line))
+            }
+        });
+        for (reason, object, note) in joined(notes.collect()) {
             self.announcer.tell_of(instance, Some(object), reason, &note).await;
         }
     }
@@ -76,6 +70,18 @@ impl Steps {
     }
 }
 
+type Note = (Reason, ObjectReference, String);
+
+/// Both as one, if there are two and one event holds them.
+fn joined(notes: Vec<Note>) -> Vec<Note> {
+    match notes.as_slice() {
+        [(_, object, first), (_, _, second)] if first.len() + 1 + second.len() <= LONGEST_NOTE => {
+            vec![(Reason::SecretsGenerated, object.clone(), format!("{first} {second}"))]
+        }
+        _ => notes,
+    }
+}
+
 fn how_to_sign_in(valid: &ValidatedInstance, secret: &str) -> String {
     format!(
         "Secret {secret} was generated. The secret to sign in with: `kubectl get secret -n {} {secret} -o jsonpath='{{.data.{}}}' | \
@@ -92,4 +98,21 @@ fn what_to_authorize(valid: &ValidatedInstance, secret: &str, public_line: &str)
         valid.ssh.host,
         crate::status::KEY_OPTIONS
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_notes_are_one_unless_the_second_would_be_cut() {
+        let note = |reason, long| (reason, ObjectReference::default(), "a".repeat(long));
+        let reasons = |long| {
+            let notes = joined(vec![note(Reason::SecretGenerated, 500), note(Reason::SSHKeyGenerated, long)]);
+            notes.into_iter().map(|(reason, _, _)| reason).collect::<Vec<_>>()
+        };
+        assert_eq!(reasons(LONGEST_NOTE - 501), [Reason::SecretsGenerated]);
+        assert_eq!(reasons(LONGEST_NOTE - 500), [Reason::SecretGenerated, Reason::SSHKeyGenerated]);
+        assert_eq!(joined(vec![note(Reason::SSHKeyGenerated, 5)])[0].0, Reason::SSHKeyGenerated);
+    }
 }

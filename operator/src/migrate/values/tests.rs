@@ -265,16 +265,22 @@ fn nobody_is_told_to_set_a_probes_port_which_has_one_right_value() {
 }
 
 #[test]
-fn a_probe_that_would_never_fail_or_asks_otherwise_than_by_http_is_left_out() {
+fn a_probe_of_what_the_server_does_not_answer_for_asks_whether_it_runs_and_no_more() {
     let text = format!(
-        "{SEED}\nlivenessProbe: {{httpGet: {{path: /healthz, port: 3001}}, periodSeconds: 7}}\nreadinessProbe: {{tcpSocket: {{port: 3001}}}}\n"
+        "{SEED}\nlivenessProbe: {{httpGet: {{path: /, port: 3001}}, periodSeconds: 7}}\nreadinessProbe: {{tcpSocket: {{port: 3001}}}}\n"
     );
-    let migrated = migrated(&text);
-    assert_eq!(notes(&migrated), ["livenessProbe.httpGet.path", "readinessProbe.tcpSocket"]);
-    assert!(migrated.notes[0].to_string().contains("would never fail. It is left out, and /api/health is asked;"));
-    assert!(migrated.notes[1].to_string().ends_with("It is left out, and /api/health is asked."));
-    let probe = &spec(&migrated)["livenessProbe"];
-    assert_eq!((&probe["httpGet"]["path"], &probe["periodSeconds"]), (&json!(null), &json!(7)));
+    let other = migrated(&text);
+    assert_eq!(notes(&other), ["livenessProbe.httpGet.path", "readinessProbe.tcpSocket"]);
+    assert!(other.notes[0].to_string().contains("/livez is asked instead; /api/health would fail while the VM"));
+    let path = |migrated: &Migrated, probe: &str| spec(migrated)[probe]["httpGet"]["path"].clone();
+    assert_eq!(path(&other, "livenessProbe"), "/livez");
+    assert_eq!(path(&other, "readinessProbe"), "/readyz");
+    assert_eq!(spec(&other)["livenessProbe"]["periodSeconds"], 7);
+    let kept = migrated(&format!(
+        "{SEED}\nlivenessProbe: {{httpGet: {{path: /livez}}}}\nreadinessProbe: {{httpGet: {{path: /api/health}}}}\n"
+    ));
+    assert_eq!((notes(&kept), path(&kept, "livenessProbe")), (vec![], json!("/livez")));
+    assert_eq!(path(&kept, "readinessProbe"), "/api/health");
 }
 
 #[test]
