@@ -69,11 +69,7 @@ impl Held {
         let children = std::fs::read_to_string(format!("/proc/{holder}/task/{holder}/children"))?;
         let mut children = children.split_whitespace();
         let (Some(child), None) = (children.next(), children.next()) else { bail!("{} does not run", self.name) };
-        let stat = std::fs::read_to_string(format!("/proc/{child}/stat"))?;
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        // User and system time, in hundredths of a second (proc_pid_stat(5)).
-        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        Ok((self.name, Duration::from_millis(ticks * 10)))
+        Ok((self.name, processor_time_of(child.parse().context("a process id")?)?))
     }
 
     /// An error with the end of the log if the component has ended.
@@ -91,6 +87,18 @@ impl Held {
         self.holder.wait().await.with_context(|| format!("end {}", self.name))?;
         Ok(())
     }
+}
+
+/// Processor time that a process has taken so far.
+///
+/// # Errors
+/// When there is no such process.
+pub fn processor_time_of(process: u32) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields = stat.rsplit(')').next().context("stat has no name")?;
+    // User and system time, in hundredths of a second (proc_pid_stat(5)).
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    Ok(Duration::from_millis(ticks.sum::<Result<u64, _>>()? * 10))
 }
 
 fn log_path(name: &str, plane: &Plane) -> PathBuf {

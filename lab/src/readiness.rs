@@ -18,7 +18,10 @@ pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A client from a kubeconfig file.
-pub(crate) async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
+///
+/// # Errors
+/// When it cannot be read or used.
+pub async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
     let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("read {}", kubeconfig.display()))?;
     let config =
         Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.context("use the kubeconfig")?;

@@ -64,22 +64,26 @@ fn of_a_pass(request: &Request<kube::client::Body>) -> bool {
         && !uri.contains("limit=")
 }
 
+/// Starts the operator; what `words` makes of its requests, in their order.
+async fn overheard(
+    world: &mut World,
+    words: impl Fn(&Request<kube::client::Body>) -> Option<String> + Send + Sync + 'static,
+) -> Arc<Mutex<Vec<String>>> {
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let asking = Arc::clone(&asked);
+    let listening = move |request: &Request<kube::client::Body>| {
+        asking.lock().unwrap().extend(words(request));
+        Fault::Pass
+    };
+    let watched = client(world.account(), Arc::new(listening)).await;
+    world.start_operator_with(watched).await;
+    asked
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn at_rest_every_read_is_content_with_what_the_api_servers_cache_holds() {
     let mut world = World::without_operator("cached").await;
-    let asked = Arc::<Mutex<Vec<String>>>::default();
-    let asking = Arc::clone(&asked);
-    let watched = client(
-        world.account(),
-        Arc::new(move |request| {
-            if of_a_pass(request) {
-                asking.lock().unwrap().push(request.uri().to_string());
-            }
-            Fault::Pass
-        }),
-    )
-    .await;
-    world.start_operator_with(watched).await;
+    let asked = overheard(&mut world, |request| of_a_pass(request).then(|| request.uri().to_string())).await;
     world.apply("x", suspended()).await;
     world.reason("x", "Suspended").await;
     world.settled().await;
@@ -107,21 +111,13 @@ fn kind_of(uri: &str) -> String {
 async fn a_new_instances_objects_are_made_without_looking_for_each() {
     let mut world = World::without_operator("new").await;
     // Reads, the write of the Deployment, and that of the status.
-    let asked = Arc::<Mutex<Vec<String>>>::default();
-    let asking = Arc::clone(&asked);
-    let watched = client(
-        world.account(),
-        Arc::new(move |request| {
-            let uri = request.uri().to_string();
-            let marks = uri.contains("/namespaces/new/deployments/") || uri.contains("/x/status");
-            if of_a_pass(request) || (request.method() == Method::PATCH && marks) {
-                asking.lock().unwrap().push(format!("{} {}", request.method(), kind_of(&uri)));
-            }
-            Fault::Pass
-        }),
-    )
+    let asked = overheard(&mut world, |request| {
+        let uri = request.uri().to_string();
+        let marks = uri.contains("/namespaces/new/deployments/") || uri.contains("/x/status");
+        let counts = of_a_pass(request) || (request.method() == Method::PATCH && marks);
+        counts.then(|| format!("{} {}", request.method(), kind_of(&uri)))
+    })
     .await;
-    world.start_operator_with(watched).await;
     world.settled().await;
     world.apply("x", suspended()).await;
     world.reason("x", "Suspended").await;

@@ -121,10 +121,7 @@ impl Operator {
 
     /// CPU time so far, in seconds.
     pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields = stat.rsplit(')').next().context("stat has no name")?;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-        Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
+        Ok(catalyst_lab::processor_time_of(self.child.id())?.as_secs_f64())
     }
 
     /// Resident memory, in MiB.

@@ -19,9 +19,8 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Client, Config, ResourceExt,
+    Api, Client, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
     runtime::{conditions, wait::await_condition},
 };
 use serde::Deserialize;
@@ -67,7 +66,7 @@ impl Stage {
         let folder = tempfile::tempdir()?;
         let admin = plane.client().await?;
         let plain_kubeconfig = account(&plane, &admin, PLAIN, folder.path()).await?;
-        let client = client(&plain_kubeconfig).await?;
+        let client = catalyst_lab::client(&plain_kubeconfig).await?;
         let kubeconfig = account(&plane, &admin, ACCOUNT, folder.path()).await?;
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
         for document in documents(&run(operator, &["crds"], None).await?)? {
@@ -179,8 +178,8 @@ impl Stage {
 
     /// Secrets and Pods that have nothing to do with us, each of a kilobyte.
     pub(crate) async fn unrelated(&self, many: usize) -> anyhow::Result<()> {
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), "default");
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), "default");
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
         let create = |number: usize| {
             let (secrets, pods) = (secrets.clone(), pods.clone());
             async move {
@@ -198,7 +197,7 @@ impl Stage {
 
     /// Awaits that this operator holds the Lease.
     pub(crate) async fn leader_is(&self, identity: &str) -> anyhow::Result<()> {
-        let api: Api<Lease> = Api::namespaced(self.client.clone(), "default");
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), NAMESPACE);
         let holds = || async {
             let lease = api.get("catalyst-operator").await?;
             let holder = lease.spec.and_then(|spec| spec.holder_identity);
@@ -228,11 +227,6 @@ async fn account(plane: &ControlPlane, admin: &Client, name: &str, folder: &Path
     let path = folder.join(format!("{name}.kubeconfig"));
     std::fs::write(&path, serde_yaml::to_string(&config)?)?;
     Ok(path)
-}
-
-async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
-    let config = Kubeconfig::read_from(kubeconfig)?;
-    Ok(Client::try_from(Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?)?)
 }
 
 /// The CatalystInstance resource.
